@@ -1,0 +1,127 @@
+//! How far subscribers are. A row leaves when every subscriber has passed it: a broker's confirm
+//! proves nothing about who was bound.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use carillon_broker::{Delivery, topology};
+use carillon_contracts::events::v1::Mark;
+use carillon_service_kit::{Stop, database::Sql as _};
+use prost::Message as _;
+use sea_orm::DbErr;
+
+use crate::append::Outbox;
+
+const RECONNECT: Duration = Duration::from_secs(1);
+const MOST_AT_ONCE: usize = 100;
+
+/// What was heard from subscribers since the start; the table keeps the rest.
+#[derive(Clone, Default)]
+pub(crate) struct Heard(Arc<Mutex<HashMap<(String, String), Hearing>>>);
+
+pub(crate) struct Hearing {
+    pub at: Instant,
+    pub mark: i64,
+    /// The highest seq handled, and when it was first heard of; the oldest first.
+    pub highest: VecDeque<(Instant, i64)>,
+}
+
+impl Heard {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Hearing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, mark: &Mark, now: Instant, keep: Duration) {
+        let mut all = self.lock();
+        let hearing = all
+            .entry((mark.stream.clone(), mark.subscriber.clone()))
+            .or_insert_with(|| Hearing { at: now, mark: 0, highest: VecDeque::new() });
+        hearing.at = now;
+        hearing.mark = hearing.mark.max(mark.mark.cast_signed());
+        let highest = mark.highest.cast_signed();
+        if hearing.highest.back().is_none_or(|(_, known)| *known < highest) {
+            hearing.highest.push_back((now, highest));
+        }
+        // The newest sample that is old enough stays: it says what was handled by then.
+        while hearing.highest.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= keep) {
+            hearing.highest.pop_front();
+        }
+    }
+}
+
+impl Outbox {
+    pub(crate) async fn hear_marks(self, stop: Stop) -> Result<(), DbErr> {
+        let queue = topology::marks_queue(self.producer);
+        while !stop.is_stopping() {
+            let Ok(mut consumer) = self.broker.consume(&queue, 200).await else {
+                stop.sleep(RECONNECT).await;
+                continue;
+            };
+            loop {
+                let first = tokio::select! {
+                    () = stop.requested() => return Ok(()),
+                    delivery = consumer.next() => delivery,
+                };
+                let Some(first) = first else { break };
+                let mut deliveries = vec![first];
+                while deliveries.len() < MOST_AT_ONCE {
+                    match tokio::time::timeout(Duration::ZERO, consumer.next()).await {
+                        Ok(Some(delivery)) => deliveries.push(delivery),
+                        _ => break,
+                    }
+                }
+                self.apply_marks(deliveries).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_marks(&self, deliveries: Vec<Delivery>) -> Result<(), DbErr> {
+        let now = Instant::now();
+        let mut newest: HashMap<(String, String), Mark> = HashMap::new();
+        for delivery in &deliveries {
+            let Ok(mark) = Mark::decode(delivery.body.clone()) else { continue };
+            self.heard.note(&mark, now, self.patience);
+            let key = (mark.stream.clone(), mark.subscriber.clone());
+            let kept = newest.entry(key).or_default();
+            if mark.mark >= kept.mark {
+                *kept = mark;
+            }
+        }
+        let tx = self.database.begin().await?;
+        for mark in newest.into_values() {
+            let Some((_, event)) = topology::parse_stream(&mark.stream) else { continue };
+            let listed = topology::subscribers(event, self.producer);
+            let moved = tx
+                .run(KEEP_HIGHEST, [
+                    mark.stream.clone().into(),
+                    mark.subscriber.into(),
+                    mark.mark.cast_signed().into(),
+                    mark.highest.cast_signed().into(),
+                ])
+                .await?;
+            if moved.rows_affected() > 0 {
+                let listed = u32::try_from(listed.len()).unwrap_or(u32::MAX);
+                tx.run(DROP_PASSED, [mark.stream.into(), listed.into()]).await?;
+            }
+        }
+        tx.commit().await?;
+        deliveries.into_iter().for_each(Delivery::ack);
+        Ok(())
+    }
+}
+
+const KEEP_HIGHEST: &str = "
+INSERT INTO subscribers (stream, subscriber, mark, highest) VALUES ($1, $2, $3, $4)
+ON CONFLICT (stream, subscriber) DO UPDATE SET
+    mark = MAX(mark, excluded.mark), highest = MAX(highest, excluded.highest)
+WHERE mark < excluded.mark OR highest < excluded.highest";
+
+/// Nothing leaves before every listed subscriber was heard of.
+const DROP_PASSED: &str = "
+DELETE FROM outbox WHERE stream = $1 AND seq <= (
+    SELECT CASE WHEN COUNT(*) >= $2 THEN MIN(mark) ELSE 0 END FROM subscribers WHERE stream = $1
+)";

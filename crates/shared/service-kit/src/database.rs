@@ -1,0 +1,146 @@
+//! A service's own database. SQLite is written through one connection and read through others,
+//! which see the last commit.
+
+use std::{path::Path, time::Duration};
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ExecResult, QueryResult, SqliteTransactionMode, SqlxSqliteConnector, Statement,
+    TransactionOptions, TransactionTrait, Value,
+    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use sea_orm_migration::MigratorTrait;
+
+const READERS: u32 = 4;
+
+#[derive(Clone)]
+pub struct Database {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+impl Database {
+    /// Opens (or creates) an SQLite file and brings its tables up to date.
+    pub async fn open_sqlite<M: MigratorTrait>(path: &Path) -> Result<Self, DbErr> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10))
+            .foreign_keys(true)
+            .statement_cache_capacity(256)
+            .pragma("cache_size", "-16000")
+            .pragma("temp_store", "MEMORY");
+        let writer = pool(1, options.clone()).await?;
+        M::up(&writer, None).await?;
+        let reader = pool(READERS, options.read_only(true)).await?;
+        Ok(Self { writer, reader })
+    }
+
+    /// A transaction that may write.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        self.writer
+            .begin_with_options(TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            })
+            .await
+    }
+
+    /// A transaction that reads one state of the whole database.
+    pub async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        self.reader.begin().await
+    }
+
+    /// For single reads.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.reader.close().await?;
+        self.writer.close().await
+    }
+}
+
+async fn pool(size: u32, options: SqliteConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(size)
+        .test_before_acquire(false)
+        .acquire_timeout(Duration::from_secs(60))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+        .map_err(|error| DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))?;
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}
+
+/// Statements by hand, with `$1`-style parameters that both databases read.
+pub trait Sql {
+    fn run(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value> + Send,
+    ) -> impl Future<Output = Result<ExecResult, DbErr>> + Send;
+
+    fn rows(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value> + Send,
+    ) -> impl Future<Output = Result<Vec<QueryResult>, DbErr>> + Send;
+
+    fn row(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value> + Send,
+    ) -> impl Future<Output = Result<Option<QueryResult>, DbErr>> + Send;
+}
+
+impl<C: ConnectionTrait> Sql for C {
+    async fn run(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value> + Send,
+    ) -> Result<ExecResult, DbErr> {
+        self.execute_raw(statement(self.get_database_backend(), sql, values)).await
+    }
+
+    async fn rows(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value> + Send,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        self.query_all_raw(statement(self.get_database_backend(), sql, values)).await
+    }
+
+    async fn row(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value> + Send,
+    ) -> Result<Option<QueryResult>, DbErr> {
+        self.query_one_raw(statement(self.get_database_backend(), sql, values)).await
+    }
+}
+
+fn statement(
+    backend: DbBackend,
+    sql: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Statement {
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+/// A migration written as SQL, a text for each kind of database.
+pub async fn run_migration(
+    manager: &sea_orm_migration::SchemaManager<'_>,
+    sqlite: &str,
+) -> Result<(), DbErr> {
+    let connection = manager.get_connection();
+    match connection.get_database_backend() {
+        DbBackend::Sqlite => connection.execute_unprepared(sqlite).await.map(|_| ()),
+        other => Err(DbErr::Custom(format!("no migration is written for {other:?}"))),
+    }
+}
+

@@ -1,0 +1,71 @@
+//! Stopping: told once, heard everywhere, and awaited with a limit.
+
+use std::{future::Future, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Hands out the word to stop, and knows the tasks that must end after it.
+#[derive(Clone, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Stop {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells everyone to stop. Saying it again changes nothing.
+    pub fn now(&self) {
+        self.token.cancel();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Ends when stopping begins.
+    pub async fn requested(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Sleeps, but not past the word to stop. Answers whether to go on.
+    pub async fn sleep(&self, duration: Duration) -> bool {
+        tokio::select! {
+            () = self.token.cancelled() => false,
+            () = tokio::time::sleep(duration) => true,
+        }
+    }
+
+    /// Runs a task that `drained` waits for. One that fails is logged and stops the process's
+    /// other tasks too: a service that lost a part must not look alive.
+    pub fn spawn<F, E>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let stop = self.clone();
+        let guarded = async move {
+            let outcome = tokio::spawn(task).await;
+            match outcome {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(task = name, %error, "a task failed; stopping");
+                    stop.now();
+                }
+                Err(error) => {
+                    tracing::error!(task = name, %error, "a task panicked; stopping");
+                    stop.now();
+                }
+            }
+        };
+        self.tasks.spawn(guarded);
+    }
+
+    /// Waits until every task has ended, `limit` at most. Answers whether they did.
+    pub async fn drained(&self, limit: Duration) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
+    }
+}

@@ -1,0 +1,11 @@
+//! What every service knows of organisations: a projection of `organisation.changed` documents,
+//! and the callers that their keys stand for. The organisation comes from the credential, never
+//! from a field of the request.
+
+mod caller;
+mod migration;
+mod projection;
+
+pub use caller::{PLATFORM_PREFIX, hash_key};
+pub use migration::CreateTenancy;
+pub use projection::Tenancy;

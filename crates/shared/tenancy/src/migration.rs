@@ -1,0 +1,31 @@
+use carillon_service_kit::database::run_migration;
+use sea_orm_migration::prelude::*;
+
+/// The projection's tables; every service's migrator has it after the outbox.
+pub struct CreateTenancy;
+
+impl MigrationName for CreateTenancy {
+    fn name(&self) -> &str {
+        "m0001_create_tenancy"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateTenancy {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run_migration(manager, SQLITE).await
+    }
+}
+
+const SQLITE: &str = "
+CREATE TABLE tenants (
+    organisation_id BLOB PRIMARY KEY,
+    version INTEGER NOT NULL,
+    document BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE tenant_keys (
+    hash BLOB PRIMARY KEY,
+    organisation_id BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tenant_keys_by_organisation ON tenant_keys (organisation_id);
+";

@@ -1,0 +1,79 @@
+use async_trait::async_trait;
+use carillon_contracts::{
+    campaign::v1::Organisation,
+    events::v1::{Event, OrganisationChanged, event::Body},
+    ids::OrganisationId,
+};
+use carillon_outbox::{Handler, HandlerError};
+use carillon_service_kit::{Database, database::Sql as _};
+use prost::Message as _;
+use sea_orm::{DatabaseTransaction, DbErr};
+
+/// The organisations and keys that this service has heard of.
+#[derive(Clone)]
+pub struct Tenancy {
+    pub(crate) database: Database,
+}
+
+impl Tenancy {
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    pub async fn organisation(&self, id: OrganisationId) -> Result<Option<Organisation>, DbErr> {
+        let sql = "SELECT document FROM tenants WHERE organisation_id = $1";
+        let Some(row) = self.database.reader().row(sql, [id.uuid().into()]).await? else {
+            return Ok(None);
+        };
+        let document: Vec<u8> = row.try_get_by_index(0)?;
+        let document = OrganisationChanged::decode(document.as_slice())
+            .map_err(|error| DbErr::Custom(error.to_string()))?;
+        Ok(document.organisation)
+    }
+
+    /// Keeps a document if it is newer than the one known.
+    pub async fn apply(
+        &self,
+        tx: &DatabaseTransaction,
+        id: OrganisationId,
+        document: &OrganisationChanged,
+    ) -> Result<(), DbErr> {
+        let newer = tx
+            .run(KEEP_NEWEST, [
+                id.uuid().into(),
+                document.version.cast_signed().into(),
+                document.encode_to_vec().into(),
+            ])
+            .await?;
+        if newer.rows_affected() == 0 {
+            return Ok(());
+        }
+        tx.run("DELETE FROM tenant_keys WHERE organisation_id = $1", [id.uuid().into()]).await?;
+        for key in &document.keys {
+            tx.run("INSERT INTO tenant_keys (hash, organisation_id) VALUES ($1, $2)", [
+                key.hash.to_vec().into(),
+                id.uuid().into(),
+            ])
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Handler for Tenancy {
+    async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
+        let Some(Body::OrganisationChanged(document)) = &event.body else {
+            return Err(HandlerError::Event("organisation.changed without its document".into()));
+        };
+        let id = OrganisationId::from_wire(&event.organisation_id)
+            .map_err(|error| HandlerError::Event(error.to_string()))?;
+        Ok(self.apply(tx, id, document).await?)
+    }
+}
+
+const KEEP_NEWEST: &str = "
+INSERT INTO tenants (organisation_id, version, document) VALUES ($1, $2, $3)
+ON CONFLICT (organisation_id) DO UPDATE SET
+    version = excluded.version, document = excluded.document
+WHERE version < excluded.version";

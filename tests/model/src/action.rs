@@ -1,0 +1,160 @@
+//! What can happen next, in words for the traces.
+
+use std::fmt;
+
+use crate::state::{BILLING, Fate};
+
+type Slot = usize;
+type Batch = usize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Plan(Batch),
+    Release(Batch),
+    Receive(Slot, Batch),
+    Hold(Slot, Batch),
+    /// The flag: the commit's answer is lost.
+    Claim(Slot, bool),
+    Retry(Slot, Batch, bool),
+    /// A worker calls for the claim at this place in its memory; the flag: the provider took the message.
+    Call(Slot, usize, Fate, bool),
+    GiveBack(Slot, usize),
+    Record(Slot, bool),
+    ReadBack(Slot),
+    StoreBlock(Slot),
+    Ack(Slot),
+    NewEpoch(Slot),
+    Takeover(Batch),
+    Sweep(Batch),
+    Restart(Slot),
+    Publish(usize),
+    Handle(usize, usize),
+    Credit,
+    Deadline,
+    Kill(Slot),
+    DeclareDead(Slot),
+    Lapse(Slot, usize),
+    Wipe,
+    RepeatJob(Batch),
+    CutConnection(Slot),
+    RepeatEvent(usize, usize),
+}
+
+impl Action {
+    /// Faults and the provider's whims are spent from a budget; everything else is the protocol at work.
+    pub fn is_fault(self) -> bool {
+        match self {
+            Action::Claim(_, lost) | Action::Retry(_, _, lost) | Action::Record(_, lost) => lost,
+            Action::Call(_, _, fate, _) => fate != Fate::Sent,
+            Action::Kill(_)
+            | Action::DeclareDead(_)
+            | Action::Lapse(..)
+            | Action::Wipe
+            | Action::RepeatJob(_)
+            | Action::CutConnection(_)
+            | Action::RepeatEvent(..) => true,
+            _ => false,
+        }
+    }
+}
+
+fn name(slot: Slot) -> char {
+    if slot == 0 { 'A' } else { 'B' }
+}
+
+fn lost(flag: bool) -> &'static str {
+    if flag { ", and the answer is lost" } else { "" }
+}
+
+fn subscriber(number: usize) -> &'static str {
+    if number == BILLING { "billing" } else { "the report" }
+}
+
+fn outcome(fate: Fate, taken: bool) -> &'static str {
+    match (fate, taken) {
+        (Fate::Sent, _) => "the provider takes it and says so",
+        (Fate::Doubt, true) => "the provider takes it, the answer is lost",
+        (Fate::Doubt, false) => "the call is lost, in doubt",
+        (Fate::Transient, _) => "not taken, try later",
+        (Fate::Permanent, _) => "refused for good",
+        (Fate::NotYetCalled | Fate::GivenBack, _) => "nothing happens",
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Action::Plan(batch) => write!(f, "batch {batch} is planned"),
+            Action::Release(batch) => {
+                write!(f, "the job of batch {batch} is released to the broker")
+            }
+            Action::Receive(slot, batch) => {
+                write!(f, "worker {} receives batch {batch}", name(slot))
+            }
+            Action::Hold(slot, batch) => {
+                write!(f, "worker {} asks billing to hold for batch {batch}", name(slot))
+            }
+            Action::Claim(slot, gone) => {
+                write!(f, "worker {} claims from its delivery{}", name(slot), lost(gone))
+            }
+            Action::Retry(slot, batch, gone) => {
+                write!(
+                    f,
+                    "worker {} claims due rows of batch {batch} again{}",
+                    name(slot),
+                    lost(gone)
+                )
+            }
+            Action::Call(slot, place, fate, taken) => {
+                write!(
+                    f,
+                    "worker {} calls for its claim {place}: {}",
+                    name(slot),
+                    outcome(fate, taken)
+                )
+            }
+            Action::GiveBack(slot, place) => {
+                write!(f, "worker {} may not call for its claim {place}", name(slot))
+            }
+            Action::Record(slot, gone) => {
+                write!(f, "worker {} records what finished{}", name(slot), lost(gone))
+            }
+            Action::ReadBack(slot) => {
+                write!(f, "worker {} reads back rows it does not hold", name(slot))
+            }
+            Action::StoreBlock(slot) => {
+                write!(f, "worker {} stores its delivery's sealed block", name(slot))
+            }
+            Action::Ack(slot) => write!(f, "worker {} acks its delivery", name(slot)),
+            Action::NewEpoch(slot) => {
+                write!(f, "worker {} finds its epoch dead and takes a new one", name(slot))
+            }
+            Action::Takeover(batch) => {
+                write!(f, "rows of dead epochs in batch {batch} are taken over")
+            }
+            Action::Sweep(batch) => write!(f, "the sweep expires what is left of batch {batch}"),
+            Action::Restart(slot) => write!(f, "worker {} starts again", name(slot)),
+            Action::Publish(place) => write!(f, "the relay publishes outbox row {place}"),
+            Action::Handle(who, place) => {
+                write!(f, "{} handles the event of outbox row {place}", subscriber(who))
+            }
+            Action::Credit => write!(f, "a credit is added"),
+            Action::Deadline => write!(f, "the deadline passes"),
+            Action::Kill(slot) => write!(f, "KILL worker {}", name(slot)),
+            Action::DeclareDead(slot) => {
+                write!(f, "ZOMBIE: worker {} is declared dead while it runs", name(slot))
+            }
+            Action::Lapse(slot, place) => {
+                write!(f, "LAPSE: worker {}'s checks fail for claim {place}", name(slot))
+            }
+            Action::Wipe => write!(f, "WIPE the broker"),
+            Action::RepeatJob(batch) => write!(f, "REPEAT: the broker holds batch {batch} twice"),
+            Action::CutConnection(slot) => {
+                write!(f, "CUT: worker {}'s delivery goes back to the queue", name(slot))
+            }
+            Action::RepeatEvent(who, place) => {
+                write!(f, "REPEAT: {} is sent outbox row {place} again", subscriber(who))
+            }
+        }
+    }
+}

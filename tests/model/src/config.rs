@@ -1,0 +1,153 @@
+//! The bounds: how small the world is, and what may happen in it.
+
+use crate::state::{BATCHES, Budget};
+
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    pub name: &'static str,
+    /// Recipients of each batch; a batch of none does not exist.
+    pub sizes: [usize; BATCHES],
+    /// How many messages a worker may hold in `sending` (2·W).
+    pub permits: usize,
+    pub faults: Budget,
+    /// The gateway takes an idempotency key, so a doubtful message is called again.
+    pub idempotent: bool,
+    pub money: bool,
+    pub credited: i8,
+    pub deadline: bool,
+    /// How many outbox rows may wait for their subscribers; 0: every event arrives in the step that writes it.
+    pub lag: usize,
+}
+
+impl Bounds {
+    pub fn messages_of(&self, batch: usize) -> std::ops::Range<usize> {
+        let start: usize = self.sizes[..batch].iter().sum();
+        start..start + self.sizes[batch]
+    }
+
+    pub fn batch_of(&self, message: usize) -> usize {
+        usize::from(message >= self.sizes[0])
+    }
+
+    pub fn batches(&self) -> usize {
+        self.sizes.iter().filter(|size| **size > 0).count()
+    }
+
+    pub fn messages(&self) -> usize {
+        self.sizes.iter().sum()
+    }
+}
+
+const NO_FAULTS: Budget = Budget {
+    kills: 0,
+    zombies: 0,
+    wipes: 0,
+    repeats: 0,
+    lapses: 0,
+    lost_answers: 0,
+    transients: 0,
+    permanents: 0,
+    doubts: 0,
+    credits: 0,
+};
+
+const QUIET: Bounds = Bounds {
+    name: "",
+    sizes: [2, 1],
+    permits: 2,
+    faults: NO_FAULTS,
+    idempotent: false,
+    money: false,
+    credited: 0,
+    deadline: false,
+    lag: 0,
+};
+
+/// Three recipients in two batches, two dispatchers, two kills, and a broker that loses, repeats and reorders.
+pub fn crashes() -> Bounds {
+    Bounds {
+        name: "crashes",
+        faults: Budget { kills: 2, wipes: 1, repeats: 1, ..NO_FAULTS },
+        ..QUIET
+    }
+}
+
+/// Zombies, retries, lost answers, calls in doubt and the deadline, on a gateway without idempotency.
+pub fn zombies() -> Bounds {
+    Bounds {
+        name: "zombies",
+        sizes: [2, 0],
+        faults: Budget {
+            kills: 1,
+            zombies: 1,
+            lapses: 1,
+            lost_answers: 1,
+            transients: 1,
+            doubts: 1,
+            ..NO_FAULTS
+        },
+        deadline: true,
+        ..QUIET
+    }
+}
+
+/// A gateway that takes idempotency keys: doubtful messages are called again.
+pub fn keys() -> Bounds {
+    Bounds {
+        name: "idempotent gateway",
+        sizes: [1, 0],
+        faults: Budget {
+            kills: 2,
+            zombies: 2,
+            wipes: 1,
+            lapses: 1,
+            lost_answers: 1,
+            transients: 1,
+            permanents: 1,
+            doubts: 1,
+            ..NO_FAULTS
+        },
+        idempotent: true,
+        deadline: true,
+        ..QUIET
+    }
+}
+
+/// Two credits for three messages, one more to come, and events that are late, lost and out of order.
+pub fn money() -> Bounds {
+    Bounds {
+        name: "money",
+        permits: 1,
+        faults: Budget { kills: 1, repeats: 1, permanents: 1, credits: 1, ..NO_FAULTS },
+        money: true,
+        credited: 2,
+        deadline: true,
+        ..QUIET
+    }
+}
+
+/// Retries after acceptance, with events that are late, lost, repeated and out of order.
+pub fn events() -> Bounds {
+    Bounds {
+        name: "events",
+        sizes: [1, 1],
+        permits: 1,
+        faults: Budget {
+            kills: 1,
+            wipes: 2,
+            repeats: 1,
+            transients: 1,
+            permanents: 1,
+            ..NO_FAULTS
+        },
+        money: true,
+        credited: 1,
+        deadline: true,
+        lag: 3,
+        ..QUIET
+    }
+}
+
+pub fn all() -> Vec<Bounds> {
+    vec![crashes(), zombies(), keys(), money(), events()]
+}

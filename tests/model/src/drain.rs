@@ -1,0 +1,73 @@
+//! "Everything settles": from a state, without further faults, some way leads to the end.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use stateright::Model;
+
+use crate::state::{BATCHES, State};
+use crate::{Carillon, step};
+
+/// More steps than any run of these small worlds needs; who needs more goes round in circles.
+const FAR: usize = 400;
+
+/// Follows one way without faults; ways that meet a state known to be good end there, so a state costs one step.
+pub fn settles(model: &Carillon, start: &State) -> bool {
+    let mut way = Vec::new();
+    let mut state = start.clone();
+    for _ in 0..FAR {
+        let mark = fingerprint(&state);
+        if is_done(model, &state) || model.drained().contains(&mark) {
+            way.push(mark);
+            model.drained().extend(way);
+            return true;
+        }
+        way.push(mark);
+        match next(model, &state) {
+            Some(after) => state = after,
+            None => return false,
+        }
+    }
+    false
+}
+
+fn fingerprint(state: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.representative().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Where the way without further faults ends, for the reader of a trace.
+pub fn end_of(model: &Carillon, start: &State) -> State {
+    let mut state = start.clone();
+    for _ in 0..FAR {
+        match next(model, &state) {
+            Some(after) if !is_done(model, &state) => state = after,
+            _ => break,
+        }
+    }
+    state
+}
+
+fn next(model: &Carillon, state: &State) -> Option<State> {
+    let mut actions = Vec::new();
+    model.actions(state, &mut actions);
+    actions
+        .into_iter()
+        .filter(|action| !action.is_fault())
+        .find_map(|action| model.next_state(state, action))
+}
+
+/// Every message settled, nothing held, nothing waiting to be told, and report and billing say what is true.
+pub fn is_done(model: &Carillon, state: &State) -> bool {
+    let bounds = &model.bounds;
+    let settled = (0..bounds.messages()).all(|message| state.rows[message].state.settled());
+    let told = (0..bounds.batches()).all(|batch| {
+        let truth = step::totals(model, state, batch);
+        let line = &state.report[batch];
+        let hold = &state.holds[batch];
+        let billed = !bounds.money || (hold.posted == truth.posted() && hold.held == 0);
+        line.heard && line.totals == truth && billed
+    });
+    let clean = (0..BATCHES).all(|batch| !state.books[batch].block);
+    settled && told && clean && state.outbox.is_empty() && state.account.held == 0
+}

@@ -1,0 +1,70 @@
+//! The protocol as a state machine, visited exhaustively.
+//!
+//! The databases are the truth; the broker holds copies that may be lost, repeated and reordered; workers forget
+//! what they hold when they are killed, and may be declared dead while they run. Each mechanism of the protocol can
+//! be taken out ([`Mutation`]); the checker then shows the shortest way to the harm it prevents.
+
+mod action;
+mod check;
+mod config;
+mod drain;
+mod mutation;
+mod properties;
+mod state;
+mod step;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use stateright::{Model, Property};
+
+pub use action::Action;
+pub use check::{Verdict, check, check_without};
+pub use config::{Bounds, all, crashes, events, keys, money, zombies};
+pub use mutation::Mutation;
+pub use state::State;
+
+pub struct Carillon {
+    pub bounds: Bounds,
+    pub mutation: Option<Mutation>,
+    /// States from which everything is known to settle.
+    drained: Mutex<HashSet<u64>>,
+}
+
+impl Carillon {
+    pub fn new(bounds: Bounds, mutation: Option<Mutation>) -> Self {
+        Carillon { bounds, mutation, drained: Mutex::default() }
+    }
+
+    fn without(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    fn drained(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Model for Carillon {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(self.bounds.faults, self.bounds.credited)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        step::offer(self, state, actions);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut next = last.clone();
+        step::apply(self, &mut next, action);
+        step::commit(self, last, &mut next);
+        (next != *last).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}

@@ -1,0 +1,59 @@
+//! The mechanisms that can be taken out, one at a time.
+
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutation {
+    /// Whatever was delivered is sent, whatever the claim returned.
+    Claim,
+    /// A delivery counts as accepted, and is acked, before its rows are recorded.
+    RecordBeforeAck,
+    /// Only the ack comes early; acceptance is still what the rows say.
+    AckOrder,
+    /// A job that was released once is never released again.
+    ReleaseAgain,
+    /// An outbox row leaves at the broker's confirm.
+    Marks,
+    /// A dead epoch may still claim.
+    EpochFence,
+    /// Any claim may be recorded over the row, whoever claimed it since.
+    EpochRecord,
+    /// A record is matched by epoch and attempt, as if attempts were never undone.
+    ClaimNumber,
+    /// A worker whose epoch is dead may still begin a call.
+    HeartbeatCheck,
+    /// Each `Hold` grants afresh.
+    MonotoneHold,
+    /// A closed batch may be granted more.
+    ClosedIsRemembered,
+    /// The totals that arrive last win.
+    TotalsVersion,
+    /// A late transient outcome turns a doubtful `unknown` into `failed`.
+    DoubtIsKept,
+    /// The block is stored although nothing is open any more.
+    BlockCheck,
+    /// The sealed block is not stored before the ack.
+    BlockBeforeAck,
+}
+
+impl fmt::Display for Mutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mutation::Claim => "the claim",
+            Mutation::RecordBeforeAck => "record before ack",
+            Mutation::AckOrder => "the order of record and ack alone",
+            Mutation::ReleaseAgain => "release again",
+            Mutation::Marks => "the marks",
+            Mutation::EpochFence => "the epoch check of a claim",
+            Mutation::EpochRecord => "the epoch check of a record",
+            Mutation::ClaimNumber => "the claim's number in a record",
+            Mutation::HeartbeatCheck => "the heartbeat check before a call",
+            Mutation::MonotoneHold => "the monotone hold",
+            Mutation::ClosedIsRemembered => "the memory of closed batches",
+            Mutation::TotalsVersion => "the totals' version",
+            Mutation::DoubtIsKept => "the doubt of a doubtful row",
+            Mutation::BlockCheck => "the check before a block is stored",
+            Mutation::BlockBeforeAck => "the block before the ack",
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! The promises.
+
+use stateright::Property;
+
+use crate::Carillon;
+use crate::drain;
+use crate::state::{Gate, RowState, State};
+use crate::step;
+
+pub const CALLED_ONCE: &str = "no gateway is called again for what it may have taken";
+pub const NO_LIES: &str = "no state says what is not so";
+pub const STAYS_SETTLED: &str = "what is settled stays settled";
+pub const SUMS: &str = "available + held + spent = credited, each at least 0";
+pub const COVERED: &str = "nothing is sent that was not held";
+pub const FEW_UNKNOWN: &str = "a fault leaves no more unknown than a worker has permits";
+pub const REPORT_SUMS: &str = "the report's sums are equal at every read";
+pub const SETTLES: &str = "everything settles once the faults stop";
+
+pub fn all() -> Vec<Property<Carillon>> {
+    vec![
+        Property::always(CALLED_ONCE, |_, state: &State| !state.breach.called_twice),
+        Property::always(NO_LIES, tells_the_truth),
+        Property::always(STAYS_SETTLED, |_, state: &State| !state.breach.reopened),
+        Property::always(SUMS, sums_are_equal),
+        Property::always(COVERED, is_covered),
+        Property::always(FEW_UNKNOWN, few_are_unknown),
+        Property::always(REPORT_SUMS, report_adds_up),
+        Property::always(SETTLES, drain::settles),
+    ]
+}
+
+fn tells_the_truth(model: &Carillon, state: &State) -> bool {
+    (0..model.bounds.messages()).all(|message| {
+        let row = &state.rows[message];
+        let taken = state.gates[message] == Gate::Accepted;
+        match row.state {
+            RowState::Absent => !taken,
+            RowState::Queued => !taken || row.doubtful,
+            RowState::Sent => taken,
+            RowState::Failed | RowState::Expired => !taken,
+            RowState::Sending | RowState::Unknown => true,
+        }
+    })
+}
+
+fn sums_are_equal(model: &Carillon, state: &State) -> bool {
+    let account = &state.account;
+    let holds: i8 = (0..model.bounds.batches()).map(|batch| state.holds[batch].held).sum();
+    account.available + account.held + account.spent == account.credited
+        && [account.available, account.held, account.spent].iter().all(|amount| *amount >= 0)
+        && holds == account.held
+}
+
+/// What rows have taken is held for their batch, or already spent on it.
+fn is_covered(model: &Carillon, state: &State) -> bool {
+    (0..model.bounds.batches()).all(|batch| {
+        let hold = &state.holds[batch];
+        step::used(model, state, batch) <= hold.held + hold.posted
+    })
+}
+
+fn few_are_unknown(model: &Carillon, state: &State) -> bool {
+    let before = &model.bounds.faults;
+    let faults = (before.kills - state.left.kills) + (before.zombies - state.left.zombies);
+    let doubts = usize::from(before.doubts - state.left.doubts);
+    let unknown = state.rows.iter().filter(|row| row.state == RowState::Unknown).count();
+    unknown <= usize::from(faults) * model.bounds.permits + doubts
+}
+
+fn report_adds_up(model: &Carillon, state: &State) -> bool {
+    (0..model.bounds.batches()).all(|batch| {
+        let line = &state.report[batch];
+        line.version == 0 || line.totals.count() == model.bounds.sizes[batch] as i8
+    })
+}

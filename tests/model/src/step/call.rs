@@ -1,0 +1,80 @@
+//! The call: checked just before, never made for anything but a claim, and its outcome kept in memory.
+
+use crate::state::{Fate, Gate, State};
+use crate::{Action, Carillon, Mutation};
+
+pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
+    for (slot, worker) in state.workers.iter().enumerate() {
+        for (place, claim) in worker.claims.iter().enumerate() {
+            if claim.fate != Fate::NotYetCalled {
+                continue;
+            }
+            if !may_call(model, state, slot) {
+                out.push(Action::GiveBack(slot, place));
+                continue;
+            }
+            out.push(Action::Call(slot, place, Fate::Sent, true));
+            offer_whims(model, state, slot, place, out);
+        }
+    }
+}
+
+fn offer_whims(model: &Carillon, state: &State, slot: usize, place: usize, out: &mut Vec<Action>) {
+    let message = usize::from(state.workers[slot].claims[place].message);
+    let left = &state.left;
+    if left.transients > 0 {
+        out.push(Action::Call(slot, place, Fate::Transient, false));
+    }
+    // Under a key that it has taken, a gateway repeats its first answer: it does not refuse.
+    if left.permanents > 0 && !(model.bounds.idempotent && state.gates[message] == Gate::Accepted) {
+        out.push(Action::Call(slot, place, Fate::Permanent, false));
+    }
+    if left.doubts > 0 {
+        out.push(Action::Call(slot, place, Fate::Doubt, true));
+        out.push(Action::Call(slot, place, Fate::Doubt, false));
+    }
+    if left.lapses > 0 {
+        out.push(Action::Lapse(slot, place));
+    }
+}
+
+/// A worker stops calling 10 s after its last good beat began, and nobody is declared dead before 14 s.
+fn may_call(model: &Carillon, state: &State, slot: usize) -> bool {
+    !state.deadline_passed
+        && (!state.workers[slot].fenced || model.without(Mutation::HeartbeatCheck))
+}
+
+pub fn apply(model: &Carillon, state: &mut State, action: Action) {
+    match action {
+        Action::Call(slot, place, fate, taken) => call(model, state, slot, place, fate, taken),
+        Action::GiveBack(slot, place) => state.workers[slot].claims[place].fate = Fate::GivenBack,
+        Action::Lapse(slot, place) => {
+            state.left.lapses -= 1;
+            state.workers[slot].claims[place].fate = Fate::GivenBack;
+        }
+        _ => {}
+    }
+    if let Action::Call(slot, ..) | Action::GiveBack(slot, _) | Action::Lapse(slot, _) = action {
+        state.workers[slot].claims.sort_unstable();
+    }
+}
+
+fn call(model: &Carillon, state: &mut State, slot: usize, place: usize, fate: Fate, taken: bool) {
+    match fate {
+        Fate::Transient => state.left.transients -= 1,
+        Fate::Permanent => state.left.permanents -= 1,
+        Fate::Doubt => state.left.doubts -= 1,
+        _ => {}
+    }
+    let claim = &mut state.workers[slot].claims[place];
+    claim.fate = fate;
+    let gate = &mut state.gates[usize::from(claim.message)];
+    if *gate != Gate::Untouched && !model.bounds.idempotent {
+        state.breach.called_twice = true;
+    }
+    if taken {
+        *gate = Gate::Accepted;
+    } else if fate == Fate::Doubt && *gate == Gate::Untouched {
+        *gate = Gate::Doubted;
+    }
+}

@@ -1,0 +1,176 @@
+//! Claims: first attempts from a delivery, later attempts from the rows, and the sweep after the deadline.
+
+use super::{batches, used};
+use crate::state::{Ask, Claim, Fate, Owner, RowState, State};
+use crate::{Action, Carillon, Mutation};
+
+pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
+    for slot in 0..state.workers.len() {
+        if may_claim(model, state, slot) {
+            out.push(Action::Claim(slot, false));
+        }
+        for batch in batches(model).filter(|batch| may_retry(model, state, slot, *batch)) {
+            out.push(Action::Retry(slot, batch, false));
+            if state.left.lost_answers > 0 {
+                out.push(Action::Retry(slot, batch, true));
+            }
+        }
+        if may_claim(model, state, slot) && state.left.lost_answers > 0 {
+            out.push(Action::Claim(slot, true));
+        }
+    }
+    for batch in batches(model).filter(|batch| may_sweep(model, state, *batch)) {
+        out.push(Action::Sweep(batch));
+    }
+}
+
+pub fn apply(model: &Carillon, state: &mut State, action: Action) {
+    match action {
+        Action::Claim(slot, lost) => {
+            if let Some(delivery) = state.workers[slot].delivery {
+                first_attempts(model, state, slot, usize::from(delivery.batch), lost);
+            }
+        }
+        Action::Retry(slot, batch, lost) => later_attempts(model, state, slot, batch, lost),
+        Action::Sweep(batch) => sweep(model, state, batch),
+        _ => {}
+    }
+}
+
+fn passes_fence(model: &Carillon, state: &State, slot: usize) -> bool {
+    let worker = &state.workers[slot];
+    worker.up && (!worker.fenced || model.without(Mutation::EpochFence))
+}
+
+fn free_permits(model: &Carillon, state: &State, slot: usize) -> usize {
+    model.bounds.permits.saturating_sub(state.workers[slot].claims.len())
+}
+
+fn may_claim(model: &Carillon, state: &State, slot: usize) -> bool {
+    let Some(delivery) = state.workers[slot].delivery else { return false };
+    let batch = usize::from(delivery.batch);
+    let absent = model.bounds.messages_of(batch).any(|m| state.rows[m].state == RowState::Absent);
+    let asked = delivery.ask != Ask::Needed || state.deadline_passed;
+    let whatever = model.without(Mutation::Claim) && state.workers[slot].claims.is_empty();
+    let room = state.deadline_passed || free_permits(model, state, slot) > 0;
+    passes_fence(model, state, slot) && (absent || whatever) && asked && room
+}
+
+fn may_retry(model: &Carillon, state: &State, slot: usize, batch: usize) -> bool {
+    if !passes_fence(model, state, slot) {
+        return false;
+    }
+    let answered = state.workers[slot].answer.is_some_and(|(of, _)| usize::from(of) == batch);
+    let in_hand = state.workers[slot].delivery.is_some_and(|held| usize::from(held.batch) == batch);
+    let waits = !state.deadline_passed
+        && state.books[batch].block
+        && free_permits(model, state, slot) > 0
+        && model.bounds.messages_of(batch).any(|m| is_due(model, state, m));
+    waits || (answered && !(in_hand && may_claim(model, state, slot)))
+}
+
+fn is_due(model: &Carillon, state: &State, message: usize) -> bool {
+    let row = &state.rows[message];
+    let batch = model.bounds.batch_of(message);
+    row.state == RowState::Queued && (row.attempt > 0 || is_covered(model, state, batch))
+}
+
+fn is_covered(model: &Carillon, state: &State, batch: usize) -> bool {
+    !model.bounds.money || used(model, state, batch) < state.books[batch].granted
+}
+
+fn store_answer(state: &mut State, slot: usize, batch: usize) {
+    if let Some((of, granted)) = state.workers[slot].answer
+        && usize::from(of) == batch
+    {
+        state.books[batch].granted = state.books[batch].granted.max(granted);
+        state.workers[slot].answer = None;
+    }
+}
+
+fn first_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize, lost: bool) {
+    store_answer(state, slot, batch);
+    for message in model.bounds.messages_of(batch) {
+        if state.rows[message].state != RowState::Absent {
+            if model.without(Mutation::Claim) {
+                remember(state, slot, message);
+            }
+        } else if state.deadline_passed {
+            state.rows[message].state = RowState::Expired;
+        } else if !is_covered(model, state, batch) {
+            state.rows[message].state = RowState::Queued;
+        } else if free_permits(model, state, slot) > 0 {
+            take(model, state, slot, message);
+        }
+    }
+    if lost {
+        lose(model, state, slot, batch);
+    }
+}
+
+fn later_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize, lost: bool) {
+    store_answer(state, slot, batch);
+    if state.deadline_passed || !state.books[batch].block {
+        return;
+    }
+    for message in model.bounds.messages_of(batch) {
+        if is_due(model, state, message) && free_permits(model, state, slot) > 0 {
+            take(model, state, slot, message);
+        }
+    }
+    if lost {
+        lose(model, state, slot, batch);
+    }
+}
+
+fn take(model: &Carillon, state: &mut State, slot: usize, message: usize) {
+    let swept = !state.rows.iter().any(|row| row.owner == Owner::Dead);
+    let owner = match state.workers[slot].fenced {
+        false => Owner::Slot(slot as u8),
+        true if swept && model.without(Mutation::EpochFence) => Owner::Forgotten,
+        true => Owner::Dead,
+    };
+    let row = &mut state.rows[message];
+    row.state = RowState::Sending;
+    row.attempt += 1;
+    row.owner = owner;
+    for claim in state.workers.iter_mut().flat_map(|worker| &mut worker.claims) {
+        claim.stale |= usize::from(claim.message) == message;
+    }
+    remember(state, slot, message);
+}
+
+fn remember(state: &mut State, slot: usize, message: usize) {
+    let attempt = state.rows[message].attempt;
+    let claims = &mut state.workers[slot].claims;
+    claims.push(Claim { message: message as u8, attempt, stale: false, fate: Fate::NotYetCalled });
+    claims.sort_unstable();
+}
+
+/// The commit took effect, but the worker does not learn which rows are its own.
+fn lose(model: &Carillon, state: &mut State, slot: usize, batch: usize) {
+    state.left.lost_answers -= 1;
+    let rows = model.bounds.messages_of(batch);
+    state.workers[slot].claims.retain(|claim| {
+        !rows.contains(&usize::from(claim.message))
+            || claim.stale
+            || claim.fate != Fate::NotYetCalled
+    });
+}
+
+fn may_sweep(model: &Carillon, state: &State, batch: usize) -> bool {
+    state.deadline_passed
+        && state.workers.iter().any(|worker| worker.up)
+        && model.bounds.messages_of(batch).any(|m| state.rows[m].state == RowState::Queued)
+}
+
+/// What cannot be known is never said to have expired.
+fn sweep(model: &Carillon, state: &mut State, batch: usize) {
+    for message in model.bounds.messages_of(batch) {
+        let row = &mut state.rows[message];
+        if row.state == RowState::Queued {
+            row.state = if row.doubtful { RowState::Unknown } else { RowState::Expired };
+            row.owner = Owner::Nobody;
+        }
+    }
+}

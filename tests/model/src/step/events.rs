@@ -1,0 +1,139 @@
+//! Outbox, relay, inbox and marks.
+
+use super::{hold, new_event};
+use crate::state::{BILLING, Line, News, REPORT, RowState, SUBSCRIBERS, State, Totals};
+use crate::{Action, Carillon, Mutation};
+
+pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
+    for (place, event) in state.outbox.iter().enumerate() {
+        for who in 0..SUBSCRIBERS {
+            if event.queued[who] {
+                out.push(Action::Handle(who, place));
+            }
+        }
+    }
+    // The relay takes the lowest row first; a row that was lost is overtaken, and goes again.
+    let missing = |event: &crate::state::Event| {
+        event.stored && (0..SUBSCRIBERS).any(|who| !event.handled[who] && !event.queued[who])
+    };
+    if let Some(place) = state.outbox.iter().position(missing) {
+        out.push(Action::Publish(place));
+    }
+    debug_assert!(model.bounds.lag > 0 || state.outbox.is_empty());
+}
+
+pub fn offer_repeats(state: &State, out: &mut Vec<Action>) {
+    for (place, event) in state.outbox.iter().enumerate() {
+        for who in 0..SUBSCRIBERS {
+            if event.handled[who] && !event.queued[who] && subscribes(who, event.news) {
+                out.push(Action::RepeatEvent(who, place));
+            }
+        }
+    }
+}
+
+fn subscribes(who: usize, news: News) -> bool {
+    who == REPORT || news != News::Planned
+}
+
+pub fn apply(model: &Carillon, state: &mut State, action: Action) {
+    match action {
+        Action::Publish(place) => {
+            let event = &mut state.outbox[place];
+            for who in 0..SUBSCRIBERS {
+                event.queued[who] |= !event.handled[who];
+            }
+            event.stored &= !model.without(Mutation::Marks);
+        }
+        Action::Handle(who, place) => {
+            let event = &mut state.outbox[place];
+            event.queued[who] = false;
+            if !event.handled[who] {
+                event.handled[who] = true;
+                let (batch, news) = (usize::from(event.batch), event.news);
+                handle(model, state, who, batch, news);
+            }
+        }
+        _ => {}
+    }
+    trim(state);
+}
+
+/// A row leaves when every subscriber's mark passed it: it and all before it are handled. A copy still queued would
+/// be acked unread, so it goes too. Both producers' streams share the vector and pass independently.
+pub fn trim(state: &mut State) {
+    let mut blocked = [false; 2];
+    state.outbox.retain(|event| {
+        let stream = usize::from(event.news == News::Planned);
+        if !event.stored {
+            return event.queued.contains(&true);
+        }
+        blocked[stream] |= event.handled.contains(&false);
+        blocked[stream]
+    });
+}
+
+pub fn totals(model: &Carillon, state: &State, batch: usize) -> Totals {
+    let mut totals = Totals { accepted: super::accepted(model, state, batch), ..Totals::default() };
+    for message in model.bounds.messages_of(batch) {
+        let counter = match state.rows[message].state {
+            RowState::Sent => &mut totals.sent,
+            RowState::Failed => &mut totals.failed,
+            RowState::Expired => &mut totals.expired,
+            RowState::Unknown => &mut totals.unknown,
+            RowState::Absent | RowState::Queued | RowState::Sending => &mut totals.open,
+        };
+        *counter += 1;
+    }
+    totals
+}
+
+/// The totals of a batch that has changed, in the transaction that changed it.
+pub fn publish(model: &Carillon, state: &mut State, batch: usize) {
+    let news = News::Totals(state.books[batch].version, totals(model, state, batch));
+    write(model, state, batch, news);
+}
+
+/// A redelivered batch that is accepted has its totals published again, unless they still wait in the outbox.
+pub fn publish_again(model: &Carillon, state: &mut State, batch: usize) {
+    let version = state.books[batch].version;
+    let waits = |news: News| matches!(news, News::Totals(waiting, _) if waiting == version);
+    if !state.outbox.iter().any(|event| usize::from(event.batch) == batch && waits(event.news)) {
+        publish(model, state, batch);
+    }
+}
+
+pub fn announce(model: &Carillon, state: &mut State, batch: usize) {
+    write(model, state, batch, News::Planned);
+}
+
+fn write(model: &Carillon, state: &mut State, batch: usize, news: News) {
+    if model.bounds.lag > 0 {
+        state.outbox.push(new_event(
+            batch,
+            news,
+            [BILLING, REPORT].map(|who| subscribes(who, news)),
+        ));
+        return;
+    }
+    for who in [BILLING, REPORT] {
+        if subscribes(who, news) {
+            handle(model, state, who, batch, news);
+        }
+    }
+}
+
+fn handle(model: &Carillon, state: &mut State, who: usize, batch: usize, news: News) {
+    match news {
+        News::Planned => state.report[batch].heard = true,
+        News::Totals(version, totals) if who == BILLING => {
+            hold::settle(model, state, batch, version, &totals)
+        }
+        News::Totals(version, totals) => {
+            let line = &mut state.report[batch];
+            if version > line.version || model.without(Mutation::TotalsVersion) {
+                *line = Line { heard: true, version, totals };
+            }
+        }
+    }
+}
