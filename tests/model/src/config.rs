@@ -97,9 +97,8 @@ pub fn keys() -> Bounds {
         name: "idempotent gateway",
         sizes: [1, 0],
         faults: Budget {
-            kills: 2,
-            zombies: 2,
-            wipes: 1,
+            kills: 1,
+            zombies: 1,
             lapses: 1,
             lost_answers: 1,
             transients: 1,

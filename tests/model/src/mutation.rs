@@ -22,6 +22,8 @@ pub enum Mutation {
     ClaimNumber,
     /// A worker whose epoch is dead may still begin a call.
     HeartbeatCheck,
+    /// A worker with a new epoch still calls for claims of the old one.
+    OldClaims,
     /// Each `Hold` grants afresh.
     MonotoneHold,
     /// A closed batch may be granted more.
@@ -48,6 +50,7 @@ impl fmt::Display for Mutation {
             Mutation::EpochRecord => "the epoch check of a record",
             Mutation::ClaimNumber => "the claim's number in a record",
             Mutation::HeartbeatCheck => "the heartbeat check before a call",
+            Mutation::OldClaims => "the end of old claims at a new epoch",
             Mutation::MonotoneHold => "the monotone hold",
             Mutation::ClosedIsRemembered => "the memory of closed batches",
             Mutation::TotalsVersion => "the totals' version",

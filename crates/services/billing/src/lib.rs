@@ -1,1 +1,66 @@
+//! HOW MUCH: prepaid accounts, holds and the ledger. Never channels, never floats.
 
+mod credit;
+mod grpc;
+mod hold;
+mod settle;
+mod statement;
+mod store;
+
+use std::sync::Arc;
+
+use carillon_broker::{Broker, topology};
+use carillon_contracts::billing::v1::{
+    account_service_server::AccountServiceServer, hold_service_server::HoldServiceServer,
+};
+use carillon_outbox::{Outbox, Subscriber};
+use carillon_service_kit::{Clock, Database, Stop};
+use carillon_tenancy::Tenancy;
+use tonic::service::Routes;
+
+pub use store::Migrator;
+
+/// What the service is built from.
+pub struct Parts {
+    pub database: Database,
+    pub broker: Arc<dyn Broker>,
+    pub clock: Clock,
+    pub stop: Stop,
+}
+
+/// What the service offers: `public` to organisations, `internal` to other services.
+pub struct Service {
+    pub public: Routes,
+    pub internal: Routes,
+}
+
+/// The state that verbs work on.
+#[derive(Clone)]
+pub(crate) struct Billing {
+    database: Database,
+    clock: Clock,
+    outbox: Outbox,
+    tenancy: Tenancy,
+}
+
+/// Builds the parts and starts the tasks.
+pub fn start(parts: Parts) -> Service {
+    let Parts { database, broker, clock, stop } = parts;
+    let name = topology::BILLING;
+    let outbox = Outbox::new(name, database.clone(), Arc::clone(&broker), clock.clone());
+    outbox.spawn(&stop);
+    let tenancy = Tenancy::new(database.clone());
+    let billing = Billing {
+        database: database.clone(),
+        clock: clock.clone(),
+        outbox,
+        tenancy: tenancy.clone(),
+    };
+    let subscriber = Subscriber::new(name, database, broker, clock);
+    subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);
+    subscriber.spawn(topology::DELIVERY_CHANGED, Arc::new(settle::Settle(billing.clone())), &stop);
+    Service {
+        public: Routes::new(AccountServiceServer::new(billing.clone())),
+        internal: Routes::new(HoldServiceServer::new(billing)),
+    }
+}

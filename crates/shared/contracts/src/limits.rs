@@ -9,9 +9,6 @@ pub const BATCH_BYTES: usize = 1024 * 1024;
 /// Rows of one import request, at most.
 pub const IMPORT_ROWS: usize = 1_000;
 
-/// The page where a list request sets none, and the largest it may ask for (AIP-158).
-pub const PAGE_DEFAULT: i32 = 100;
-pub const PAGE_MAX: i32 = 1_000;
 
 /// How long a message is tried where the campaign does not say.
 pub const PENDING_PERIOD_DEFAULT_SECONDS: i64 = 24 * 3600;

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod page;
 pub mod rpc;
 pub mod status;
 pub mod stop;

@@ -21,11 +21,11 @@ pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
         record::offer(model, state, out);
     }
     call::offer(model, state, out);
+    workers::offer(model, state, out);
     hold::offer(model, state, out);
     if has_room(model, state) {
         claim::offer(model, state, out);
     }
-    workers::offer(model, state, out);
     broker::offer(model, state, out);
     plan::offer(model, state, out);
     workers::offer_faults(state, out);

@@ -2,7 +2,7 @@
 
 use super::{batches, broker, has_room};
 use crate::state::{Fate, Owner, RowState, State, Worker};
-use crate::{Action, Carillon};
+use crate::{Action, Carillon, Mutation};
 
 pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
     for (slot, worker) in state.workers.iter().enumerate() {
@@ -49,7 +49,7 @@ pub fn apply(model: &Carillon, state: &mut State, action: Action) {
             disown(state, slot);
         }
         Action::Restart(slot) => state.workers[slot].up = true,
-        Action::NewEpoch(slot) => new_epoch(state, slot),
+        Action::NewEpoch(slot) => new_epoch(model, state, slot),
         Action::Takeover(batch) => takeover(model, state, batch),
         _ => {}
     }
@@ -64,11 +64,11 @@ fn disown(state: &mut State, slot: usize) {
 }
 
 /// Beats of the new epoch say nothing about claims of the old one, so none of those is called for any more.
-fn new_epoch(state: &mut State, slot: usize) {
+fn new_epoch(model: &Carillon, state: &mut State, slot: usize) {
     let worker = &mut state.workers[slot];
     worker.fenced = false;
     for claim in &mut worker.claims {
-        if claim.fate == Fate::NotYetCalled {
+        if claim.fate == Fate::NotYetCalled && !model.without(Mutation::OldClaims) {
             claim.fate = Fate::GivenBack;
         }
     }

@@ -56,6 +56,16 @@ impl fmt::Display for Variable {
     }
 }
 
+impl Variable {
+    /// The variable of this name, as `Display` writes it.
+    pub fn named(name: &str) -> Option<Self> {
+        match look_up(name) {
+            Named::Variable(variable) => Some(variable),
+            _ => None,
+        }
+    }
+}
+
 /// What a name between braces turns out to be.
 pub(super) enum Named {
     Variable(Variable),

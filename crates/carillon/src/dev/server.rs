@@ -1,0 +1,162 @@
+//! All six services on embedded parts, behind one address.
+
+use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use carillon_broker::{Broker, memory::MemoryBroker};
+use carillon_dispatch::Permits;
+use carillon_sealing::WrappingKey;
+use carillon_service_kit::{Clock, Database, Stop, rpc};
+use carillon_tenancy::PLATFORM_PREFIX;
+use sea_orm_migration::MigratorTrait;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{service::Routes, transport::Server as GrpcServer};
+
+use super::{config::Config, folder::Folder};
+use crate::error::Error;
+
+/// A running server. The data folder stays locked while it lives.
+pub struct Server {
+    pub url: String,
+    pub platform_key: String,
+    pub stop: Stop,
+    _folder: Folder,
+}
+
+impl Server {
+    /// Finishes what is under way, for `grace` at most.
+    pub async fn stop(&self, grace: Duration) -> Result<(), Error> {
+        self.stop.now();
+        if self.stop.drained(grace).await {
+            return Ok(());
+        }
+        Err(Error::failed(format!(
+            "stopped hard after {} s; what was under way is taken over at the next start",
+            grace.as_secs()
+        )))
+    }
+}
+
+/// Starts everything; returns once the address answers.
+pub async fn start(data: &Path, port: u16, config: Config) -> Result<Server, Error> {
+    let folder = Folder::lock(data)?;
+    let key = match &config.wrapping_key {
+        Some(file) => WrappingKey::from_hex(
+            &file.read().map_err(|error| Error::failed(error.to_string()))?,
+        )
+        .map_err(|error| Error::failed(format!("wrapping_key: {error}")))?,
+        None => folder.wrapping_key()?,
+    };
+    let platform_key = folder.secret("api-key", || {
+        let random = WrappingKey::generate_hex();
+        let random = random.map_err(|error| Error::failed(error.to_string()))?;
+        Ok(format!("{PLATFORM_PREFIX}{random}"))
+    })?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
+        Error::failed(format!("--port: {port} cannot be listened on: {error}; give another, or 0"))
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let stop = Stop::new();
+    let parts = Embedded { folder: &folder, stop: stop.clone(), key };
+    let routes = parts.services(&platform_key, config).await?;
+    serve(listener, routes, &stop)?;
+    std::fs::write(folder.join("server"), format!("{url}\n"))?;
+    Ok(Server { url, platform_key, stop, _folder: folder })
+}
+
+struct Embedded<'a> {
+    folder: &'a Folder,
+    stop: Stop,
+    key: WrappingKey,
+}
+
+impl Embedded<'_> {
+    async fn database<M: MigratorTrait>(&self, service: &str) -> Result<Database, Error> {
+        let path = self.folder.join(&format!("{service}.db"));
+        Database::open_sqlite::<M>(&path)
+            .await
+            .map_err(|error| Error::failed(format!("{}: {error}", path.display())))
+    }
+
+    /// Each service gets its own database; they meet through the broker and their contracts.
+    async fn services(&self, platform_key: &str, config: Config) -> Result<Routes, Error> {
+        let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+        let (clock, permits) = (Clock::system(), Permits::default());
+        let failed = |error: &dyn std::fmt::Display| Error::failed(format!("starting: {error}"));
+        let outbox = self.folder.join("outbox");
+
+        let billing = carillon_billing::start(carillon_billing::Parts {
+            database: self.database::<carillon_billing::Migrator>("billing").await?,
+            broker: Arc::clone(&broker),
+            clock: clock.clone(),
+            stop: self.stop.clone(),
+        });
+        let evaluator = carillon_segment_evaluator::start(carillon_segment_evaluator::Parts {
+            database: self
+                .database::<carillon_segment_evaluator::Migrator>("segment-evaluator")
+                .await?,
+            broker: Arc::clone(&broker),
+            clock: clock.clone(),
+            stop: self.stop.clone(),
+            wrapping_key: self.key.clone(),
+        });
+        let scheduler = carillon_scheduler::start(carillon_scheduler::Parts {
+            database: self.database::<carillon_scheduler::Migrator>("scheduler").await?,
+            broker: Arc::clone(&broker),
+            clock: clock.clone(),
+            stop: self.stop.clone(),
+        });
+        carillon_sms_dispatcher::start(carillon_sms_dispatcher::Parts {
+            database: self.database::<carillon_sms_dispatcher::Migrator>("sms-dispatcher").await?,
+            broker: Arc::clone(&broker),
+            clock: clock.clone(),
+            stop: self.stop.clone(),
+            key: self.key.clone(),
+            permits: permits.clone(),
+            billing: rpc::in_process(billing.internal),
+            outbox: outbox.clone(),
+            config: config.sms_dispatcher,
+        })
+        .await
+        .map_err(|error| failed(&error))?;
+        carillon_email_dispatcher::start(carillon_email_dispatcher::Parts {
+            database: self
+                .database::<carillon_email_dispatcher::Migrator>("email-dispatcher")
+                .await?,
+            broker: Arc::clone(&broker),
+            clock: clock.clone(),
+            stop: self.stop.clone(),
+            key: self.key.clone(),
+            permits,
+            outbox,
+            config: config.email_dispatcher,
+        })
+        .await
+        .map_err(|error| failed(&error))?;
+        let campaigns = carillon_campaign_api::start(carillon_campaign_api::Parts {
+            database: self.database::<carillon_campaign_api::Migrator>("campaign-api").await?,
+            broker,
+            clock,
+            stop: self.stop.clone(),
+            audience: rpc::in_process(evaluator.internal),
+            platform_key: platform_key.to_owned(),
+        });
+        Ok(rpc::merge([billing.public, evaluator.public, scheduler.public, campaigns.public]))
+    }
+}
+
+fn serve(listener: TcpListener, routes: Routes, stop: &Stop) -> Result<(), Error> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(carillon_contracts::DESCRIPTORS)
+        .build_v1()
+        .map_err(|error| Error::failed(error.to_string()))?;
+    let stopping = stop.clone();
+    let server = GrpcServer::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .add_routes(routes.add_service(reflection))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            stopping.requested().await;
+        });
+    stop.spawn("gRPC server", server);
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! `carillon org`: organisations and their settings.
+
+use carillon_contracts::campaign::v1::{
+    ConsentDefault, CreateOrganisationRequest, GetOrganisationRequest, Organisation,
+    UpdateOrganisationRequest,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use prost_types::FieldMask;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::Context,
+    error::Error,
+    nearest::hint,
+    output::{Format, instant, write_record},
+};
+
+#[derive(Debug, Subcommand)]
+pub enum OrgCommand {
+    /// Create an organisation with its first API key (needs the platform's key)
+    #[command(after_help = "The API key is shown once; keep it.\n\nExample:\n  carillon org create \"Corner Café\" --time-zone Europe/Amsterdam --default-region NL -o json")]
+    Create(CreateArgs),
+    /// Show the organisation of the API key
+    #[command(after_help = "Example:\n  carillon org show -o json")]
+    Show,
+    /// Change a setting
+    #[command(after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false)\n\nExample:\n  carillon org set time_zone America/New_York")]
+    Set(SetArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// 1 to 100 characters
+    pub name: String,
+    /// IANA zone, such as Europe/Amsterdam
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: String,
+    /// Region of phone numbers without a country code, such as NL; without it they are refused
+    #[arg(long, value_name = "CC")]
+    pub default_region: Option<String>,
+    /// Consent of new customers where the import says nothing
+    #[arg(long, value_name = "CONSENT")]
+    pub consent_default: Option<ConsentArg>,
+    /// Subscribe new customers to every channel that has an address where the import says nothing
+    #[arg(long)]
+    pub subscribe_default: bool,
+    /// Makes the call repeatable: the same id creates no second organisation
+    #[arg(long, value_name = "X")]
+    pub request_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SetArgs {
+    pub key: String,
+    pub value: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum ConsentArg {
+    NotSpecified,
+    Given,
+}
+
+impl From<ConsentArg> for ConsentDefault {
+    fn from(consent: ConsentArg) -> Self {
+        match consent {
+            ConsentArg::NotSpecified => Self::NotSpecified,
+            ConsentArg::Given => Self::Given,
+        }
+    }
+}
+
+const KEYS: [&str; 7] = [
+    "name",
+    "time_zone",
+    "default_region",
+    "consent_default",
+    "require_consent",
+    "subscribe_default",
+    "double_opt_in",
+];
+
+pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error> {
+    match command {
+        OrgCommand::Create(args) => create(args, context).await,
+        OrgCommand::Show => {
+            let client = context.client().await?;
+            let answer = client.organisations().get_organisation(GetOrganisationRequest {}).await?;
+            write_record(&mut context.out, context.look, &fields(&answer.into_inner()))?;
+            Ok(())
+        }
+        OrgCommand::Set(args) => set(args, context).await,
+    }
+}
+
+async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Error> {
+    let consent = args.consent_default.map_or(ConsentDefault::Unspecified, Into::into);
+    let organisation = Organisation {
+        name: args.name,
+        time_zone: args.time_zone,
+        default_region: args.default_region.unwrap_or_default(),
+        consent_default: consent.into(),
+        subscribe_default: args.subscribe_default,
+        ..Organisation::default()
+    };
+    let request = CreateOrganisationRequest {
+        organisation: Some(organisation),
+        request_id: args.request_id.unwrap_or_default(),
+    };
+    let client = context.client().await?;
+    let answer = client.organisations().create_organisation(request).await?.into_inner();
+    let mut shown = fields(&answer.organisation.unwrap_or_default());
+    shown.insert(1, ("api_key", json!(answer.api_key)));
+    shown.push(("in_effect", json!(answer.in_effect)));
+    write_record(&mut context.out, context.look, &shown)?;
+    if context.look.format == Format::Table {
+        eprintln!("{}", match answer.api_key.as_str() {
+            "" => "this organisation had been created before; its key was shown then",
+            _ => "the API key is shown this once; keep it",
+        });
+    }
+    if !answer.in_effect {
+        eprintln!("stored, but not every service knows the organisation yet; its key works within a minute");
+    }
+    Ok(())
+}
+
+async fn set(args: SetArgs, context: &mut Context) -> Result<(), Error> {
+    let request = UpdateOrganisationRequest {
+        organisation: Some(change(&args.key, args.value)?),
+        update_mask: Some(FieldMask { paths: vec![args.key] }),
+    };
+    let client = context.client().await?;
+    let answer = client.organisations().update_organisation(request).await?.into_inner();
+    write_record(&mut context.out, context.look, &fields(&answer))?;
+    Ok(())
+}
+
+/// An organisation of which only the field `key` is meant.
+fn change(key: &str, value: String) -> Result<Organisation, Error> {
+    let mut organisation = Organisation::default();
+    match key {
+        "name" => organisation.name = value,
+        "time_zone" => organisation.time_zone = value,
+        "default_region" => organisation.default_region = value,
+        "consent_default" => {
+            let consent = ConsentArg::from_str(&value, false).map_err(|_| {
+                Error::usage(format!("consent_default: '{value}' is not known; write not_specified or given"))
+            })?;
+            organisation.set_consent_default(consent.into());
+        }
+        "require_consent" => organisation.require_consent = switch(key, &value)?,
+        "subscribe_default" => organisation.subscribe_default = switch(key, &value)?,
+        "double_opt_in" => organisation.double_opt_in = switch(key, &value)?,
+        _ => {
+            return Err(Error::usage(format!("'{key}' is not a setting: {}", hint(key, KEYS))));
+        }
+    }
+    Ok(organisation)
+}
+
+fn switch(key: &str, value: &str) -> Result<bool, Error> {
+    match value {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(Error::usage(format!("{key}: '{value}' is not a switch; write true or false"))),
+    }
+}
+
+fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
+    let consent = match organisation.consent_default() {
+        ConsentDefault::Unspecified => Value::Null,
+        ConsentDefault::NotSpecified => json!("not_specified"),
+        ConsentDefault::Given => json!("given"),
+    };
+    vec![
+        ("id", json!(organisation.id)),
+        ("name", json!(organisation.name)),
+        ("time_zone", json!(organisation.time_zone)),
+        ("default_region", json!(organisation.default_region)),
+        ("consent_default", consent),
+        ("require_consent", json!(organisation.require_consent)),
+        ("subscribe_default", json!(organisation.subscribe_default)),
+        ("double_opt_in", json!(organisation.double_opt_in)),
+        ("create_time", instant(organisation.create_time.as_ref())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let error = change("timezone", "Europe/Paris".to_owned()).expect_err("refused");
+        assert_eq!(error.to_string(), "'timezone' is not a setting: did you mean 'time_zone'?");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_switch_and_a_word_are_checked_here() {
+        let error = change("double_opt_in", "perhaps".to_owned()).expect_err("refused");
+        assert!(error.to_string().contains("double_opt_in: 'perhaps'"), "{error}");
+        let error = change("consent_default", "withheld".to_owned()).expect_err("refused");
+        assert!(error.to_string().contains("not_specified or given"), "{error}");
+        let changed = change("consent_default", "given".to_owned()).expect("good");
+        assert_eq!(changed.consent_default(), ConsentDefault::Given);
+    }
+}

@@ -1,0 +1,97 @@
+//! Create a campaign: a draft that sends nothing.
+
+use carillon_contracts::{
+    campaign::v1::{Campaign, CampaignState, CreateCampaignRequest},
+    ids::{CampaignId, OrganisationId},
+};
+use carillon_service_kit::{
+    database::Sql,
+    status::{internal, invalid, invalid_fields},
+};
+use tonic::Status;
+
+use crate::{
+    CampaignApi,
+    audience::CheckError,
+    domain::{campaign, request::Request},
+    store::{self, CampaignRow},
+};
+
+impl CampaignApi {
+    pub(crate) async fn create_campaign(
+        &self,
+        organisation: OrganisationId,
+        request: CreateCampaignRequest,
+    ) -> Result<Campaign, Status> {
+        let CreateCampaignRequest { campaign, request_id, validate_only } = request;
+        let document = campaign.map(campaign::settable).ok_or_else(|| {
+            invalid("campaign", "is missing; give its name, audience, schedule and content")
+        })?;
+        let request = Request::new(request_id, &document)?;
+        let reader = self.database.reader();
+        if let Some(known) = repeated(reader, organisation, request.as_ref()).await? {
+            return Ok(known.into_campaign());
+        }
+        self.check_campaign(organisation, &document).await?;
+        let now_ms = self.clock.now_ms();
+        let row = CampaignRow {
+            id: CampaignId::random(),
+            document,
+            state: CampaignState::Draft,
+            version: 1,
+            created_ms: now_ms,
+            updated_ms: now_ms,
+            started_ms: None,
+        };
+        if validate_only {
+            let draft = row.into_campaign();
+            return Ok(Campaign {
+                id: String::new(),
+                create_time: None,
+                update_time: None,
+                ..draft
+            });
+        }
+        let tx = self.database.begin().await.map_err(internal)?;
+        if let Some(known) = repeated(&tx, organisation, request.as_ref()).await? {
+            return Ok(known.into_campaign());
+        }
+        store::insert_campaign(&tx, organisation, &row, request.as_ref())
+            .await
+            .map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        Ok(row.into_campaign())
+    }
+
+    /// Every wrong field at once, the audience's among them.
+    pub(crate) async fn check_campaign(
+        &self,
+        organisation: OrganisationId,
+        document: &Campaign,
+    ) -> Result<(), Status> {
+        let mut errors = campaign::check(document);
+        let wrong_audience = errors.iter().any(|error| error.field.starts_with("audience"));
+        if let (Some(audience), false) = (&document.audience, wrong_audience) {
+            match self.audience.check(organisation, audience).await {
+                Ok(()) => {}
+                Err(CheckError::Fields(found)) => errors.extend(found),
+                Err(CheckError::Status(status)) if errors.is_empty() => return Err(status),
+                Err(CheckError::Status(_)) => {}
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(invalid_fields(errors)) }
+    }
+}
+
+/// The campaign that the same request created before.
+async fn repeated(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    request: Option<&Request>,
+) -> Result<Option<CampaignRow>, Status> {
+    let Some(request) = request else { return Ok(None) };
+    let known = store::campaign_by_request(connection, organisation, &request.id).await;
+    let Some((row, hash)) = known.map_err(internal)? else { return Ok(None) };
+    request.check_same(&hash, &format!("campaign {}", row.id))?;
+    Ok(Some(row))
+}

@@ -1,0 +1,150 @@
+//! Create an organisation, with its first API key.
+
+use std::time::Duration;
+
+use carillon_contracts::{
+    campaign::v1::{CreateOrganisationRequest, CreateOrganisationResponse},
+    events::v1::{KeyHash, OrganisationChanged, event::Body},
+    ids::OrganisationId,
+    time,
+};
+use carillon_service_kit::status::{
+    internal, invalid, invalid_fields, permission_denied, unauthenticated,
+};
+use carillon_tenancy::{PLATFORM_PREFIX, Tenancy, hash_key};
+use rand::{TryRng as _, rngs::SysRng};
+use sea_orm::{DatabaseTransaction, DbErr};
+use tonic::{Status, metadata::MetadataMap};
+
+use crate::{
+    CampaignApi,
+    domain::{organisation, request::Request},
+    store::{self, OrganisationRow},
+};
+
+/// How long an answer waits until every service knows.
+pub(crate) const IN_EFFECT_WITHIN: Duration = Duration::from_secs(2);
+const FIRST_KEY: &str = "first";
+
+impl CampaignApi {
+    /// Only the platform creates organisations.
+    pub(crate) async fn platform_caller(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let key = Tenancy::bearer(metadata)?;
+        if same(&hash_key(key), &self.platform_key) {
+            return Ok(());
+        }
+        if key.starts_with(PLATFORM_PREFIX) {
+            return Err(unauthenticated(
+                "KEY_UNKNOWN",
+                "api-key: this is not the platform's key; set --api-key or CARILLON_API_KEY to \
+                 the key that the server was started with",
+            ));
+        }
+        self.tenancy.caller(metadata).await?;
+        Err(permission_denied(
+            "PLATFORM_KEY_NEEDED",
+            "api-key: this is an organisation's key, and only the platform's creates \
+             organisations; set --api-key or CARILLON_API_KEY to that",
+        ))
+    }
+
+    pub(crate) async fn create_organisation(
+        &self,
+        request: CreateOrganisationRequest,
+    ) -> Result<CreateOrganisationResponse, Status> {
+        let CreateOrganisationRequest { organisation, request_id } = request;
+        let given = organisation.map(organisation::settings).ok_or_else(|| {
+            invalid("organisation", "is missing; give at least its name and time_zone")
+        })?;
+        let request = Request::new(request_id, &given)?;
+        let settings = organisation::checked(given).map_err(invalid_fields)?;
+        let tx = self.database.begin().await.map_err(internal)?;
+        if let Some(request) = &request
+            && let Some((known, hash)) =
+                store::organisation_by_request_of_platform(&tx, &request.id)
+                    .await
+                    .map_err(internal)?
+        {
+            request.check_same(&hash, "an organisation")?;
+            return Ok(CreateOrganisationResponse {
+                organisation: Some(known.organisation),
+                api_key: String::new(),
+                in_effect: true,
+            });
+        }
+        let now = self.clock.now();
+        let id = OrganisationId::random();
+        let mut row = OrganisationRow { id, organisation: settings, version: 1 };
+        row.organisation.id = id.to_string();
+        row.organisation.create_time = Some(time::to_wire(now));
+        let api_key = new_key().map_err(internal)?;
+        let stored = async {
+            store::insert_organisation(&tx, &row, request.as_ref(), now.as_millisecond()).await?;
+            let hash = hash_key(&api_key);
+            store::insert_key(&tx, id, hash, FIRST_KEY, now.as_millisecond()).await?;
+            let told = self.tell_changed(&tx, &row).await?;
+            tx.commit().await?;
+            Ok::<i64, DbErr>(told)
+        };
+        let told = stored.await.map_err(internal)?;
+        let in_effect = self.in_effect(told).await?;
+        Ok(CreateOrganisationResponse { organisation: Some(row.organisation), api_key, in_effect })
+    }
+
+    /// Tells every service of the organisation as it now stands, and this one at once. Answers
+    /// the event, for `in_effect`.
+    pub(crate) async fn tell_changed(
+        &self,
+        tx: &DatabaseTransaction,
+        row: &OrganisationRow,
+    ) -> Result<i64, DbErr> {
+        let hashes = store::key_hashes(tx, row.id).await?;
+        let document = OrganisationChanged {
+            organisation: Some(row.organisation.clone()),
+            version: row.version,
+            keys: hashes.into_iter().map(|hash| KeyHash { hash: hash.into() }).collect(),
+        };
+        self.tenancy.apply(tx, row.id, &document).await?;
+        self.outbox.append(tx, row.id, Body::OrganisationChanged(document)).await
+    }
+
+    /// Waits until every service has heard, after the commit; 2 s at most.
+    pub(crate) async fn in_effect(&self, told: i64) -> Result<bool, Status> {
+        self.outbox.wake();
+        self.outbox.passed(told, IN_EFFECT_WITHIN).await.map_err(internal)
+    }
+}
+
+/// Compares in constant time.
+fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one.iter().zip(other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+/// `crl_` and 32 random bytes in hexadecimal.
+fn new_key() -> Result<String, rand::rngs::SysError> {
+    let mut bytes = [0_u8; 32];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("crl_{hex}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_long_and_no_two_are_alike() {
+        let keys = [new_key().expect("randomness"), new_key().expect("randomness")];
+        assert!(keys.iter().all(|key| key.len() == 68 && key.starts_with("crl_")));
+        assert_ne!(keys[0], keys[1]);
+    }
+
+    #[test]
+    fn hashes_are_the_same_only_if_every_byte_is() {
+        let one = [7; 32];
+        let mut other = one;
+        assert!(same(&one, &other));
+        other[31] ^= 1;
+        assert!(!same(&one, &other));
+    }
+}

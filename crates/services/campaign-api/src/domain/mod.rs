@@ -1,0 +1,32 @@
+//! What may be stored: the rules for organisations and campaigns.
+
+pub(crate) mod campaign;
+pub(crate) mod content;
+pub(crate) mod mask;
+mod nearest;
+pub(crate) mod organisation;
+mod region;
+pub(crate) mod request;
+pub(crate) mod validity;
+
+use carillon_service_kit::status::FieldError;
+
+/// The rule for names of organisations and campaigns: 1 to 100 characters, none of them a
+/// control character, and not blanks alone.
+fn check_name(name: &str, errors: &mut Vec<FieldError>) {
+    const MOST: usize = 100;
+    let length = name.chars().count();
+    let problem = if name.trim().is_empty() {
+        "is missing; give 1 to 100 characters".to_owned()
+    } else if length > MOST {
+        format!("has {length} characters; {MOST} at most, so shorten it by {}", length - MOST)
+    } else if let Some(at) = name.chars().position(char::is_control) {
+        format!(
+            "has a control character (a line break, a tab, …) at character {}; remove it",
+            at + 1
+        )
+    } else {
+        return;
+    };
+    errors.push(FieldError::new("name", problem));
+}

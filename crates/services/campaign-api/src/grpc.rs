@@ -1,0 +1,135 @@
+//! The way in: who asks, and which verb answers. The report's is in `report/`.
+
+use carillon_contracts::{
+    campaign::v1::{
+        Campaign, CreateCampaignRequest, CreateOrganisationRequest, CreateOrganisationResponse,
+        Forecast, ForecastCampaignRequest, GetCampaignRequest, GetOrganisationRequest,
+        ListCampaignsRequest, ListCampaignsResponse, Organisation, Preview, PreviewCampaignRequest,
+        StartCampaignRequest, UpdateCampaignRequest, UpdateOrganisationRequest,
+        campaign_service_server::CampaignService, organisation_service_server::OrganisationService,
+    },
+    ids::{CampaignId, OrganisationId},
+};
+use carillon_service_kit::{
+    database::Sql,
+    status::{internal, invalid, not_found},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    CampaignApi,
+    store::{self, CampaignRow},
+};
+
+#[tonic::async_trait]
+impl OrganisationService for CampaignApi {
+    async fn create_organisation(
+        &self,
+        request: Request<CreateOrganisationRequest>,
+    ) -> Result<Response<CreateOrganisationResponse>, Status> {
+        self.platform_caller(request.metadata()).await?;
+        self.create_organisation(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_organisation(
+        &self,
+        request: Request<GetOrganisationRequest>,
+    ) -> Result<Response<Organisation>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let row = store::organisation(self.database.reader(), organisation).await;
+        let row = row.map_err(internal)?.ok_or_else(|| no_organisation(organisation))?;
+        Ok(Response::new(row.organisation))
+    }
+
+    async fn update_organisation(
+        &self,
+        request: Request<UpdateOrganisationRequest>,
+    ) -> Result<Response<Organisation>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.update_organisation(organisation, request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl CampaignService for CampaignApi {
+    async fn create_campaign(
+        &self,
+        request: Request<CreateCampaignRequest>,
+    ) -> Result<Response<Campaign>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.create_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_campaign(
+        &self,
+        request: Request<GetCampaignRequest>,
+    ) -> Result<Response<Campaign>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let row = find_campaign(self.database.reader(), organisation, "id", &request.get_ref().id)
+            .await?;
+        Ok(Response::new(row.into_campaign()))
+    }
+
+    async fn list_campaigns(
+        &self,
+        request: Request<ListCampaignsRequest>,
+    ) -> Result<Response<ListCampaignsResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.list_campaigns(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn update_campaign(
+        &self,
+        request: Request<UpdateCampaignRequest>,
+    ) -> Result<Response<Campaign>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.update_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn start_campaign(
+        &self,
+        request: Request<StartCampaignRequest>,
+    ) -> Result<Response<Campaign>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.start_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn forecast_campaign(
+        &self,
+        request: Request<ForecastCampaignRequest>,
+    ) -> Result<Response<Forecast>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.forecast_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn preview_campaign(
+        &self,
+        request: Request<PreviewCampaignRequest>,
+    ) -> Result<Response<Preview>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.preview_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+}
+
+/// The caller's campaign with the id that stood in `field`; another's does not exist for them.
+pub(crate) async fn find_campaign(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    field: &str,
+    id: &str,
+) -> Result<CampaignRow, Status> {
+    if id.is_empty() {
+        return Err(invalid(field, "is missing; give a campaign's id"));
+    }
+    let id: CampaignId = id.parse().map_err(|error| invalid(field, format!("{error}")))?;
+    let row = store::campaign(connection, organisation, id).await.map_err(internal)?;
+    row.ok_or_else(|| {
+        not_found(format!(
+            "{field}: there is no campaign {id}; `carillon campaign list` shows those there are"
+        ))
+    })
+}
+
+pub(crate) fn no_organisation(id: OrganisationId) -> Status {
+    internal(format!("organisation {id} has a key, but no row"))
+}

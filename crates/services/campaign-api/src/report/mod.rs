@@ -1,0 +1,17 @@
+//! The projection of what became of campaigns: it hears every stage, and its sums hold at every
+//! read, in whatever order the stages are heard.
+
+mod cursor;
+mod get;
+mod grpc;
+mod hear;
+mod listing;
+mod messages;
+mod select;
+mod store;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use hear::Project;
+pub(crate) use store::CreateReport;

@@ -1,0 +1,79 @@
+use std::collections::{BTreeMap, HashMap};
+
+use carillon_contracts::{events::v1::MessageChange, time};
+use carillon_service_kit::database::Sql;
+use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
+
+use super::{
+    batches::{BatchRow, ListedBatch},
+    runs::RunKey,
+};
+
+/// What was last heard of a message.
+#[derive(FromQueryResult)]
+pub(crate) struct MessageRow {
+    batch: i64,
+    position: u32,
+    pub state: String,
+    pub reason: String,
+    pub units: u32,
+    pub attempt: u32,
+    pub changed_at: i64,
+    pub provider_code: String,
+}
+
+/// One statement an event, however many changes it tells of. Each row keeps the batch version of
+/// its last change.
+pub(crate) async fn save_messages(
+    tx: &DatabaseTransaction,
+    batch: &BatchRow,
+    version: u64,
+    changes: &[MessageChange],
+) -> Result<(), DbErr> {
+    // Of two changes of one message in an event the later one counts.
+    let last: BTreeMap<u32, &MessageChange> =
+        changes.iter().map(|change| (change.position, change)).collect();
+    let rows: Vec<_> = last
+        .into_iter()
+        .map(|(position, change)| {
+            let at = change.change_time.as_ref().and_then(time::from_wire).unwrap_or_default();
+            let MessageChange { state, reason, units, attempt, provider_code, .. } = change;
+            (position, state, reason, units, attempt, at.as_millisecond(), provider_code)
+        })
+        .collect();
+    let rows = serde_json::to_string(&rows).map_err(|error| DbErr::Json(error.to_string()))?;
+    tx.run(SAVE, [batch.number.into(), version.cast_signed().into(), rows.into()]).await.map(|_| ())
+}
+
+const SAVE: &str = "
+INSERT INTO report_messages
+    (batch, position, state, reason, units, attempt, changed_at, provider_code, version)
+SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+    value ->> 6, $2
+FROM json_each($3) WHERE true
+ON CONFLICT (batch, position) DO UPDATE SET
+    state = excluded.state, reason = excluded.reason, units = excluded.units,
+    attempt = excluded.attempt, changed_at = excluded.changed_at,
+    provider_code = excluded.provider_code, version = excluded.version
+WHERE report_messages.version < excluded.version";
+
+/// What was heard of the messages of some batches of a run, by batch and position.
+pub(crate) async fn messages_of(
+    connection: &impl Sql,
+    run: RunKey,
+    batches: &[ListedBatch],
+) -> Result<HashMap<(i64, u32), MessageRow>, DbErr> {
+    let numbers: Vec<i64> = batches.iter().map(|batch| batch.number).collect();
+    let numbers =
+        serde_json::to_string(&numbers).map_err(|error| DbErr::Json(error.to_string()))?;
+    let sql = "SELECT m.batch, m.position, m.state, m.reason, m.units, m.attempt, m.changed_at,
+                   m.provider_code
+               FROM json_each($2) n
+               JOIN report_batches b ON b.number = n.value AND b.run = $1
+               JOIN report_messages m ON m.batch = b.number";
+    let rows = connection.rows(sql, [run.into(), numbers.into()]).await?;
+    rows.iter()
+        .map(|row| MessageRow::from_query_result(row, ""))
+        .map(|row| row.map(|row| ((row.batch, row.position), row)))
+        .collect()
+}

@@ -1,0 +1,20 @@
+//! Every statement of the report. A `RunKey` comes only from a function that takes the
+//! organisation, so what takes a key is within it.
+
+mod batches;
+mod messages;
+mod migration;
+mod runs;
+mod skips;
+mod sums;
+
+pub(crate) use batches::{
+    BatchRow, NewBatch, any_open, batch, batches_from, save_totals, set_recipients,
+};
+pub(crate) use messages::{MessageRow, messages_of, save_messages};
+pub(crate) use migration::CreateReport;
+pub(crate) use runs::{
+    RunKey, RunRow, close_plan, closed_plan, newest_run, open_run, run, set_due, touch,
+};
+pub(crate) use skips::{Skips, SkipsKey, skips_from};
+pub(crate) use sums::run_sums;

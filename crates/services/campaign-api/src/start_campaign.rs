@@ -1,0 +1,81 @@
+//! Start a campaign. Starting it again changes nothing and answers the same.
+
+use carillon_contracts::{
+    campaign::v1::{Campaign, CampaignState, StartCampaignRequest},
+    events::v1::{CampaignPublished, event::Body},
+    ids::OrganisationId,
+    time,
+};
+use carillon_service_kit::status::{internal, refused};
+use jiff::{Timestamp, tz::TimeZone};
+use sea_orm::DbErr;
+use tonic::Status;
+
+use crate::{
+    CampaignApi,
+    domain::validity,
+    grpc::{find_campaign, no_organisation},
+    store::{self, CampaignRow},
+};
+
+impl CampaignApi {
+    pub(crate) async fn start_campaign(
+        &self,
+        organisation: OrganisationId,
+        request: StartCampaignRequest,
+    ) -> Result<Campaign, Status> {
+        let zone = self.zone(organisation).await?;
+        let now = self.clock.now();
+        let tx = self.database.begin().await.map_err(internal)?;
+        let current = find_campaign(&tx, organisation, "id", &request.id).await?;
+        if current.state != CampaignState::Draft {
+            return Ok(current.into_campaign());
+        }
+        check_startable(&current, &zone, now)?;
+        let started = CampaignRow {
+            state: CampaignState::Running,
+            version: current.version + 1,
+            updated_ms: now.as_millisecond(),
+            started_ms: Some(now.as_millisecond()),
+            ..current
+        };
+        let (id, campaign) = (started.id, started.into_campaign());
+        let published = CampaignPublished {
+            campaign_id: id.to_wire(),
+            version: campaign.version,
+            campaign: Some(campaign.clone()),
+            start_time: Some(time::to_wire(now)),
+        };
+        let stored = async {
+            store::start_draft(&tx, organisation, id, now.as_millisecond()).await?;
+            self.outbox.append(&tx, organisation, Body::CampaignPublished(published)).await?;
+            tx.commit().await
+        };
+        stored.await.map_err(|error: DbErr| internal(error))?;
+        self.outbox.wake();
+        Ok(campaign)
+    }
+
+    async fn zone(&self, organisation: OrganisationId) -> Result<TimeZone, Status> {
+        let known = self.tenancy.organisation(organisation).await.map_err(internal)?;
+        let known = known.ok_or_else(|| no_organisation(organisation))?;
+        TimeZone::get(&known.time_zone).map_err(internal)
+    }
+}
+
+fn check_startable(current: &CampaignRow, zone: &TimeZone, now: Timestamp) -> Result<(), Status> {
+    let CampaignRow { id, document, .. } = current;
+    if !document.active {
+        return Err(refused(
+            "CAMPAIGN_INACTIVE",
+            format!("active: campaign {id} is not active and can't be started; set active: true"),
+        ));
+    }
+    let today = zone.to_datetime(now).date();
+    let valid = document.valid.clone().unwrap_or_default();
+    let name = zone.iana_name().unwrap_or("UTC");
+    match validity::refusal(&valid, today, name) {
+        Some(rule) => Err(refused("CAMPAIGN_NOT_VALID_TODAY", rule)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,215 @@
+use carillon_contracts::{
+    campaign::v1::{Campaign, CampaignState},
+    ids::{CampaignId, OrganisationId, RunId},
+    time,
+};
+use carillon_service_kit::database::Sql;
+use jiff::Timestamp;
+use prost::Message as _;
+use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
+
+use crate::domain::{campaign::NOW, request::Request};
+
+/// A campaign as it is stored: what was set, and what became of it.
+#[derive(Clone)]
+pub(crate) struct CampaignRow {
+    pub id: CampaignId,
+    /// What the organisation set, and nothing else.
+    pub document: Campaign,
+    pub state: CampaignState,
+    pub version: u64,
+    pub created_ms: i64,
+    pub updated_ms: i64,
+    pub started_ms: Option<i64>,
+}
+
+/// Whether a change of a campaign took place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Saved {
+    Yes,
+    /// It is not what it was when it was read.
+    Changed,
+}
+
+const COLUMNS: &str = "campaign_id, version, state, document, created_at, updated_at, started_at";
+
+impl CampaignRow {
+    fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        let wrong = |error: &dyn std::fmt::Display| DbErr::Type(error.to_string());
+        let document: Vec<u8> = row.try_get("", "document")?;
+        let state: String = row.try_get("", "state")?;
+        Ok(Self {
+            id: CampaignId::new(row.try_get("", "campaign_id")?),
+            document: Campaign::decode(document.as_slice()).map_err(|error| wrong(&error))?,
+            state: state_of(&state).ok_or_else(|| wrong(&format!("campaign state '{state}'")))?,
+            version: row.try_get::<i64>("", "version")?.cast_unsigned(),
+            created_ms: row.try_get("", "created_at")?,
+            updated_ms: row.try_get("", "updated_at")?,
+            started_ms: row.try_get("", "started_at")?,
+        })
+    }
+
+    /// Its first run, once it was started.
+    pub(crate) fn first_run(&self) -> Option<RunId> {
+        self.started_ms.map(|_| RunId::of(self.id, NOW))
+    }
+
+    pub(crate) fn into_campaign(self) -> Campaign {
+        let instant = |ms| Timestamp::from_millisecond(ms).ok().map(time::to_wire);
+        Campaign {
+            id: self.id.to_string(),
+            state: self.state.into(),
+            create_time: instant(self.created_ms),
+            update_time: instant(self.updated_ms),
+            run_id: self.first_run().map_or_else(String::new, |run| run.to_string()),
+            version: self.version,
+            ..self.document
+        }
+    }
+}
+
+/// The vocabulary's word for a state.
+fn word(state: CampaignState) -> &'static str {
+    match state {
+        CampaignState::Unspecified => "unspecified",
+        CampaignState::Draft => "draft",
+        CampaignState::Scheduled => "scheduled",
+        CampaignState::Running => "running",
+        CampaignState::Paused => "paused",
+        CampaignState::Cancelled => "cancelled",
+        CampaignState::Finished => "finished",
+    }
+}
+
+fn state_of(text: &str) -> Option<CampaignState> {
+    use CampaignState::{Cancelled, Draft, Finished, Paused, Running, Scheduled};
+    let all = [Draft, Scheduled, Running, Paused, Cancelled, Finished];
+    all.into_iter().find(|state| word(*state) == text)
+}
+
+pub(crate) async fn campaign(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    id: CampaignId,
+) -> Result<Option<CampaignRow>, DbErr> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM campaigns WHERE campaign_id = $1 AND organisation_id = $2");
+    let row = connection.row(&sql, [id.uuid().into(), organisation.uuid().into()]).await?;
+    row.as_ref().map(CampaignRow::read).transpose()
+}
+
+/// The campaign that a request created, and the hash of its body.
+pub(crate) async fn campaign_by_request(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    request_id: &str,
+) -> Result<Option<(CampaignRow, Vec<u8>)>, DbErr> {
+    let sql = format!(
+        "SELECT {COLUMNS}, request_hash FROM campaigns
+         WHERE organisation_id = $1 AND request_id = $2"
+    );
+    let row = connection.row(&sql, [organisation.uuid().into(), request_id.into()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some((CampaignRow::read(&row)?, row.try_get("", "request_hash")?)))
+}
+
+/// Newest first, from just after a place in the list.
+pub(crate) async fn campaigns(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    after: Option<(i64, CampaignId)>,
+    limit: i64,
+) -> Result<Vec<CampaignRow>, DbErr> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM campaigns WHERE organisation_id = $1
+         AND ($2 IS NULL OR (created_at, campaign_id) < ($2, $3))
+         ORDER BY created_at DESC, campaign_id DESC LIMIT $4"
+    );
+    let (created, id): (Value, Value) =
+        (after.map(|(at, _)| at).into(), after.map(|(_, id)| id.uuid()).into());
+    let rows = connection.rows(&sql, [organisation.uuid().into(), created, id, limit.into()]);
+    rows.await?.iter().map(CampaignRow::read).collect()
+}
+
+pub(crate) async fn insert_campaign(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    row: &CampaignRow,
+    request: Option<&Request>,
+) -> Result<(), DbErr> {
+    tx.run(
+        "INSERT INTO campaigns (campaign_id, organisation_id, version, state, document,
+            created_at, updated_at, request_id, request_hash)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        [
+            row.id.uuid().into(),
+            organisation.uuid().into(),
+            row.version.cast_signed().into(),
+            word(row.state).into(),
+            row.document.encode_to_vec().into(),
+            row.created_ms.into(),
+            row.updated_ms.into(),
+            request.map(|request| request.id.clone()).into(),
+            request.map(|request| request.body_hash.to_vec()).into(),
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Writes a draft's document, if it still is the draft that was read: `row.version` is the new
+/// version, one above that.
+pub(crate) async fn change_draft(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    row: &CampaignRow,
+) -> Result<Saved, DbErr> {
+    let changed = tx
+        .run(
+            "UPDATE campaigns SET version = $3, document = $4, updated_at = $5
+             WHERE campaign_id = $1 AND organisation_id = $2 AND state = 'draft'
+             AND version = $3 - 1",
+            [
+                row.id.uuid().into(),
+                organisation.uuid().into(),
+                row.version.cast_signed().into(),
+                row.document.encode_to_vec().into(),
+                row.updated_ms.into(),
+            ],
+        )
+        .await?;
+    Ok(if changed.rows_affected() > 0 { Saved::Yes } else { Saved::Changed })
+}
+
+/// A draft becomes running.
+pub(crate) async fn start_draft(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    id: CampaignId,
+    now_ms: i64,
+) -> Result<(), DbErr> {
+    tx.run(
+        "UPDATE campaigns SET state = 'running', version = version + 1, updated_at = $3,
+            started_at = $3
+         WHERE campaign_id = $1 AND organisation_id = $2 AND state = 'draft'",
+        [id.uuid().into(), organisation.uuid().into(), now_ms.into()],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// A running campaign becomes finished; any other stays what it is.
+pub(crate) async fn finish_running(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    id: CampaignId,
+    now_ms: i64,
+) -> Result<(), DbErr> {
+    tx.run(
+        "UPDATE campaigns SET state = 'finished', version = version + 1, updated_at = $3
+         WHERE campaign_id = $1 AND organisation_id = $2 AND state = 'running'",
+        [id.uuid().into(), organisation.uuid().into(), now_ms.into()],
+    )
+    .await
+    .map(|_| ())
+}

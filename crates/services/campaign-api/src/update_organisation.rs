@@ -1,0 +1,54 @@
+//! Update the settings of an organisation that a mask names.
+
+use carillon_contracts::{
+    campaign::v1::{Organisation, UpdateOrganisationRequest},
+    ids::OrganisationId,
+};
+use carillon_service_kit::status::{internal, invalid, invalid_fields};
+use sea_orm::DbErr;
+use tonic::Status;
+
+use crate::{
+    CampaignApi,
+    domain::{
+        mask,
+        organisation::{self, SETTABLE},
+    },
+    grpc::no_organisation,
+    store::{self, OrganisationRow},
+};
+
+impl CampaignApi {
+    pub(crate) async fn update_organisation(
+        &self,
+        id: OrganisationId,
+        request: UpdateOrganisationRequest,
+    ) -> Result<Organisation, Status> {
+        let UpdateOrganisationRequest { organisation: given, update_mask } = request;
+        if update_mask.as_ref().is_none_or(|mask| mask.paths.is_empty()) {
+            let rule = format!("is missing; name what to set: {}", SETTABLE.join(", "));
+            return Err(invalid("update_mask", rule));
+        }
+        let paths = mask::paths(update_mask.as_ref(), SETTABLE).map_err(invalid_fields)?;
+        let given = given.unwrap_or_default();
+        let tx = self.database.begin().await.map_err(internal)?;
+        let row = store::organisation(&tx, id).await.map_err(internal)?;
+        let OrganisationRow { organisation: current, version, .. } =
+            row.ok_or_else(|| no_organisation(id))?;
+        let merged = organisation::merged(&current, given, &paths);
+        let organisation = organisation::checked(merged).map_err(invalid_fields)?;
+        if organisation == current {
+            return Ok(current);
+        }
+        let row = OrganisationRow { id, organisation, version: version + 1 };
+        let stored = async {
+            store::save_settings(&tx, &row).await?;
+            let told = self.tell_changed(&tx, &row).await?;
+            tx.commit().await?;
+            Ok::<i64, DbErr>(told)
+        };
+        let told = stored.await.map_err(internal)?;
+        self.in_effect(told).await?;
+        Ok(row.organisation)
+    }
+}

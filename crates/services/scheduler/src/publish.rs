@@ -1,0 +1,42 @@
+//! Publish: a campaign was started; its document is pinned and it becomes due.
+
+use async_trait::async_trait;
+use carillon_contracts::{
+    events::v1::{CampaignPublished, Event, event::Body},
+    ids::{CampaignId, OrganisationId},
+    time,
+};
+use carillon_outbox::{Handler, HandlerError};
+use sea_orm::DatabaseTransaction;
+
+use crate::{Scheduler, domain::NOW, store};
+
+pub(crate) struct Publish(pub Scheduler);
+
+#[async_trait]
+impl Handler for Publish {
+    async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
+        let wrong = |what: &str| HandlerError::Event(format!("campaign.published: {what}"));
+        let Some(Body::CampaignPublished(published)) = &event.body else {
+            return Err(wrong("no body"));
+        };
+        let organisation = OrganisationId::from_wire(&event.organisation_id)
+            .map_err(|error| wrong(&error.to_string()))?;
+        let campaign = CampaignId::from_wire(&published.campaign_id)
+            .map_err(|error| wrong(&error.to_string()))?;
+        let CampaignPublished { campaign: document, start_time, .. } = published;
+        if document.is_none() {
+            return Err(wrong("no campaign"));
+        }
+        let start = start_time.as_ref().and_then(time::from_wire);
+        let start = start.ok_or_else(|| wrong("no start_time"))?;
+        let fired = store::has_run(tx, organisation, campaign, NOW).await?;
+        let next_fire = (!fired).then(|| start.as_millisecond());
+        store::keep_newest(tx, organisation, campaign, published, next_fire).await?;
+        Ok(())
+    }
+
+    fn committed(&self) {
+        self.0.due.notify_one();
+    }
+}

@@ -1,0 +1,52 @@
+use carillon_outbox::CreateOutbox;
+use carillon_service_kit::database::run_migration;
+use carillon_tenancy::CreateTenancy;
+use sea_orm_migration::prelude::*;
+
+/// The service's tables.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(CreateOutbox), Box::new(CreateTenancy), Box::new(CreateSchedules)]
+    }
+}
+
+struct CreateSchedules;
+
+impl MigrationName for CreateSchedules {
+    fn name(&self) -> &str {
+        "m0100_create_schedules"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateSchedules {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run_migration(manager, SQLITE).await
+    }
+}
+
+const SQLITE: &str = "
+CREATE TABLE schedules (
+    campaign_id BLOB PRIMARY KEY,
+    organisation_id BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    published BLOB NOT NULL,
+    next_fire_at INTEGER
+);
+CREATE INDEX schedules_due ON schedules (next_fire_at) WHERE next_fire_at IS NOT NULL;
+CREATE TABLE runs (
+    run_id BLOB PRIMARY KEY,
+    organisation_id BLOB NOT NULL,
+    campaign_id BLOB NOT NULL,
+    occurrence_key TEXT NOT NULL,
+    nominal_at INTEGER NOT NULL,
+    deadline_at INTEGER NOT NULL,
+    missed INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (campaign_id, occurrence_key)
+) WITHOUT ROWID;
+CREATE INDEX runs_by_organisation ON runs (organisation_id, nominal_at, run_id);
+";

@@ -1,0 +1,220 @@
+//! Who of those that matched gets a message on a channel, and why the others do not. The plan, the
+//! forecast and the preview decide with the same rules.
+
+use std::collections::{BTreeMap, HashSet};
+
+use carillon_contracts::{
+    audience::v1::Consent, ids::CustomerId, jobs::v1::Channel, vocabulary::SkipReason,
+};
+
+use super::{
+    email, phone,
+    record::{Profile, Subscription},
+};
+
+/// The keyed hash of an address.
+pub(crate) type AddressHash = [u8; 32];
+
+/// A customer who matched, as far as it can be read without opening the profile.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub id: CustomerId,
+    pub external_id: String,
+    pub blacklisted: bool,
+    pub consent: Consent,
+    pub language: String,
+    pub points: i64,
+    pub sms: Reach,
+    pub email: Reach,
+}
+
+/// What is known of one channel of a candidate.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reach {
+    pub subscription: Subscription,
+    /// `None`: there is no address.
+    pub address: Option<AddressHash>,
+    /// Another customer has the same address.
+    pub shared: bool,
+}
+
+/// A candidate with the opened profile; `None` where no channel needs it.
+pub(crate) struct Person {
+    pub candidate: Candidate,
+    pub profile: Option<Profile>,
+}
+
+impl Candidate {
+    pub(crate) fn reach(&self, channel: Channel) -> &Reach {
+        match channel {
+            Channel::Email => &self.email,
+            _ => &self.sms,
+        }
+    }
+
+    /// The first reason that the tables alone give.
+    pub(crate) fn standing(&self, channel: Channel, require_consent: bool) -> Option<SkipReason> {
+        let reach = self.reach(channel);
+        let consents = match self.consent {
+            Consent::Withheld => false,
+            Consent::Given => true,
+            Consent::NotSpecified | Consent::Unspecified => !require_consent,
+        };
+        if self.blacklisted {
+            Some(SkipReason::Blacklisted)
+        } else if !consents {
+            Some(SkipReason::NoConsent)
+        } else if reach.subscription != Subscription::Yes {
+            Some(SkipReason::Unsubscribed)
+        } else if reach.address.is_none() {
+            Some(SkipReason::NoAddress)
+        } else {
+            None
+        }
+    }
+}
+
+impl Person {
+    /// The first reason that applies, but for `duplicate_address`, which depends on the others.
+    pub(crate) fn skipped(&self, channel: Channel, require_consent: bool) -> Option<SkipReason> {
+        self.candidate.standing(channel, require_consent).or_else(|| {
+            let address = self.profile.as_ref().map_or("", |profile| profile.address(channel));
+            let valid = match channel {
+                Channel::Email => email::parse(address).is_ok(),
+                _ => phone::is_e164(address),
+            };
+            (!valid).then_some(SkipReason::InvalidAddress)
+        })
+    }
+}
+
+/// What was decided of some people on one channel; numbers are positions among them.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub channel: Channel,
+    pub planned: Vec<usize>,
+    pub skipped: BTreeMap<SkipReason, Vec<usize>>,
+    /// Shared addresses that got their message here.
+    pub claims: Vec<AddressHash>,
+}
+
+/// Decides in order: of those who share an address, the first gets the message. `claimed` holds the
+/// shared addresses that got theirs, and grows.
+pub(crate) fn decide(
+    people: &[Person],
+    channel: Channel,
+    require_consent: bool,
+    claimed: &mut HashSet<(Channel, AddressHash)>,
+) -> Decided {
+    let (planned, skipped, claims) = (Vec::with_capacity(people.len()), BTreeMap::new(), Vec::new());
+    let mut decided = Decided { channel, planned, skipped, claims };
+    for (position, person) in people.iter().enumerate() {
+        let reach = person.candidate.reach(channel);
+        let mut reason = person.skipped(channel, require_consent);
+        if let (None, true, Some(hash)) = (reason, reach.shared, reach.address) {
+            if claimed.insert((channel, hash)) {
+                decided.claims.push(hash);
+            } else {
+                reason = Some(SkipReason::DuplicateAddress);
+            }
+        }
+        match reason {
+            Some(reason) => decided.skipped.entry(reason).or_default().push(position),
+            None => decided.planned.push(position),
+        }
+    }
+    decided
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn ann() -> Person {
+        let reach = |hash| Reach {
+            subscription: Subscription::Yes,
+            address: Some([hash; 32]),
+            shared: false,
+        };
+        Person {
+            candidate: Candidate {
+                id: CustomerId::new(Uuid::from_u128(1)),
+                external_id: "C1".into(),
+                blacklisted: false,
+                consent: Consent::NotSpecified,
+                language: String::new(),
+                points: 0,
+                sms: reach(1),
+                email: reach(2),
+            },
+            profile: Some(Profile {
+                phone: "+442079460001".into(),
+                email: "ann@example.org".into(),
+                ..Profile::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn the_first_reason_in_the_vocabularys_order_counts() {
+        let mut ann = ann();
+        assert_eq!(ann.skipped(Channel::Sms, false), None);
+        assert_eq!(ann.skipped(Channel::Sms, true), Some(SkipReason::NoConsent));
+        ann.profile = Some(Profile { phone: "123".into(), ..Profile::default() });
+        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::InvalidAddress));
+        ann.candidate.sms.address = None;
+        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::NoAddress));
+        ann.candidate.sms.subscription = Subscription::Pending;
+        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::Unsubscribed));
+        ann.candidate.consent = Consent::Withheld;
+        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::NoConsent));
+        ann.candidate.blacklisted = true;
+        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::Blacklisted));
+    }
+
+    #[test]
+    fn of_those_who_share_an_address_the_first_who_may_receive_gets_the_message() {
+        let shared = |blacklisted| {
+            let mut person = ann();
+            person.candidate.sms.shared = true;
+            person.candidate.blacklisted = blacklisted;
+            person
+        };
+        let people = [shared(true), shared(false), shared(false)];
+        let mut claimed = HashSet::new();
+        let decided = decide(&people, Channel::Sms, false, &mut claimed);
+        assert_eq!(decided.planned, [1]);
+        assert_eq!(decided.skipped[&SkipReason::DuplicateAddress], [2]);
+        assert_eq!(decided.claims, [[1; 32]]);
+        let later = decide(&people, Channel::Sms, false, &mut claimed);
+        assert!(later.planned.is_empty() && later.claims.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn everyone_is_planned_or_skipped_once(
+            kinds in proptest::collection::vec((any::<bool>(), 1_i32..4, 0_i32..3, any::<bool>(), 0_u8..4), 0..40),
+            require_consent: bool,
+        ) {
+            let people: Vec<Person> = kinds.iter().map(|(blacklisted, consent, subscription, shared, hash)| {
+                let mut person = ann();
+                person.candidate.blacklisted = *blacklisted;
+                person.candidate.consent = Consent::try_from(*consent).expect("a consent");
+                person.candidate.sms = Reach {
+                    subscription: Subscription::from_stored(*subscription),
+                    address: (*hash > 0).then_some([*hash; 32]),
+                    shared: *shared,
+                };
+                person
+            }).collect();
+            let decided = decide(&people, Channel::Sms, require_consent, &mut HashSet::new());
+            let mut all: Vec<usize> = decided.skipped.values().flatten().copied().collect();
+            all.extend(&decided.planned);
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..people.len()).collect::<Vec<_>>());
+        }
+    }
+}

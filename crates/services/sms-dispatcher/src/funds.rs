@@ -1,0 +1,45 @@
+//! Billing behind the port: one call a batch.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use carillon_contracts::{
+    billing::v1::{HoldRequest, hold_service_client::HoldServiceClient},
+    ids::{BatchId, OrganisationId},
+};
+use carillon_dispatch::{Funds, FundsUnavailable};
+use carillon_service_kit::rpc::Transport;
+use tonic::Request;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Billing {
+    client: HoldServiceClient<Transport>,
+}
+
+impl Billing {
+    pub(crate) fn new(transport: Transport) -> Self {
+        Self { client: HoldServiceClient::new(transport) }
+    }
+}
+
+#[async_trait]
+impl Funds for Billing {
+    async fn hold(
+        &self,
+        organisation: OrganisationId,
+        batch: BatchId,
+        wanted: i64,
+    ) -> Result<i64, FundsUnavailable> {
+        let mut request = Request::new(HoldRequest {
+            organisation_id: organisation.to_string(),
+            batch_id: batch.to_string(),
+            wanted,
+        });
+        request.set_timeout(TIMEOUT);
+        match self.client.clone().hold(request).await {
+            Ok(response) => Ok(response.into_inner().granted),
+            Err(status) => Err(FundsUnavailable(status.message().to_owned())),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Gathers what deliveries want written into micro-batches: while one commit is under way, the
+//! next one fills up.
+
+use std::time::Duration;
+
+use carillon_contracts::ids::BatchId;
+use carillon_service_kit::Stop;
+use sea_orm::DbErr;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::{
+    permits::MICRO_BATCH,
+    store::{Answer, Claim, Record, Recorded, Step, Store},
+};
+
+const BACK_OFF: Duration = Duration::from_millis(200);
+
+/// Keeps a delivery waiting until its message is recorded.
+pub(crate) type Unrecorded = mpsc::Sender<()>;
+
+enum Request {
+    Record { record: Record, _permit: OwnedSemaphorePermit, _unrecorded: Unrecorded },
+    Claim { claim: Claim, answer: oneshot::Sender<Answer> },
+}
+
+#[derive(Clone)]
+pub(crate) struct Committer {
+    requests: mpsc::UnboundedSender<Request>,
+}
+
+impl Committer {
+    /// Ends once every handle is gone and all that was asked for is written.
+    pub(crate) fn spawn(store: Store, epoch: i64, stop: &Stop) -> Self {
+        let (requests, incoming) = mpsc::unbounded_channel();
+        stop.spawn("dispatch committer", commit_all(store, epoch, incoming, stop.clone()));
+        Self { requests }
+    }
+
+    /// The message's permit is given back once the record is committed.
+    pub(crate) fn record(
+        &self,
+        key: (i32, BatchId),
+        recorded: Recorded,
+        permit: OwnedSemaphorePermit,
+        unrecorded: Unrecorded,
+    ) {
+        let record = Record { key, recorded };
+        let request = Request::Record { record, _permit: permit, _unrecorded: unrecorded };
+        // Without a committer the process is ending; the row is taken over at the next start.
+        let _ = self.requests.send(request);
+    }
+
+    /// `None` when the process is ending.
+    pub(crate) async fn claim(&self, claim: Claim) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Claim { claim, answer }).ok()?;
+        answered.await.ok()
+    }
+}
+
+async fn commit_all(
+    store: Store,
+    epoch: i64,
+    mut incoming: mpsc::UnboundedReceiver<Request>,
+    stop: Stop,
+) -> Result<(), DbErr> {
+    let mut requests = Vec::new();
+    while incoming.recv_many(&mut requests, 4 * MICRO_BATCH).await > 0 {
+        let mut step = Step { epoch, ..Step::default() };
+        let mut answers = Vec::new();
+        let mut held = Vec::new();
+        for request in requests.drain(..) {
+            match request {
+                Request::Record { record, _permit, _unrecorded } => {
+                    step.records.push(record);
+                    held.push((_permit, _unrecorded));
+                }
+                Request::Claim { claim, answer } => {
+                    step.claims.push(claim);
+                    answers.push(answer);
+                }
+            }
+        }
+        let written = commit(&store, &step, &stop).await?;
+        drop(held);
+        for (answer, written) in answers.into_iter().zip(written) {
+            let _ = answer.send(written);
+        }
+    }
+    Ok(())
+}
+
+/// A step that failed left nothing behind, so it is safe to do again.
+async fn commit(store: &Store, step: &Step, stop: &Stop) -> Result<Vec<Answer>, DbErr> {
+    loop {
+        match store.step(step).await {
+            Ok(answers) => return Ok(answers),
+            Err(error) if stop.is_stopping() => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, "messages not recorded; trying again");
+                stop.sleep(BACK_OFF).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A delivered batch, from the broker to its acknowledgement. It is acked once it is accepted:
+//! every recipient has a row, nothing is unrecorded, and what is open goes on from the database.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use carillon_broker::{Consumer, Delivery, topology};
+use carillon_contracts::{
+    jobs::v1::{Cause, SendJob},
+    vocabulary::ChannelWord as _,
+};
+use carillon_service_kit::Stop;
+use prost::Message as _;
+use sea_orm::DbErr;
+use tokio::sync::mpsc;
+
+use crate::{
+    funds::Funding,
+    gateway::Gateway,
+    open::{Header, OpenError, Opened},
+    permits::MICRO_BATCH,
+    send::Calls,
+    start::Dispatcher,
+    store::{self, Claim, ClaimKind},
+};
+
+/// Batches in hand, at most.
+const PREFETCH: u16 = 64;
+/// A delivery unfinished after this is cut: what is left goes on without the broker.
+const CUT_AFTER: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeliverError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    #[error("stopping")]
+    Stopping,
+}
+
+impl<G: Gateway> Dispatcher<G> {
+    pub(crate) async fn consume(self, class: &'static str, stop: Stop) -> Result<(), DbErr> {
+        let queue = topology::job_queue(self.gateway.channel().word(), class);
+        while !stop.is_stopping() {
+            match self.broker.consume(&queue, PREFETCH).await {
+                Ok(consumer) => self.hear(consumer, &stop).await,
+                Err(error) => {
+                    tracing::warn!(queue, %error, "not consuming; trying again");
+                    stop.sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&self, mut consumer: Box<dyn Consumer>, stop: &Stop) {
+        loop {
+            let delivery = tokio::select! {
+                () = stop.requested() => return,
+                delivery = consumer.next() => delivery,
+            };
+            let Some(delivery) = delivery else { return };
+            let (dispatcher, stopping) = (self.clone(), stop.clone());
+            stop.spawn("delivery", async move {
+                dispatcher.deliver(delivery, &stopping).await;
+                Ok::<(), DbErr>(())
+            });
+        }
+    }
+
+    async fn deliver(&self, delivery: Delivery, stop: &Stop) {
+        match self.carry_out(&delivery, stop).await {
+            Ok(()) => delivery.ack(),
+            Err(DeliverError::Stopping) => delivery.requeue(),
+            Err(error) => {
+                let tries = delivery.delivery_count + 1;
+                tracing::error!(%error, tries, "batch not carried out; delivered again");
+                stop.sleep(Duration::from_millis(200) * tries.min(50)).await;
+                delivery.requeue();
+            }
+        }
+    }
+
+    async fn carry_out(&self, delivery: &Delivery, stop: &Stop) -> Result<(), DeliverError> {
+        let job = SendJob::decode(delivery.body.clone())
+            .map_err(|error| OpenError::Damaged(error.to_string()))?;
+        let header = Arc::new(Header::of(&job)?);
+        let Some(_held) = self.in_hand.take(header.batch) else {
+            // A twin of what is in hand: whoever holds it answers for the batch.
+            return Ok(());
+        };
+        let kept = self.store.database.reader();
+        if store::accepted(kept, header.run_day, header.batch).await? {
+            return self.accept(&header, 0, Vec::new()).await;
+        }
+        let (block, content) = match (&job.block, &job.content) {
+            (Some(block), Some(content)) if header.cause == Cause::Unspecified => (block, content),
+            _ => return self.settle_unsent(&header).await,
+        };
+        let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
+        let wanted = opened.wanted();
+        let funding = self.ask_funds(&header, wanted).await?;
+        let (recorded, mut all_recorded) = mpsc::channel(1);
+        let calls = self.calls(&header, opened);
+        self.claim_all(&calls, funding, recorded, stop).await?;
+        while all_recorded.recv().await.is_some() {}
+        self.accept(&header, wanted, delivery.body.to_vec()).await
+    }
+
+    pub(crate) fn calls(&self, header: &Arc<Header>, opened: Opened<G::Prepared>) -> Calls<G> {
+        Calls {
+            gateway: Arc::clone(&self.gateway),
+            header: Arc::clone(header),
+            opened: Arc::new(opened),
+            committer: self.committer.clone(),
+            clock: self.store.clock.clone(),
+        }
+    }
+
+    pub(crate) async fn ask_funds(&self, header: &Header, wanted: i64) -> Result<Funding, DbErr> {
+        let Some(funds) = &self.funds else { return Ok(Funding::Free) };
+        // Read before asking, so that a raise between the answer and the claim is noticed.
+        let raises = store::raises(self.store.database.reader(), header.organisation).await?;
+        Ok(match funds.hold(header.organisation, header.batch, wanted).await {
+            Ok(units) => Funding::Granted { units, raises },
+            Err(error) => {
+                tracing::warn!(batch = %header.batch, %error, "waiting for billing");
+                Funding::Unavailable
+            }
+        })
+    }
+
+    /// First attempts in payload order, as permits come free.
+    async fn claim_all(
+        &self,
+        calls: &Calls<G>,
+        funding: Funding,
+        recorded: mpsc::Sender<()>,
+        stop: &Stop,
+    ) -> Result<(), DeliverError> {
+        let header = &calls.header;
+        let units = Arc::new(calls.opened.units.clone());
+        let begun = Instant::now();
+        let mut next = 0;
+        while next < header.count() {
+            let permits = self.permits.take(header.count() - next).await;
+            if stop.is_stopping() {
+                return Err(DeliverError::Stopping);
+            }
+            let cut = begun.elapsed() >= CUT_AFTER;
+            let end = if cut { header.count() } else { next + permits.len() };
+            let claimed_at = Instant::now();
+            let claim = Claim {
+                key: (header.run_day, header.batch),
+                permits: permits.len(),
+                funding,
+                kind: ClaimKind::First {
+                    header: Arc::clone(header),
+                    range: next..end,
+                    units: Arc::clone(&units),
+                    instead: None,
+                    cut,
+                },
+            };
+            let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
+            calls.begin(answer.claimed, claimed_at, permits, &recorded);
+            next = end;
+        }
+        Ok(())
+    }
+
+    /// Released only to be settled: every recipient gets a row with its end.
+    async fn settle_unsent(&self, header: &Arc<Header>) -> Result<(), DeliverError> {
+        let none = Arc::new(Vec::new());
+        for start in (0..header.count()).step_by(MICRO_BATCH) {
+            let claim = Claim {
+                key: (header.run_day, header.batch),
+                permits: 0,
+                funding: Funding::Free,
+                kind: ClaimKind::First {
+                    header: Arc::clone(header),
+                    range: start..(start + MICRO_BATCH).min(header.count()),
+                    units: Arc::clone(&none),
+                    instead: header.instead(),
+                    cut: false,
+                },
+            };
+            self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
+        }
+        self.accept(header, 0, Vec::new()).await
+    }
+
+    /// Publishes the batch's totals, also those of one that was accepted before.
+    async fn accept(
+        &self,
+        header: &Arc<Header>,
+        wanted: i64,
+        job: Vec<u8>,
+    ) -> Result<(), DeliverError> {
+        let claim = Claim {
+            key: (header.run_day, header.batch),
+            permits: 0,
+            funding: Funding::Free,
+            kind: ClaimKind::Accept { header: Arc::clone(header), wanted, job: Arc::new(job) },
+        };
+        self.committer.claim(claim).await.map(|_| ()).ok_or(DeliverError::Stopping)
+    }
+}

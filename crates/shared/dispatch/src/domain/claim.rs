@@ -1,0 +1,142 @@
+//! What a claim makes of each recipient: who may be sent now, and why the others wait or end.
+
+use carillon_contracts::vocabulary::{MessageState, WaitReason};
+
+use crate::funds::Funding;
+
+/// How long money that was short is waited for before billing is asked again.
+pub(crate) const ASK_AGAIN_MS: i64 = 60_000;
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Send,
+    Wait { reason: WaitReason, until_ms: i64 },
+    Settle { state: MessageState, reason: &'static str },
+}
+
+/// What holds for a whole claim.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub now_ms: i64,
+    pub deadline_ms: i64,
+    /// Settle everything in this way instead of sending.
+    pub instead: Option<(MessageState, &'static str)>,
+    pub funding: Funding,
+    /// When billing is asked again for what it did not grant.
+    pub ask_again_ms: i64,
+    /// The delivery took too long: what is left goes on without the broker.
+    pub cut: bool,
+}
+
+/// Goes through a batch in payload order with what is left of its money and of the permits.
+pub(crate) struct Claiming {
+    terms: Terms,
+    /// Units of rows that are sending, posted, or queued after an attempt.
+    used: i64,
+    permits: usize,
+}
+
+impl Claiming {
+    pub(crate) fn new(terms: Terms, used: i64, permits: usize) -> Self {
+        Self { terms, used, permits }
+    }
+
+    /// `counted`: the row's units are in `used` already, for it was attempted before.
+    pub(crate) fn decide(&mut self, units: u32, counted: bool) -> Verdict {
+        let Terms { now_ms, deadline_ms, instead, funding, ask_again_ms, cut } = self.terms;
+        if let Some((state, reason)) = instead {
+            return Verdict::Settle { state, reason };
+        }
+        if now_ms >= deadline_ms {
+            return Verdict::Settle { state: MessageState::Expired, reason: "deadline_passed" };
+        }
+        if cut || self.permits == 0 {
+            return Verdict::Wait { reason: WaitReason::Backlog, until_ms: now_ms };
+        }
+        let more = if counted { 0 } else { i64::from(units) };
+        let short = |reason| Verdict::Wait { reason, until_ms: ask_again_ms };
+        match funding {
+            Funding::Unavailable if more > 0 => return short(WaitReason::BillingUnavailable),
+            Funding::Granted { units, .. } if self.used + more > units => {
+                return short(WaitReason::InsufficientBalance);
+            }
+            _ => {}
+        }
+        self.used += more;
+        self.permits -= 1;
+        Verdict::Send
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn terms(funding: Funding) -> Terms {
+        Terms {
+            now_ms: 10,
+            deadline_ms: 20,
+            instead: None,
+            funding,
+            ask_again_ms: 10 + ASK_AGAIN_MS,
+            cut: false,
+        }
+    }
+
+    fn granted(units: i64) -> Funding {
+        Funding::Granted { units, raises: 0 }
+    }
+
+    fn waits(verdict: Verdict) -> Option<WaitReason> {
+        match verdict {
+            Verdict::Wait { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn one_that_fits_is_not_held_up_by_one_that_does_not() {
+        let mut claiming = Claiming::new(terms(granted(4)), 2, 9);
+        assert_eq!(waits(claiming.decide(3, false)), Some(WaitReason::InsufficientBalance));
+        assert_eq!(claiming.decide(2, false), Verdict::Send);
+        assert_eq!(waits(claiming.decide(1, false)), Some(WaitReason::InsufficientBalance));
+    }
+
+    #[test]
+    fn past_the_deadline_nothing_is_sent() {
+        let late = Terms { deadline_ms: 10, ..terms(Funding::Free) };
+        let verdict = Claiming::new(late, 0, 9).decide(1, false);
+        assert!(matches!(verdict, Verdict::Settle { state: MessageState::Expired, .. }));
+    }
+
+    #[test]
+    fn a_retry_is_paid_for_already() {
+        let mut claiming = Claiming::new(terms(granted(2)), 2, 9);
+        assert_eq!(claiming.decide(2, true), Verdict::Send);
+        let mut claiming = Claiming::new(terms(Funding::Unavailable), 2, 9);
+        assert_eq!(claiming.decide(2, true), Verdict::Send);
+        assert_eq!(waits(claiming.decide(2, false)), Some(WaitReason::BillingUnavailable));
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_is_sent_than_was_granted(
+            limit in 0_i64..200, used in 0_i64..50, units in prop::collection::vec(1_u32..5, 0..60),
+        ) {
+            let mut claiming = Claiming::new(terms(granted(limit)), used, 40);
+            let mut spent = used;
+            let mut sent = 0;
+            for units in units {
+                if claiming.decide(units, false) == Verdict::Send {
+                    spent += i64::from(units);
+                    sent += 1;
+                }
+            }
+            prop_assert!(spent <= limit.max(used));
+            prop_assert!(sent <= 40);
+        }
+    }
+}

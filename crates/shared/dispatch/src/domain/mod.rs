@@ -1,0 +1,5 @@
+//! Rules of messages: plain types, no I/O.
+
+pub(crate) mod backoff;
+pub(crate) mod claim;
+pub mod outcome;

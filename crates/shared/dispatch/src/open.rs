@@ -1,0 +1,156 @@
+//! A batch in hand: its header, and its recipients taken out of the sealed block.
+
+use bytes::Bytes;
+use carillon_content::{Values, Variable};
+use carillon_contracts::{
+    ids::{
+        BatchId, CampaignId, CustomerId, InvalidId, MessageId, OrganisationId, RunId,
+        unpack_customers,
+    },
+    jobs::v1::{self as jobs, Cause, Channel, SealedBlock, SendJob},
+    time,
+    vocabulary::MessageState,
+};
+use carillon_sealing::{SealError, WrappingKey};
+use jiff::Timestamp;
+use prost::Message as _;
+
+use crate::gateway::Gateway;
+
+/// A block grows to this at most when it is unpacked.
+const UNPACKED_BYTES: usize = 64 * 1024 * 1024;
+
+/// What is known of a batch without opening it.
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub organisation: OrganisationId,
+    pub campaign: CampaignId,
+    pub run: RunId,
+    pub batch: BatchId,
+    pub run_day: i32,
+    pub channel: Channel,
+    pub deadline: Timestamp,
+    pub customers: Vec<CustomerId>,
+    /// Settle instead of send.
+    pub cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("the job is damaged: {0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Sealed(#[from] SealError),
+}
+
+impl From<InvalidId> for OpenError {
+    fn from(error: InvalidId) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl Header {
+    pub(crate) fn of(job: &SendJob) -> Result<Self, OpenError> {
+        let deadline = job.deadline.as_ref().and_then(time::from_wire);
+        Ok(Self {
+            organisation: OrganisationId::from_wire(&job.organisation_id)?,
+            campaign: CampaignId::from_wire(&job.campaign_id)?,
+            run: RunId::from_wire(&job.run_id)?,
+            batch: BatchId::from_wire(&job.batch_id)?,
+            run_day: job.run_day,
+            channel: job.channel(),
+            deadline: deadline.ok_or_else(|| OpenError::Damaged("no deadline".into()))?,
+            customers: unpack_customers(&job.customer_ids)?,
+            cause: job.cause(),
+        })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.customers.len()
+    }
+
+    pub(crate) fn message(&self, position: usize) -> MessageId {
+        MessageId::of(self.run, self.channel, self.customers[position])
+    }
+
+    /// How every message ends if the batch was released only to be settled.
+    pub(crate) fn instead(&self) -> Option<(MessageState, &'static str)> {
+        match self.cause {
+            Cause::Unspecified => None,
+            Cause::Cancelled => Some((MessageState::Cancelled, "campaign_cancelled")),
+            Cause::Expired => Some((MessageState::Expired, "deadline_passed")),
+        }
+    }
+}
+
+/// The recipients of a batch with the content compiled for them.
+pub(crate) struct Opened<P> {
+    variables: Vec<Variable>,
+    recipients: Vec<jobs::Recipient>,
+    /// An error fails every message: the content's own fault.
+    pub prepared: Result<P, String>,
+    pub units: Vec<u32>,
+}
+
+impl<P> Opened<P> {
+    pub(crate) fn open<G: Gateway<Prepared = P>>(
+        gateway: &G,
+        key: &WrappingKey,
+        header: &Header,
+        block: &SealedBlock,
+        content: &jobs::Content,
+    ) -> Result<Self, OpenError> {
+        let batch = header.batch.uuid();
+        let data_key = key.unwrap(&block.key_id, &block.wrapped_key, batch.as_bytes())?;
+        let packed = data_key.open(&block.ciphertext, batch.as_bytes())?;
+        let plain = Bytes::from(carillon_sealing::decompress(&packed, UNPACKED_BYTES)?);
+        let block = jobs::Recipients::decode(plain)
+            .map_err(|error| OpenError::Damaged(error.to_string()))?;
+        if block.recipients.len() != header.count() {
+            return Err(OpenError::Damaged("ids and recipients differ in number".into()));
+        }
+        let variables = block.variables.iter().map(|name| Variable::named(name)).collect();
+        let variables: Option<Vec<Variable>> = variables;
+        let mut opened = Self {
+            variables: variables
+                .ok_or_else(|| OpenError::Damaged("a variable of an unknown name".into()))?,
+            recipients: block.recipients,
+            prepared: gateway.prepare(content),
+            units: vec![1; header.count()],
+        };
+        if let Ok(prepared) = &opened.prepared {
+            opened.units = (0..opened.recipients.len())
+                .map(|position| gateway.units(prepared, opened.recipient(position)))
+                .collect();
+        }
+        Ok(opened)
+    }
+
+    pub(crate) fn recipient(&self, position: usize) -> Recipient<'_> {
+        Recipient { variables: &self.variables, recipient: &self.recipients[position] }
+    }
+
+    pub(crate) fn wanted(&self) -> i64 {
+        self.units.iter().map(|units| i64::from(*units)).sum()
+    }
+}
+
+/// Someone to send to, and the values for the content's variables.
+#[derive(Clone, Copy)]
+pub struct Recipient<'a> {
+    variables: &'a [Variable],
+    recipient: &'a jobs::Recipient,
+}
+
+impl Recipient<'_> {
+    pub fn address(&self) -> &str {
+        &self.recipient.address
+    }
+}
+
+impl Values for Recipient<'_> {
+    fn value(&self, variable: &Variable) -> Option<&str> {
+        let index = self.variables.iter().position(|known| known == variable)?;
+        self.recipient.values.get(index).map(String::as_str)
+    }
+}

@@ -1,0 +1,132 @@
+//! Later attempts, and the sweep: batches with due rows, from the database alone.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use carillon_contracts::{ids::OrganisationId, jobs::v1::SendJob};
+use carillon_service_kit::Stop;
+use prost::Message as _;
+use sea_orm::DbErr;
+use tokio::sync::mpsc;
+
+use crate::{
+    deliver::DeliverError,
+    funds::Funding,
+    gateway::Gateway,
+    open::{Header, OpenError, Opened},
+    send::Calls,
+    start::Dispatcher,
+    store::{self, Claim, ClaimKind, Due},
+};
+
+const BEAT: Duration = Duration::from_millis(250);
+/// Batches looked at in one round, and worked on at a time.
+const AT_ONCE: u32 = 64;
+
+impl<G: Gateway> Dispatcher<G> {
+    pub(crate) async fn retry(self, stop: Stop) -> Result<(), DbErr> {
+        while stop.sleep(BEAT).await {
+            let now_ms = self.store.clock.now_ms();
+            let due = store::due(self.store.database.reader(), now_ms, AT_ONCE).await?;
+            for due in round_robin(due) {
+                let Some(held) = self.in_hand.take(due.batch) else { continue };
+                let (dispatcher, stopping) = (self.clone(), stop.clone());
+                stop.spawn("retry", async move {
+                    let batch = due.batch;
+                    if let Err(error) = dispatcher.attempt(due, &stopping).await {
+                        tracing::error!(%batch, %error, "due messages not tried");
+                        stopping.sleep(Duration::from_secs(5)).await;
+                    }
+                    drop(held);
+                    Ok::<(), DbErr>(())
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt(&self, due: Due, stop: &Stop) -> Result<(), DeliverError> {
+        let key = (due.run_day, due.batch);
+        let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
+        let (Some(job), false) = (&due.job, past_deadline) else {
+            // Nothing is sent any more: the claim only settles.
+            self.claim_due(key, 1, Funding::Free).await;
+            return Ok(());
+        };
+        let job = SendJob::decode(job.as_slice())
+            .map_err(|error| OpenError::Damaged(error.to_string()))?;
+        let header = Arc::new(Header::of(&job)?);
+        let (Some(block), Some(content)) = (&job.block, &job.content) else {
+            return Err(OpenError::Damaged("a kept job without its block".into()).into());
+        };
+        let funding = match (&self.funds, due.waits_for_money) {
+            (None, _) => Funding::Free,
+            (Some(_), true) => self.ask_funds(&header, due.wanted).await?,
+            // The grant in the row counts; nothing new was asked for.
+            (Some(_), false) => Funding::Granted { units: 0, raises: 0 },
+        };
+        let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
+        let calls = self.calls(&header, opened);
+        self.send_due(&calls, key, funding, stop).await;
+        Ok(())
+    }
+
+    /// Claims and sends until nothing more is due, and waits until all of it is recorded.
+    async fn send_due(
+        &self,
+        calls: &Calls<G>,
+        key: (i32, carillon_contracts::ids::BatchId),
+        funding: Funding,
+        stop: &Stop,
+    ) {
+        let (recorded, mut all_recorded) = mpsc::channel(1);
+        loop {
+            let permits = self.permits.take(calls.header.count()).await;
+            if stop.is_stopping() {
+                break;
+            }
+            let claimed_at = Instant::now();
+            let claimed = self.claim_due(key, permits.len(), funding).await;
+            if claimed.is_empty() {
+                break;
+            }
+            calls.begin(claimed, claimed_at, permits, &recorded);
+        }
+        drop(recorded);
+        while all_recorded.recv().await.is_some() {}
+    }
+
+    async fn claim_due(
+        &self,
+        key: (i32, carillon_contracts::ids::BatchId),
+        permits: usize,
+        funding: Funding,
+    ) -> Vec<(usize, u32)> {
+        let claim = Claim { key, permits, funding, kind: ClaimKind::Due };
+        self.committer.claim(claim).await.map(|answer| answer.claimed).unwrap_or_default()
+    }
+}
+
+/// One batch of each organisation in turn, so that one's backlog does not hold up another's.
+fn round_robin(due: Vec<Due>) -> Vec<Due> {
+    let mut order: Vec<OrganisationId> = Vec::new();
+    let mut queues: HashMap<OrganisationId, VecDeque<Due>> = HashMap::new();
+    let total = due.len();
+    for one in due {
+        let queue = queues.entry(one.organisation).or_insert_with(|| {
+            order.push(one.organisation);
+            VecDeque::new()
+        });
+        queue.push_back(one);
+    }
+    let mut turns = Vec::with_capacity(total);
+    while turns.len() < total {
+        for organisation in &order {
+            turns.extend(queues.get_mut(organisation).and_then(VecDeque::pop_front));
+        }
+    }
+    turns
+}

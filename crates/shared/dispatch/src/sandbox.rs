@@ -1,0 +1,201 @@
+//! The sandbox: a provider that keeps every message where a person can look at it, and can be
+//! told to refuse, delay or fail a share. It knows no idempotency, so a call made twice shows.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use carillon_contracts::ids::MessageId;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::Outcome;
+
+/// How the sandbox misbehaves. Shares go from 0 to 1 and are drawn from the message's id, so the
+/// same message meets the same fate.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    /// Refused for good, as an unknown number is.
+    pub refuse_share: f64,
+    /// Fails in passing; another attempt may succeed.
+    pub fail_share: f64,
+    /// Takes `delay_ms` instead of `latency_ms`.
+    pub delay_share: f64,
+    pub delay_ms: u64,
+    /// How long every other call takes.
+    pub latency_ms: u64,
+}
+
+impl SandboxConfig {
+    /// Names the first share that is not one.
+    pub fn check(&self) -> Result<(), String> {
+        let shares = [
+            ("refuse_share", self.refuse_share),
+            ("fail_share", self.fail_share),
+            ("delay_share", self.delay_share),
+        ];
+        match shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
+            Some((name, share)) => {
+                Err(format!("sandbox.{name}: {share} is not a share; give a number from 0 to 1"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps the messages of one channel: `<channel>.jsonl`, a line for each that was accepted, and
+/// the whole source of those that have one in files beside it.
+pub struct Sandbox {
+    config: SandboxConfig,
+    sources: PathBuf,
+    accepted: Mutex<File>,
+}
+
+/// A line of what was accepted.
+#[derive(Serialize)]
+pub struct Accepted<'a> {
+    pub message_id: String,
+    pub organisation_id: String,
+    pub at: String,
+    pub to: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<&'a str>,
+    /// The file that holds the whole source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl Sandbox {
+    pub fn open(folder: &Path, channel: &str, config: SandboxConfig) -> io::Result<Self> {
+        let sources = folder.join(channel);
+        fs::create_dir_all(&sources)?;
+        let path = folder.join(format!("{channel}.jsonl"));
+        let accepted = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self { config, sources, accepted: Mutex::new(accepted) })
+    }
+
+    /// One call: waits as long as it is told to, then refuses, fails, or keeps the message.
+    /// `source` is written first, so that a line always has its file.
+    pub async fn call(
+        &self,
+        message: MessageId,
+        attempt: u32,
+        mut line: Accepted<'_>,
+        source: Option<&[u8]>,
+    ) -> Outcome {
+        let delayed = draw(message, "delay", 0) < self.config.delay_share;
+        let wait = if delayed { self.config.delay_ms } else { self.config.latency_ms };
+        if wait > 0 {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+        if draw(message, "refuse", 0) < self.config.refuse_share {
+            return Outcome::Permanent { reason: "refused", code: "sandbox_refused".into() };
+        }
+        if draw(message, "fail", attempt) < self.config.fail_share {
+            return Outcome::Transient { code: "sandbox_failed".into(), retry_after: None };
+        }
+        if let Some(source) = source {
+            match self.keep_source(message, source) {
+                Ok(name) => line.source = Some(name),
+                Err(error) => return unkept(&error),
+            }
+        }
+        match self.keep(&line) {
+            Ok(()) => Outcome::Sent { provider_id: line.message_id },
+            Err(error) => unkept(&error),
+        }
+    }
+
+    /// One write for the whole line: a kill leaves it there or not.
+    fn keep(&self, line: &Accepted<'_>) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes)
+    }
+
+    fn keep_source(&self, message: MessageId, source: &[u8]) -> io::Result<String> {
+        let name = format!("{message}.eml");
+        fs::write(self.sources.join(&name), source)?;
+        Ok(name)
+    }
+}
+
+fn unkept(error: &io::Error) -> Outcome {
+    tracing::error!(%error, "the sandbox could not keep a message");
+    Outcome::Transient { code: "sandbox_io".into(), retry_after: None }
+}
+
+/// A number in 0..1 that follows from the message, the question and the attempt.
+fn draw(message: MessageId, question: &str, attempt: u32) -> f64 {
+    let mut hash = Sha256::new();
+    hash.update(message.uuid().as_bytes());
+    hash.update(question.as_bytes());
+    hash.update(attempt.to_be_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    f64::from(number) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn message(n: u128) -> MessageId {
+        MessageId::new(Uuid::from_u128(n))
+    }
+
+    fn line() -> Accepted<'static> {
+        Accepted {
+            message_id: "m".into(),
+            organisation_id: "o".into(),
+            at: "now".into(),
+            to: "+15555550100",
+            text: Some("hello"),
+            encoding: None,
+            parts: Some(1),
+            subject: None,
+            source: None,
+        }
+    }
+
+    #[test]
+    fn draws_are_repeatable_and_spread_evenly() {
+        assert_eq!(draw(message(1), "fail", 1), draw(message(1), "fail", 1));
+        let below = (0..2_000).filter(|n| draw(message(*n), "refuse", 0) < 0.3).count();
+        assert!((500..700).contains(&below), "{below} of 2,000");
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_is_kept_and_what_is_refused_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |config| Sandbox::open(folder.path(), "sms", config).expect("opened");
+        let kept = open(SandboxConfig::default());
+        assert!(matches!(kept.call(message(1), 1, line(), None).await, Outcome::Sent { .. }));
+        let refuses = open(SandboxConfig { refuse_share: 1.0, ..SandboxConfig::default() });
+        let refused = refuses.call(message(2), 1, line(), None).await;
+        assert!(matches!(refused, Outcome::Permanent { .. }));
+        let fails = open(SandboxConfig { fail_share: 1.0, ..SandboxConfig::default() });
+        assert!(matches!(fails.call(message(3), 1, line(), None).await, Outcome::Transient { .. }));
+        let lines = fs::read_to_string(folder.path().join("sms.jsonl")).expect("the file");
+        assert_eq!(lines.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_share_outside_0_to_1_is_named() {
+        let config = SandboxConfig { fail_share: 1.5, ..SandboxConfig::default() };
+        let refused = config.check().expect_err("refused");
+        assert_eq!(refused, "sandbox.fail_share: 1.5 is not a share; give a number from 0 to 1");
+    }
+}

@@ -1,0 +1,285 @@
+//! What a dispatcher promises, on a real database and the in-memory broker.
+
+mod harness;
+
+use std::{sync::Arc, time::Duration};
+
+use carillon_contracts::{events::v1::BalanceRaised, jobs::v1::Cause};
+use carillon_dispatch::Outcome;
+use carillon_service_kit::database::Sql as _;
+use carillon_testkit::eventually;
+use harness::{Harness, Purse, address, message};
+use jiff::SignedDuration;
+
+fn settled(totals: &carillon_contracts::events::v1::Totals, state: &str) -> u32 {
+    totals.settled.get(state).copied().unwrap_or_default()
+}
+
+fn waiting(totals: &carillon_contracts::events::v1::Totals, reason: &str) -> u32 {
+    totals.waiting.get(reason).copied().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_delivered_twice_is_sent_once_and_its_totals_come_again() {
+    let harness = Harness::new();
+    harness.start().await;
+    let job = harness.job(200);
+    harness.publish(&job).await;
+    let first = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&first, "sent"), first.posted_units), (200, 200));
+    harness.publish(&job).await;
+    let again = harness.until("totals again", |totals| totals.version > first.version).await;
+    assert!(again.closed && again.accepted);
+    assert_eq!(harness.calls.total(), 200);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twins_in_hand_at_once_are_sent_once() {
+    let harness = Harness::new();
+    let job = harness.job(500);
+    for _ in 0..5 {
+        harness.publish(&job).await;
+    }
+    harness.start().await;
+    harness.until("closed", |totals| totals.closed).await;
+    eventually("all acked", || async { harness.job_depth().await == 0 }).await;
+    assert_eq!(harness.calls.total(), 500);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_worker_had_in_hand_becomes_unknown_and_is_never_called_again() {
+    let mut harness = Harness::new();
+    harness.calls.hang = true;
+    harness.start().await;
+    let job = harness.job(500);
+    harness.publish(&job).await;
+    eventually("all permits in use", || async { harness.calls.total() == 128 }).await;
+    // The first worker hangs for ever, like a process that was killed: it is left behind.
+    let called_before: Vec<u32> =
+        (0..500).filter(|n| harness.calls.of(message(&job, *n)) > 0).collect();
+    harness.broker = carillon_broker::memory::MemoryBroker::new();
+    harness.calls.hang = false;
+    harness.start().await;
+    harness.publish(&job).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "unknown"), settled(&totals, "sent")), (128, 372));
+    assert_eq!(totals.posted_units, 500);
+    for n in called_before {
+        assert_eq!(harness.calls.of(message(&job, n)), 1, "message {n}");
+    }
+    assert_eq!(harness.calls.total(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_neither_claims_nor_records() {
+    let harness = Harness::new();
+    harness.start().await;
+    let database = harness.database().await;
+    let tx = database.begin().await.unwrap();
+    tx.run("UPDATE workers SET dead = 1", []).await.unwrap();
+    tx.commit().await.unwrap();
+    harness.publish(&harness.job(10)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(harness.calls.total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transient_failure_is_tried_again_after_a_while_and_a_permanent_one_is_not() {
+    let harness = Harness::new();
+    let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
+    harness.calls.answers(&address(3), vec![transient.clone(), transient]);
+    let permanent = Outcome::Permanent { reason: "refused", code: "21211".into() };
+    harness.calls.answers(&address(4), vec![permanent]);
+    harness.calls.answers(&address(5), vec![Outcome::InDoubt { code: "cut".into() }]);
+    harness.start().await;
+    let job = harness.job(10);
+    harness.publish(&job).await;
+    let first = harness.until("accepted", |totals| totals.accepted).await;
+    assert!(!first.closed);
+    assert_eq!(waiting(&first, "retrying"), 1);
+    assert_eq!(first.needed_units, 9, "the failed one gives its unit back");
+    for _ in 0..2 {
+        harness.clock.advance(SignedDuration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "failed")), (8, 1));
+    assert_eq!(settled(&totals, "unknown"), 1);
+    assert_eq!(harness.calls.of(message(&job, 3)), 3);
+    assert_eq!(harness.calls.of(message(&job, 4)), 1);
+    assert_eq!(harness.calls.of(message(&job, 5)), 1);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_block_is_kept_only_while_something_is_open() {
+    let harness = Harness::new();
+    let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
+    harness.calls.answers(&address(1), vec![transient]);
+    harness.start().await;
+    harness.publish(&harness.job(5)).await;
+    harness.until("accepted", |totals| totals.accepted).await;
+    let database = harness.database().await;
+    let kept = || async {
+        let sql = "SELECT COUNT(*) FROM batches WHERE job IS NOT NULL";
+        let row = database.reader().row(sql, []).await.unwrap().unwrap();
+        row.try_get_by_index::<i64>(0).unwrap()
+    };
+    assert_eq!(kept().await, 1);
+    harness.clock.advance(SignedDuration::from_secs(10));
+    harness.until("closed", |totals| totals.closed).await;
+    assert_eq!(kept().await, 0);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_deadline_waiting_messages_expire_without_a_call() {
+    let harness = Harness::new();
+    let later = Outcome::Transient {
+        code: "429".into(),
+        retry_after: Some(Duration::from_secs(30 * 60)),
+    };
+    let too_late = Outcome::Transient {
+        code: "429".into(),
+        retry_after: Some(Duration::from_secs(2 * 3600)),
+    };
+    harness.calls.answers(&address(0), vec![later]);
+    harness.calls.answers(&address(1), vec![too_late]);
+    harness.start().await;
+    let job = harness.job(3);
+    harness.publish(&job).await;
+    let first = harness.until("accepted", |totals| totals.accepted).await;
+    assert_eq!((settled(&first, "expired"), waiting(&first, "retrying")), (1, 1));
+    harness.clock.advance(SignedDuration::from_hours(2));
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "expired")), (1, 2));
+    assert_eq!((totals.posted_units, totals.needed_units), (1, 1));
+    assert_eq!(harness.calls.total(), 3);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_past_its_deadline_is_settled_without_a_call() {
+    let harness = Harness::new();
+    harness.start().await;
+    let mut job = harness.job(100);
+    job.block = None;
+    job.cause = Cause::Expired.into();
+    harness.publish(&job).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "expired"), totals.needed_units), (100, 0));
+    assert_eq!(harness.calls.total(), 0);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_paid_for_waits_and_goes_when_money_arrives() {
+    let mut harness = Harness::new();
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(30);
+    harness.purse = Some(purse.clone());
+    harness.start().await;
+    harness.publish(&harness.job(100)).await;
+    let short = harness.until("accepted", |totals| totals.accepted).await;
+    assert_eq!(settled(&short, "sent"), 30);
+    assert_eq!(waiting(&short, "insufficient_balance"), 70);
+    assert_eq!((short.posted_units, short.needed_units), (30, 100));
+    *purse.granted.lock().unwrap() = Some(80);
+    raise(&harness).await;
+    let more = harness.until("more sent", |totals| settled(totals, "sent") == 80).await;
+    assert_eq!(waiting(&more, "insufficient_balance"), 20);
+    harness.clock.advance(SignedDuration::from_hours(2));
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "expired")), (80, 20));
+    assert_eq!(harness.calls.total(), 80);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_fails_lets_one_that_waits_for_money_go() {
+    let mut harness = Harness::new();
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(3);
+    harness.purse = Some(purse);
+    let refused = Outcome::Permanent { reason: "refused", code: String::new() };
+    harness.calls.answers(&address(1), vec![refused]);
+    harness.start().await;
+    harness.publish(&harness.job(4)).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "failed")), (3, 1));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_billing_messages_wait_and_then_go_on() {
+    let mut harness = Harness::new();
+    let purse = Purse::default();
+    harness.purse = Some(purse.clone());
+    harness.start().await;
+    harness.publish(&harness.job(10)).await;
+    let stuck = harness.until("accepted", |totals| totals.accepted).await;
+    assert_eq!(waiting(&stuck, "billing_unavailable"), 10);
+    *purse.granted.lock().unwrap() = Some(10);
+    harness.clock.advance(SignedDuration::from_secs(61));
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!(settled(&totals, "sent"), 10);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graceful_stop_leaves_nothing_unknown() {
+    let harness = Harness::new();
+    harness.start().await;
+    let job = harness.job(500);
+    harness.publish(&job).await;
+    eventually("some are sent", || async { harness.calls.total() > 50 }).await;
+    harness.stop().await;
+    harness.start().await;
+    harness.publish(&job).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!(settled(&totals, "sent"), 500);
+    assert_eq!(harness.calls.total(), 500);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_cannot_be_used_fails_its_messages() {
+    let harness = Harness::new();
+    harness.start().await;
+    let mut job = harness.job(3);
+    job.content = Some(carillon_contracts::jobs::v1::Content::default());
+    harness.publish(&job).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "failed"), totals.posted_units), (3, 0));
+    let (_, changes) = harness.told().await;
+    assert!(changes.iter().all(|(_, _, reason)| reason == "content_invalid"));
+    harness.stop().await;
+}
+
+/// What billing tells when credits arrive.
+async fn raise(harness: &Harness) {
+    let billing = carillon_testkit::database::<carillon_dispatch::Migrator>().await;
+    let stop = carillon_service_kit::Stop::new();
+    let outbox = carillon_outbox::Outbox::new(
+        carillon_broker::topology::BILLING,
+        billing.database.clone(),
+        Arc::new(harness.broker.clone()),
+        harness.clock.clone(),
+    );
+    outbox.spawn(&stop);
+    let organisation = carillon_contracts::ids::OrganisationId::new(uuid::Uuid::from_u128(5));
+    let tx = billing.database.begin().await.unwrap();
+    let raised =
+        carillon_contracts::events::v1::event::Body::BalanceRaised(BalanceRaised { available: 50 });
+    outbox.append(&tx, organisation, raised).await.unwrap();
+    tx.commit().await.unwrap();
+    outbox.wake();
+    eventually("passed on", || async {
+        let sql = "SELECT 1 FROM outbox WHERE sent_at IS NOT NULL";
+        billing.database.reader().row(sql, []).await.unwrap().is_some()
+    })
+    .await;
+    stop.now();
+}
