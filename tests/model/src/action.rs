@@ -29,6 +29,8 @@ pub enum Action {
     Restart(Slot),
     Publish(usize),
     Handle(usize, usize),
+    /// Evidence: a receipt for what the provider took, or its proof that it took nothing.
+    Evidence(usize),
     Credit,
     Deadline,
     Kill(Slot),
@@ -46,7 +48,8 @@ impl Action {
         match self {
             Action::Claim(_, lost) | Action::Retry(_, _, lost) | Action::Record(_, lost) => lost,
             Action::Call(_, _, fate, _) => fate != Fate::Sent,
-            Action::Kill(_)
+            Action::Evidence(_)
+            | Action::Kill(_)
             | Action::DeclareDead(_)
             | Action::Lapse(..)
             | Action::Wipe
@@ -137,6 +140,9 @@ impl fmt::Display for Action {
             Action::Publish(place) => write!(f, "the relay publishes outbox row {place}"),
             Action::Handle(who, place) => {
                 write!(f, "{} handles the event of outbox row {place}", subscriber(who))
+            }
+            Action::Evidence(message) => {
+                write!(f, "the provider tells what became of message {message}")
             }
             Action::Credit => write!(f, "a credit is added"),
             Action::Deadline => write!(f, "the deadline passes"),

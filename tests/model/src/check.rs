@@ -41,29 +41,70 @@ impl fmt::Display for Verdict {
 
 /// Visits every state within the bounds; of two states that mirror each other, one.
 pub fn check(bounds: Bounds) -> Verdict {
-    let name = bounds.name.to_owned();
-    run(name, Carillon::new(bounds, None), true)
+    run(bounds.name.to_owned(), Carillon::new(bounds, None))
 }
 
-/// The same with one mechanism taken out; stops at the first harm, by the shortest way.
-pub fn check_without(mutation: Mutation, bounds: Bounds) -> Verdict {
-    let name = format!("{} without {mutation}", bounds.name);
-    run(name, Carillon::new(bounds, Some(mutation)), false)
+/// A mechanism that another makes up for: without it, everything must still hold.
+pub fn check_healed(mutation: Mutation, bounds: Bounds) -> Verdict {
+    run(format!("without {mutation}"), Carillon::new(bounds, Some(mutation)))
 }
 
-fn run(name: String, model: Carillon, mirrored: bool) -> Verdict {
+fn run(name: String, model: Carillon) -> Verdict {
     let start = Instant::now();
     let builder = model.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures);
-    if mirrored {
-        verdict(name, start, builder.symmetry_fn(State::representative).spawn_dfs().join())
-    } else {
-        verdict(name, start, builder.spawn_bfs().join())
-    }
-}
-
-fn verdict(name: String, start: Instant, checker: impl Checker<Carillon>) -> Verdict {
+    let checker = builder.symmetry_fn(State::representative).spawn_dfs().join();
     let found =
         checker.discoveries().into_iter().min_by_key(|(_, path)| path.clone().into_actions().len());
+    verdict(name, start, checker, found)
+}
+
+/// The same with one mechanism taken out; stops when this property falls, by a shortest way.
+pub fn check_without(mutation: Mutation, bounds: Bounds, property: &'static str) -> Verdict {
+    let model = Carillon { watched: Some(property), ..Carillon::new(bounds, Some(mutation)) };
+    first_fall(format!("without {mutation}"), model, property)
+}
+
+/// A shortest way to where a property falls in the protocol as it stands.
+pub fn find(bounds: Bounds, property: &'static str) -> Verdict {
+    let name = bounds.name.to_owned();
+    first_fall(name, Carillon { watched: Some(property), ..Carillon::new(bounds, None) }, property)
+}
+
+/// One thread, breadth first: the trace is the same each time.
+fn first_fall(name: String, model: Carillon, property: &'static str) -> Verdict {
+    let start = Instant::now();
+    let checker = model.checker().threads(1).spawn_bfs().join();
+    let found = checker.discovery(property).map(|path| (property, path));
+    verdict(name, start, checker, found)
+}
+
+/// A mechanism that another makes up for: without it, everything must still hold.
+pub fn check_healed(mutation: Mutation, bounds: Bounds) -> Verdict {
+    run(format!("without {mutation}"), Carillon::new(bounds, Some(mutation)))
+}
+
+fn run(name: String, model: Carillon) -> Verdict {
+    let start = Instant::now();
+    let builder = model.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures);
+    let checker = builder.symmetry_fn(State::representative).spawn_dfs().join();
+    let found =
+        checker.discoveries().into_iter().min_by_key(|(_, path)| path.clone().into_actions().len());
+    verdict(name, start, checker, found)
+}
+
+/// The same with one mechanism taken out; stops when this property falls, by a shortest way.
+pub fn check_without(mutation: Mutation, bounds: Bounds, property: &'static str) -> Verdict {
+    let start = Instant::now();
+    let model = Carillon { watched: Some(property), ..Carillon::new(bounds, Some(mutation)) };
+    // One thread, breadth first: the trace is a shortest one, and the same each time.
+    let checker = model.checker().threads(1).spawn_bfs().join();
+    let found = checker.discovery(property).map(|path| (property, path));
+    verdict(format!("without {mutation}"), start, checker, found)
+}
+
+type Found = Option<(&'static str, Path<State, Action>)>;
+
+fn verdict(name: String, start: Instant, checker: impl Checker<Carillon>, found: Found) -> Verdict {
     let broken = found.map(|(property, path)| (property, trace(checker.model(), property, path)));
     Verdict {
         name,

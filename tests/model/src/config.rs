@@ -38,7 +38,7 @@ impl Bounds {
     }
 }
 
-const NO_FAULTS: Budget = Budget {
+pub const NO_FAULTS: Budget = Budget {
     kills: 0,
     zombies: 0,
     wipes: 0,
@@ -49,11 +49,13 @@ const NO_FAULTS: Budget = Budget {
     permanents: 0,
     doubts: 0,
     credits: 0,
+    receipts: 0,
 };
 
-const QUIET: Bounds = Bounds {
+/// One message, two workers, no faults.
+pub const QUIET: Bounds = Bounds {
     name: "",
-    sizes: [2, 1],
+    sizes: [1, 0],
     permits: 2,
     faults: NO_FAULTS,
     idempotent: false,
@@ -63,61 +65,55 @@ const QUIET: Bounds = Bounds {
     lag: 0,
 };
 
-/// Three recipients in two batches, two dispatchers, two kills, and a broker that loses, repeats and reorders.
+/// Three recipients in two batches, two workers, two kills, and a broker that loses, repeats and reorders.
 pub fn crashes() -> Bounds {
-    Bounds {
-        name: "crashes",
-        faults: Budget { kills: 2, wipes: 1, repeats: 1, ..NO_FAULTS },
-        ..QUIET
-    }
+    let faults = Budget { kills: 2, wipes: 1, repeats: 1, ..NO_FAULTS };
+    Bounds { name: "crashes", sizes: [2, 1], faults, ..QUIET }
 }
 
-/// Zombies, retries, lost answers, calls in doubt and the deadline, on a gateway without idempotency.
+/// Two messages, a zombie, a kill, a retry, a call in doubt, and the deadline at any time.
 pub fn zombies() -> Bounds {
-    Bounds {
-        name: "zombies",
-        sizes: [2, 0],
-        faults: Budget {
-            kills: 1,
-            zombies: 1,
-            lapses: 1,
-            lost_answers: 1,
-            transients: 1,
-            doubts: 1,
-            ..NO_FAULTS
-        },
-        deadline: true,
-        ..QUIET
-    }
+    let faults = Budget { kills: 1, zombies: 1, transients: 1, doubts: 1, ..NO_FAULTS };
+    Bounds { name: "zombies", sizes: [2, 0], faults, deadline: true, ..QUIET }
+}
+
+/// One message and every misfortune of a gateway without idempotency.
+pub fn misfortunes() -> Bounds {
+    let faults = Budget {
+        kills: 2,
+        zombies: 1,
+        lapses: 1,
+        lost_answers: 1,
+        transients: 1,
+        doubts: 1,
+        receipts: 1,
+        ..NO_FAULTS
+    };
+    Bounds { name: "misfortunes", faults, deadline: true, ..QUIET }
 }
 
 /// A gateway that takes idempotency keys: doubtful messages are called again.
 pub fn keys() -> Bounds {
-    Bounds {
-        name: "idempotent gateway",
-        sizes: [1, 0],
-        faults: Budget {
-            kills: 1,
-            zombies: 1,
-            lapses: 1,
-            lost_answers: 1,
-            transients: 1,
-            permanents: 1,
-            doubts: 1,
-            ..NO_FAULTS
-        },
-        idempotent: true,
-        deadline: true,
-        ..QUIET
-    }
+    let faults = Budget {
+        kills: 1,
+        zombies: 1,
+        lost_answers: 1,
+        transients: 1,
+        permanents: 1,
+        receipts: 1,
+        ..NO_FAULTS
+    };
+    Bounds { name: "keys", faults, idempotent: true, deadline: true, ..QUIET }
 }
 
-/// Two credits for three messages, one more to come, and events that are late, lost and out of order.
+/// Two credits for three messages in two batches, one credit more to come, and one that a refusal gives back.
 pub fn money() -> Bounds {
+    let faults = Budget { kills: 1, permanents: 1, credits: 1, ..NO_FAULTS };
     Bounds {
         name: "money",
+        sizes: [2, 1],
         permits: 1,
-        faults: Budget { kills: 1, repeats: 1, permanents: 1, credits: 1, ..NO_FAULTS },
+        faults,
         money: true,
         credited: 2,
         deadline: true,
@@ -127,18 +123,11 @@ pub fn money() -> Bounds {
 
 /// Retries after acceptance, with events that are late, lost, repeated and out of order.
 pub fn events() -> Bounds {
+    let faults = Budget { wipes: 1, repeats: 1, transients: 2, ..NO_FAULTS };
     Bounds {
         name: "events",
-        sizes: [1, 1],
         permits: 1,
-        faults: Budget {
-            kills: 1,
-            wipes: 2,
-            repeats: 1,
-            transients: 1,
-            permanents: 1,
-            ..NO_FAULTS
-        },
+        faults,
         money: true,
         credited: 1,
         deadline: true,
@@ -147,6 +136,21 @@ pub fn events() -> Bounds {
     }
 }
 
+/// Two batches compete for one credit while their events are late.
+pub fn purse() -> Bounds {
+    let faults = Budget { credits: 1, ..NO_FAULTS };
+    Bounds {
+        name: "purse",
+        sizes: [1, 1],
+        permits: 1,
+        faults,
+        money: true,
+        credited: 1,
+        lag: 2,
+        ..QUIET
+    }
+}
+
 pub fn all() -> Vec<Bounds> {
-    vec![crashes(), zombies(), keys(), money(), events()]
+    vec![crashes(), zombies(), misfortunes(), keys(), money(), events(), purse()]
 }

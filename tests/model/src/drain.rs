@@ -77,7 +77,10 @@ fn next(model: &Carillon, state: &State) -> Option<State> {
 fn without_faults(model: &Carillon, state: &State) -> impl Iterator<Item = State> {
     let mut actions = Vec::new();
     model.actions(state, &mut actions);
-    actions.into_iter().filter(|action| !action.is_fault()).filter_map(|action| model.next_state(state, action))
+    actions
+        .into_iter()
+        .filter(|action| !action.is_fault())
+        .filter_map(|action| model.next_state(state, action))
 }
 
 /// Every message settled, nothing held, nothing waiting to be told, and report and billing say what is true.

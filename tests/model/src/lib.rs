@@ -9,9 +9,10 @@ mod check;
 mod config;
 mod drain;
 mod mutation;
-mod properties;
+pub mod properties;
 mod state;
 mod step;
+mod trial;
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,21 +20,24 @@ use std::sync::{Mutex, PoisonError};
 use stateright::{Model, Property};
 
 pub use action::Action;
-pub use check::{Verdict, check, check_without};
-pub use config::{Bounds, all, crashes, events, keys, money, zombies};
+pub use check::{Verdict, check, check_healed, check_without, find};
+pub use config::{Bounds, all, crashes, events, keys, misfortunes, money, purse, zombies};
 pub use mutation::Mutation;
 pub use state::State;
+pub use trial::{Trial, healed, trial, trials};
 
 pub struct Carillon {
     pub bounds: Bounds,
     pub mutation: Option<Mutation>,
+    /// Only this promise is watched, so that the search ends where it first falls.
+    pub watched: Option<&'static str>,
     /// States from which everything is known to settle.
     drained: Mutex<HashSet<u64>>,
 }
 
 impl Carillon {
     pub fn new(bounds: Bounds, mutation: Option<Mutation>) -> Self {
-        Carillon { bounds, mutation, drained: Mutex::default() }
+        Carillon { bounds, mutation, watched: None, drained: Mutex::default() }
     }
 
     fn without(&self, mutation: Mutation) -> bool {
@@ -65,6 +69,13 @@ impl Model for Carillon {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::all()
+        match self.watched {
+            Some(name) => properties::all()
+                .into_iter()
+                .chain(properties::idle())
+                .filter(|p| p.name == name)
+                .collect(),
+            None => properties::all(),
+        }
     }
 }

@@ -1,32 +1,22 @@
-use carillon_model::{all, check, check_without, *};
-fn main() {
-    use Mutation::*;
-    let args: Vec<String> = std::env::args().collect();
-    if args[1] == "mut" {
-        for m in [Claim, RecordBeforeAck, AckOrder, ReleaseAgain, Marks, EpochFence, EpochRecord, ClaimNumber, HeartbeatCheck, MonotoneHold, ClosedIsRemembered, TotalsVersion, DoubtIsKept, BlockCheck, BlockBeforeAck] {
-            for c in args[2].split(',') {
-                let mut b = all().into_iter().find(|b| b.name.contains(c)).expect("name");
-                if c == "zombies" || c == "idem" { b.sizes = [1, 0]; }
-                if c == "crashes" { b.faults.transients = 1; b.sizes = [1,1]; b.faults.kills = 1; }
-                if c == "events" { b.sizes=[1,0]; b.faults.wipes = 1; b.faults.permanents = 0; b.faults.kills=0; b.faults.repeats = 0;}
-                if c == "money" { b.faults.credits = 0; b.faults.repeats = 0; }
-                println!("{}", check_without(m, b));
-            }
-        }
-        return;
+//! Prints what the checker finds: the protocol as it stands, then without each of its mechanisms.
+
+use std::process::ExitCode;
+
+use carillon_model::{all, check, healed, trials};
+
+fn main() -> ExitCode {
+    let mut as_expected = true;
+    for bounds in all() {
+        let verdict = check(bounds);
+        println!("{verdict}");
+        as_expected &= verdict.holds();
     }
-    let mut b = all().into_iter().find(|b| b.name.contains(&args[1])).expect("name");
-    for a in &args[2..] {
-        let (k, v) = a.split_once('=').expect("k=v");
-        let n: u8 = v.parse().expect("n");
-        match k {
-            "s0" => b.sizes[0] = n as usize, "s1" => b.sizes[1] = n as usize, "permits" => b.permits = n as usize,
-            "lag" => b.lag = n as usize, "deadline" => b.deadline = n > 0, "cr" => b.credited = n as i8, "money" => b.money = n > 0,
-            "idem" => b.idempotent = n > 0,
-            "kills" => b.faults.kills = n, "zombies" => b.faults.zombies = n, "wipes" => b.faults.wipes = n, "repeats" => b.faults.repeats = n,
-            "lapses" => b.faults.lapses = n, "lost" => b.faults.lost_answers = n, "trans" => b.faults.transients = n, "perm" => b.faults.permanents = n,
-            "doubts" => b.faults.doubts = n, "credits" => b.faults.credits = n, _ => panic!("{k}"),
-        }
+    for trial in trials() {
+        let verdict = trial.run();
+        println!("{verdict}");
+        as_expected &= !verdict.holds();
     }
-    println!("{:?} {}", &args[1..], check(b));
+    let verdict = healed();
+    println!("{verdict}");
+    if as_expected && verdict.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,7 +4,7 @@ use stateright::Property;
 
 use crate::Carillon;
 use crate::drain;
-use crate::state::{Gate, RowState, State};
+use crate::state::{Event, Gate, News, REPORT, RowState, State};
 use crate::step;
 
 pub const CALLED_ONCE: &str = "no gateway is called again for what it may have taken";
@@ -29,6 +29,46 @@ pub fn all() -> Vec<Property<Carillon>> {
     ]
 }
 
+pub const NEVER_SENT: &str = "nothing is ever sent";
+pub const NEVER_DELIVERED: &str = "no receipt ever counts";
+pub const NEVER_FAILED: &str = "nothing ever fails";
+pub const NEVER_EXPIRED: &str = "nothing ever expires";
+pub const NEVER_UNKNOWN: &str = "nothing is ever unknown";
+pub const NEVER_DOUBTFUL: &str = "nothing is ever doubtful";
+pub const NEVER_SHORT: &str = "nobody ever waits for money";
+pub const NEVER_LATE: &str = "no totals ever overtake others";
+
+/// What must be false, or the model would hold because nothing happens in it.
+pub fn idle() -> Vec<Property<Carillon>> {
+    vec![
+        Property::always(NEVER_SENT, |_, state: &State| none_is(state, RowState::Sent)),
+        Property::always(NEVER_DELIVERED, |_, state: &State| none_is(state, RowState::Delivered)),
+        Property::always(NEVER_FAILED, |_, state: &State| none_is(state, RowState::Failed)),
+        Property::always(NEVER_EXPIRED, |_, state: &State| none_is(state, RowState::Expired)),
+        Property::always(NEVER_UNKNOWN, |_, state: &State| none_is(state, RowState::Unknown)),
+        Property::always(NEVER_DOUBTFUL, |_, state: &State| {
+            !state.rows.iter().any(|row| row.doubtful)
+        }),
+        Property::always(NEVER_SHORT, |_, state: &State| {
+            let waits =
+                state.rows.iter().any(|row| row.state == RowState::Queued && row.attempt == 0);
+            !(waits && state.account.available == 0)
+        }),
+        Property::always(NEVER_LATE, |_, state: &State| {
+            !state.outbox.iter().any(|event| is_late(state, event))
+        }),
+    ]
+}
+
+fn none_is(state: &State, unwanted: RowState) -> bool {
+    state.rows.iter().all(|row| row.state != unwanted)
+}
+
+fn is_late(state: &State, event: &Event) -> bool {
+    let known = state.report[usize::from(event.batch)].version;
+    matches!(event.news, News::Totals(version, _) if version < known && event.queued[REPORT])
+}
+
 fn tells_the_truth(model: &Carillon, state: &State) -> bool {
     (0..model.bounds.messages()).all(|message| {
         let row = &state.rows[message];
@@ -36,7 +76,7 @@ fn tells_the_truth(model: &Carillon, state: &State) -> bool {
         match row.state {
             RowState::Absent => !taken,
             RowState::Queued => !taken || row.doubtful,
-            RowState::Sent => taken,
+            RowState::Sent | RowState::Delivered => taken,
             RowState::Failed | RowState::Expired => !taken,
             RowState::Sending | RowState::Unknown => true,
         }

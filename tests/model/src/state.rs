@@ -12,6 +12,7 @@ pub enum RowState {
     Queued,
     Sending,
     Sent,
+    Delivered,
     Failed,
     Expired,
     Unknown,
@@ -20,6 +21,17 @@ pub enum RowState {
 impl RowState {
     pub fn settled(self) -> bool {
         !matches!(self, RowState::Absent | RowState::Queued | RowState::Sending)
+    }
+
+    /// What late knowledge may still do to a settled row.
+    pub fn may_become(self, later: RowState) -> bool {
+        match self {
+            RowState::Unknown => {
+                matches!(later, RowState::Sent | RowState::Delivered | RowState::Failed)
+            }
+            RowState::Sent => later == RowState::Delivered,
+            _ => false,
+        }
     }
 }
 
@@ -113,6 +125,7 @@ pub struct Worker {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Totals {
     pub sent: i8,
+    pub delivered: i8,
     pub failed: i8,
     pub expired: i8,
     pub unknown: i8,
@@ -122,7 +135,7 @@ pub struct Totals {
 
 impl Totals {
     pub fn posted(&self) -> i8 {
-        self.sent + self.unknown
+        self.sent + self.delivered + self.unknown
     }
 
     pub fn needed(&self) -> i8 {
@@ -134,7 +147,7 @@ impl Totals {
     }
 
     pub fn count(&self) -> i8 {
-        self.sent + self.failed + self.expired + self.unknown + self.open
+        self.posted() + self.failed + self.expired + self.open
     }
 }
 
@@ -194,6 +207,7 @@ pub struct Budget {
     pub permanents: u8,
     pub doubts: u8,
     pub credits: u8,
+    pub receipts: u8,
 }
 
 /// What must never happen between two states.
@@ -281,7 +295,7 @@ impl State {
 
     /// The two workers are alike: of a state and its mirror image, only one needs a visit.
     pub fn representative(&self) -> State {
-        if self.workers[0] <= self.workers[1] && self.workers[0] != self.workers[1] {
+        if self.workers[0] < self.workers[1] {
             return self.clone();
         }
         let mut mirror = self.clone();
@@ -291,6 +305,6 @@ impl State {
                 *slot = 1 - *slot;
             }
         }
-        mirror.min(self.clone())
+        if mirror.workers[0] < mirror.workers[1] { mirror } else { mirror.min(self.clone()) }
     }
 }

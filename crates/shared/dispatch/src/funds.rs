@@ -25,6 +25,9 @@ pub(crate) enum Funding {
     Free,
     /// Units granted to the batch, cumulative. `raises` is how often credits had been raised when
     /// billing was asked: if it has changed since, it is worth asking again at once.
-    Granted { units: i64, raises: i64 },
+    Granted {
+        units: i64,
+        raises: i64,
+    },
     Unavailable,
 }

@@ -137,14 +137,10 @@ async fn the_block_is_kept_only_while_something_is_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn past_the_deadline_waiting_messages_expire_without_a_call() {
     let harness = Harness::new();
-    let later = Outcome::Transient {
-        code: "429".into(),
-        retry_after: Some(Duration::from_secs(30 * 60)),
-    };
-    let too_late = Outcome::Transient {
-        code: "429".into(),
-        retry_after: Some(Duration::from_secs(2 * 3600)),
-    };
+    let later =
+        Outcome::Transient { code: "429".into(), retry_after: Some(Duration::from_secs(30 * 60)) };
+    let too_late =
+        Outcome::Transient { code: "429".into(), retry_after: Some(Duration::from_secs(2 * 3600)) };
     harness.calls.answers(&address(0), vec![later]);
     harness.calls.answers(&address(1), vec![too_late]);
     harness.start().await;

@@ -44,6 +44,7 @@ pub struct Subscriber {
     database: Database,
     broker: Arc<dyn Broker>,
     clock: Clock,
+    mark_every: Duration,
 }
 
 impl Subscriber {
@@ -53,7 +54,14 @@ impl Subscriber {
         broker: Arc<dyn Broker>,
         clock: Clock,
     ) -> Self {
-        Self { name, database, broker, clock }
+        Self { name, database, broker, clock, mark_every: MARK_EVERY }
+    }
+
+    /// Publishes marks more often: for tests.
+    #[must_use]
+    pub fn with_mark_every(mut self, interval: Duration) -> Self {
+        self.mark_every = interval;
+        self
     }
 
     /// Hears one event type, from each of its producers.
@@ -103,7 +111,7 @@ impl Listening {
     }
 
     async fn hear(&self, consumer: &mut dyn Consumer, stop: &Stop) -> Result<(), DbErr> {
-        let mut beat = tokio::time::interval(MARK_EVERY);
+        let mut beat = tokio::time::interval(self.subscriber.mark_every);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let first = tokio::select! {
@@ -151,7 +159,9 @@ impl Listening {
         for one in counted.drain(..) {
             match self.transact(std::slice::from_ref(&one)).await {
                 Ok(()) => one.delivery.ack(),
-                Err(HandlerError::Database(error @ (DbErr::Conn(_) | DbErr::ConnectionAcquire(_)))) => {
+                Err(HandlerError::Database(
+                    error @ (DbErr::Conn(_) | DbErr::ConnectionAcquire(_)),
+                )) => {
                     return Err(error);
                 }
                 Err(error) => self.refuse(one, &error).await?,

@@ -96,12 +96,15 @@ impl Outbox {
             let Some((_, event)) = topology::parse_stream(&mark.stream) else { continue };
             let listed = topology::subscribers(event, self.producer);
             let moved = tx
-                .run(KEEP_HIGHEST, [
-                    mark.stream.clone().into(),
-                    mark.subscriber.into(),
-                    mark.mark.cast_signed().into(),
-                    mark.highest.cast_signed().into(),
-                ])
+                .run(
+                    KEEP_HIGHEST,
+                    [
+                        mark.stream.clone().into(),
+                        mark.subscriber.into(),
+                        mark.mark.cast_signed().into(),
+                        mark.highest.cast_signed().into(),
+                    ],
+                )
                 .await?;
             if moved.rows_affected() > 0 {
                 let listed = u32::try_from(listed.len()).unwrap_or(u32::MAX);

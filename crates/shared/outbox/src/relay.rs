@@ -128,11 +128,8 @@ impl Outbox {
     }
 
     pub(crate) async fn publish(&self, row: &Row, to: Destination) -> Result<(), PublishError> {
-        let publication = Publication {
-            to,
-            headers: row.position.to_headers(),
-            body: row.body.clone().into(),
-        };
+        let publication =
+            Publication { to, headers: row.position.to_headers(), body: row.body.clone().into() };
         match tokio::time::timeout(CONFIRM_TIMEOUT, self.broker.publish(publication)).await {
             Ok(result) => result,
             Err(_) => Err(PublishError::Unavailable("no confirm in time".into())),

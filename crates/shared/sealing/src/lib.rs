@@ -133,8 +133,7 @@ fn random<const N: usize>() -> Result<[u8; N], SealError> {
 fn seal(cipher: &Aes256Gcm, plain: &[u8], context: &[u8]) -> Result<Vec<u8>, SealError> {
     let nonce = random::<NONCE>()?;
     let payload = Payload { msg: plain, aad: context };
-    let sealed =
-        cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SealError::Damaged)?;
+    let sealed = cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SealError::Damaged)?;
     Ok([&nonce[..], &sealed].concat())
 }
 

@@ -135,6 +135,9 @@ mod tests {
     fn a_key_near_none_lists_what_is_known() {
         let error =
             load::<Sample>(None, [variable("CARILLON__ZZZZZZZZ", "1")]).expect_err("unknown");
-        assert_eq!(error.to_string(), "configuration: unknown key 'zzzzzzzz'; known here: port, sandbox");
+        assert_eq!(
+            error.to_string(),
+            "configuration: unknown key 'zzzzzzzz'; known here: port, sandbox"
+        );
     }
 }

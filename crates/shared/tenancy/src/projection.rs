@@ -39,21 +39,24 @@ impl Tenancy {
         document: &OrganisationChanged,
     ) -> Result<(), DbErr> {
         let newer = tx
-            .run(KEEP_NEWEST, [
-                id.uuid().into(),
-                document.version.cast_signed().into(),
-                document.encode_to_vec().into(),
-            ])
+            .run(
+                KEEP_NEWEST,
+                [
+                    id.uuid().into(),
+                    document.version.cast_signed().into(),
+                    document.encode_to_vec().into(),
+                ],
+            )
             .await?;
         if newer.rows_affected() == 0 {
             return Ok(());
         }
         tx.run("DELETE FROM tenant_keys WHERE organisation_id = $1", [id.uuid().into()]).await?;
         for key in &document.keys {
-            tx.run("INSERT INTO tenant_keys (hash, organisation_id) VALUES ($1, $2)", [
-                key.hash.to_vec().into(),
-                id.uuid().into(),
-            ])
+            tx.run(
+                "INSERT INTO tenant_keys (hash, organisation_id) VALUES ($1, $2)",
+                [key.hash.to_vec().into(), id.uuid().into()],
+            )
             .await?;
         }
         Ok(())

@@ -78,6 +78,7 @@ pub fn totals(model: &Carillon, state: &State, batch: usize) -> Totals {
     for message in model.bounds.messages_of(batch) {
         let counter = match state.rows[message].state {
             RowState::Sent => &mut totals.sent,
+            RowState::Delivered => &mut totals.delivered,
             RowState::Failed => &mut totals.failed,
             RowState::Expired => &mut totals.expired,
             RowState::Unknown => &mut totals.unknown,

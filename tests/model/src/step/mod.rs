@@ -50,7 +50,7 @@ pub fn apply(model: &Carillon, state: &mut State, action: Action) {
         Action::Call(..) | Action::GiveBack(..) | Action::Lapse(..) => {
             call::apply(model, state, action)
         }
-        Action::Record(..) | Action::ReadBack(_) | Action::StoreBlock(_) => {
+        Action::Record(..) | Action::ReadBack(_) | Action::StoreBlock(_) | Action::Evidence(_) => {
             record::apply(model, state, action)
         }
         Action::NewEpoch(_)
@@ -79,9 +79,10 @@ pub fn commit(model: &Carillon, last: &State, next: &mut State) {
         }
     }
     for (before, after) in last.rows.iter().zip(&next.rows) {
-        let late = before.state == RowState::Unknown
-            && matches!(after.state, RowState::Sent | RowState::Failed);
-        if before.state.settled() && before.state != after.state && !late {
+        if before.state.settled()
+            && before.state != after.state
+            && !before.state.may_become(after.state)
+        {
             next.breach.reopened = true;
         }
     }
@@ -120,7 +121,7 @@ pub fn used(model: &Carillon, state: &State, batch: usize) -> i8 {
     let taken = |m: usize| {
         let row = &state.rows[m];
         match row.state {
-            RowState::Sending | RowState::Sent | RowState::Unknown => true,
+            RowState::Sending | RowState::Sent | RowState::Delivered | RowState::Unknown => true,
             RowState::Queued => row.attempt > 0,
             _ => false,
         }

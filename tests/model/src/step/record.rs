@@ -1,7 +1,7 @@
-//! Records: only the claim that a row still carries may write it. Read-back, and the stored block.
+//! Records: only the claim that a row still carries may write it. Read-back, the stored block, and evidence.
 
 use super::{every_row_exists, has_open_rows};
-use crate::state::{Claim, Fate, Owner, Row, RowState, State};
+use crate::state::{Claim, Fate, Gate, Owner, Row, RowState, State};
 use crate::{Action, Carillon, Mutation};
 
 pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
@@ -19,6 +19,10 @@ pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
             out.push(Action::StoreBlock(slot));
         }
     }
+    if state.left.receipts > 0 {
+        let told = (0..model.bounds.messages()).filter(|m| after_evidence(state, *m).is_some());
+        out.extend(told.map(Action::Evidence));
+    }
 }
 
 pub fn apply(model: &Carillon, state: &mut State, action: Action) {
@@ -34,6 +38,13 @@ pub fn apply(model: &Carillon, state: &mut State, action: Action) {
         Action::StoreBlock(slot) => {
             if let Some(delivery) = state.workers[slot].delivery {
                 state.books[usize::from(delivery.batch)].block = true;
+            }
+        }
+        Action::Evidence(message) => {
+            state.left.receipts -= 1;
+            if let Some(known) = after_evidence(state, message) {
+                state.rows[message].state = known;
+                state.rows[message].owner = Owner::Nobody;
             }
         }
         _ => {}
@@ -109,6 +120,18 @@ fn over_unknown(model: &Carillon, row: &mut Row, fate: Fate) {
         Fate::Permanent => row.state = RowState::Failed,
         Fate::Transient | Fate::GivenBack if known => row.state = RowState::Failed,
         _ => {}
+    }
+}
+
+/// Evidence only raises the rank, so it may come before the record; and it tells an `unknown` that it failed.
+fn after_evidence(state: &State, message: usize) -> Option<RowState> {
+    let taken = state.gates[message] == Gate::Accepted;
+    match state.rows[message].state {
+        RowState::Queued | RowState::Sending | RowState::Unknown | RowState::Sent if taken => {
+            Some(RowState::Delivered)
+        }
+        RowState::Unknown => Some(RowState::Failed),
+        _ => None,
     }
 }
 

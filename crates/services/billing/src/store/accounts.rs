@@ -35,11 +35,10 @@ pub(crate) async fn add_credit(
     request_id: &str,
     amount: i64,
 ) -> Result<(), DbErr> {
-    tx.run("INSERT INTO credits (organisation_id, request_id, amount) VALUES ($1, $2, $3)", [
-        organisation.uuid().into(),
-        request_id.into(),
-        amount.into(),
-    ])
+    tx.run(
+        "INSERT INTO credits (organisation_id, request_id, amount) VALUES ($1, $2, $3)",
+        [organisation.uuid().into(), request_id.into(), amount.into()],
+    )
     .await?;
     tx.run(
         "INSERT INTO accounts (organisation_id, available, held, spent, credited)
@@ -67,7 +66,9 @@ pub(crate) async fn move_credits(
         )
         .await?;
     if moved.rows_affected() == 0 {
-        return Err(DbErr::Custom(format!("organisation {organisation} has no account to move in")));
+        return Err(DbErr::Custom(format!(
+            "organisation {organisation} has no account to move in"
+        )));
     }
     Ok(())
 }

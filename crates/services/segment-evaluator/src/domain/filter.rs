@@ -59,6 +59,12 @@ impl Selection {
     }
 }
 
+/// The next of sorted ids after one of them, `most` at most.
+pub(crate) fn next_of<'a>(ids: &'a [String], after: &str, most: usize) -> &'a [String] {
+    let from = ids.partition_point(|id| id.as_str() <= after);
+    &ids[from..ids.len().min(from.saturating_add(most))]
+}
+
 /// A quoted string with `\"` and `\\`, or a bare word.
 fn value_of(text: &str) -> Option<String> {
     let Some(quoted) = text.strip_prefix('"') else {

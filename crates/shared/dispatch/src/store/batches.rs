@@ -151,11 +151,7 @@ pub(crate) struct Due {
 }
 
 /// Due batches of all organisations, the longest overdue first.
-pub(crate) async fn due(
-    connection: &impl Sql,
-    now_ms: i64,
-    limit: u32,
-) -> Result<Vec<Due>, DbErr> {
+pub(crate) async fn due(connection: &impl Sql, now_ms: i64, limit: u32) -> Result<Vec<Due>, DbErr> {
     let sql = "SELECT run_day, id, organisation_id, job, waits_for_money, wanted, deadline_at
                FROM batches WHERE next_due_at <= $1 AND (job IS NOT NULL OR deadline_at <= $1)
                ORDER BY next_due_at LIMIT $2";

@@ -57,12 +57,8 @@ pub(crate) async fn present(
     let edge = |position: usize| i64::try_from(position).unwrap_or(i64::MAX);
     let sql = "SELECT position FROM messages
                WHERE run_day = $1 AND batch_id = $2 AND position >= $3 AND position < $4";
-    let values = [
-        run_day.into(),
-        batch.uuid().into(),
-        edge(range.start).into(),
-        edge(range.end).into(),
-    ];
+    let values =
+        [run_day.into(), batch.uuid().into(), edge(range.start).into(), edge(range.end).into()];
     let rows = tx.rows(sql, values).await?;
     rows.iter()
         .map(|row| row.try_get_by_index::<u32>(0).map(|position| position as usize))

@@ -146,8 +146,7 @@ impl OneBatch<'_> {
         let mut changes = Vec::new();
         if !work.records.is_empty() {
             let (epoch, now_ms) = (self.epoch, self.now_ms);
-            changes =
-                messages::record(self.tx, run_day, epoch, now_ms, &work.records).await?;
+            changes = messages::record(self.tx, run_day, epoch, now_ms, &work.records).await?;
         }
         let mut publish = !changes.is_empty();
         for (index, claim) in work.claims {

@@ -11,9 +11,7 @@ use async_trait::async_trait;
 use carillon_broker::{Broker, Destination, Publication, memory::MemoryBroker, topology};
 use carillon_contracts::{
     events::v1::{DeliveryChanged, Event, Totals, event::Body},
-    ids::{
-        BatchId, CampaignId, CustomerId, MessageId, OrganisationId, RunId, pack_customers,
-    },
+    ids::{BatchId, CampaignId, CustomerId, MessageId, OrganisationId, RunId, pack_customers},
     jobs::v1::{self as jobs, Cause, Channel, Content, MessageClass, SealedBlock, SendJob},
     time,
 };

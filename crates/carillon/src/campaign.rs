@@ -1,0 +1,215 @@
+//! `carillon campaign`.
+
+pub mod file;
+pub mod forecast;
+mod preview;
+mod show;
+mod start;
+
+use std::path::PathBuf;
+
+use carillon_contracts::campaign::v1::{
+    CreateCampaignRequest, ForecastCampaignRequest, GetCampaignRequest, ListCampaignsRequest,
+    UpdateCampaignRequest,
+};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use self::file::CampaignFile;
+use crate::{
+    cli::Context,
+    error::Error,
+    output::{Format, rows::Rows, write_record},
+    watch,
+};
+
+const PAGE: u64 = 500;
+
+#[derive(Debug, Subcommand)]
+pub enum CampaignCommand {
+    /// Store a draft; sends nothing
+    #[command(after_help = "Example:\n  carillon campaign create -f examples/campaign.yaml -o json")]
+    Create(CreateArgs),
+    /// List campaigns, newest first
+    #[command(after_help = "Example:\n  carillon campaign list --limit 10")]
+    List(ListArgs),
+    /// Show a campaign
+    #[command(after_help = "Example:\n  carillon campaign show ID -o json")]
+    Show(IdArgs),
+    /// Replace a draft by what a file says
+    #[command(after_help = "Example:\n  carillon campaign update ID -f examples/campaign.yaml")]
+    Update(UpdateArgs),
+    /// Check a file with the server, and store nothing
+    #[command(after_help = "Example:\n  carillon campaign lint -f examples/campaign.yaml")]
+    Lint(FileArgs),
+    /// Start a campaign; starting it again does nothing more
+    #[command(after_help = "On a terminal it shows recipients, parts and credits, and asks.\n\nExample:\n  carillon campaign start ID --wait")]
+    Start(start::StartArgs),
+    /// Show the content as one customer would see it
+    #[command(after_help = "Example:\n  carillon campaign preview ID --customer C00004")]
+    Preview(preview::PreviewArgs),
+    /// Show what a start would do: recipients, who is skipped and why, parts
+    #[command(after_help = "Example:\n  carillon campaign forecast ID")]
+    Forecast(IdArgs),
+    /// Follow a campaign until everything is settled
+    #[command(after_help = "Example:\n  carillon campaign watch ID")]
+    Watch(IdArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct IdArgs {
+    /// The campaign's id
+    pub id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// The campaign file (YAML); - reads standard input
+    #[arg(short = 'f', long, value_name = "FILE.yaml")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Makes the call repeatable: the same id creates no second campaign
+    #[arg(long, value_name = "X")]
+    pub request_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// The campaign's id
+    pub id: String,
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// So many at most; all without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
+pub async fn run(command: CampaignCommand, context: &mut Context) -> Result<(), Error> {
+    match command {
+        CampaignCommand::Create(args) => create(args, context).await,
+        CampaignCommand::List(args) => list(args, context).await,
+        CampaignCommand::Show(args) => show(args, context).await,
+        CampaignCommand::Update(args) => update(args, context).await,
+        CampaignCommand::Lint(args) => lint(args, context).await,
+        CampaignCommand::Start(args) => start::run(args, context).await,
+        CampaignCommand::Preview(args) => preview::run(args, context).await,
+        CampaignCommand::Forecast(args) => forecast_of(args, context).await,
+        CampaignCommand::Watch(args) => {
+            let client = context.client().await?;
+            watch::run(&client, &args.id, context).await
+        }
+    }
+}
+
+async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Error> {
+    let file = CampaignFile::read(&args.file.file)?;
+    let client = context.client().await?;
+    let request = CreateCampaignRequest {
+        campaign: Some(file.campaign.clone()),
+        request_id: args.request_id.unwrap_or_default(),
+        validate_only: false,
+    };
+    let answer = client.campaigns().create_campaign(request).await;
+    let campaign = answer.map_err(|status| file.explain(status))?.into_inner();
+    write_record(&mut context.out, context.look, &show::fields(&campaign))?;
+    if context.look.format == Format::Table {
+        eprintln!("a draft is stored; nothing is sent before `carillon campaign start {}`", campaign.id);
+    }
+    Ok(())
+}
+
+async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Error> {
+    let mut file = CampaignFile::read(&args.file.file)?;
+    file.campaign.id = args.id;
+    let client = context.client().await?;
+    // No mask: a file says the whole of a campaign.
+    let request =
+        UpdateCampaignRequest { campaign: Some(file.campaign.clone()), update_mask: None };
+    let answer = client.campaigns().update_campaign(request).await;
+    let campaign = answer.map_err(|status| file.explain(status))?.into_inner();
+    write_record(&mut context.out, context.look, &show::fields(&campaign))?;
+    Ok(())
+}
+
+async fn lint(args: FileArgs, context: &mut Context) -> Result<(), Error> {
+    let file = CampaignFile::read(&args.file)?;
+    let client = context.client().await?;
+    let request = CreateCampaignRequest {
+        campaign: Some(file.campaign.clone()),
+        request_id: String::new(),
+        validate_only: true,
+    };
+    client.campaigns().create_campaign(request).await.map_err(|status| file.explain(status))?;
+    match context.look.format {
+        Format::Table => {
+            use std::io::Write as _;
+            writeln!(context.out, "{}: {}", file.name, context.look.good("OK"))?;
+        }
+        Format::Json | Format::Csv => {
+            let fields = [("file", json!(file.name)), ("ok", json!(true))];
+            write_record(&mut context.out, context.look, &fields)?;
+        }
+    }
+    Ok(())
+}
+
+async fn show(args: IdArgs, context: &mut Context) -> Result<(), Error> {
+    let client = context.client().await?;
+    let request = GetCampaignRequest { id: args.id };
+    let campaign = client.campaigns().get_campaign(request).await?.into_inner();
+    write_record(&mut context.out, context.look, &show::fields(&campaign))?;
+    Ok(())
+}
+
+async fn list(args: ListArgs, context: &mut Context) -> Result<(), Error> {
+    let client = context.client().await?;
+    let look = context.look;
+    let columns: Vec<&str> = match look.format {
+        Format::Table => show::TABLE.to_vec(),
+        Format::Json | Format::Csv => {
+            show::fields(&Default::default()).iter().map(|(name, _)| *name).collect()
+        }
+    };
+    let mut rows = Rows::new(&mut context.out, look, &columns);
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    let mut page_token = String::new();
+    while left > 0 {
+        let page_size = i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX);
+        let request = ListCampaignsRequest { page_size, page_token };
+        let page = client.campaigns().list_campaigns(request).await?.into_inner();
+        for campaign in page.campaigns.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            rows.row(match look.format {
+                Format::Table => show::table_row(campaign),
+                Format::Json | Format::Csv => {
+                    show::fields(campaign).into_iter().map(|(_, value)| value).collect()
+                }
+            })?;
+            left -= 1;
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    if rows.finish()? == 0 && look.format == Format::Table {
+        eprintln!("no campaigns yet; create one with `carillon campaign create -f FILE.yaml`");
+    }
+    Ok(())
+}
+
+async fn forecast_of(args: IdArgs, context: &mut Context) -> Result<(), Error> {
+    let client = context.client().await?;
+    let request = ForecastCampaignRequest { id: args.id };
+    let found = client.campaigns().forecast_campaign(request).await?.into_inner();
+    let account = forecast::account(&client).await?;
+    forecast::print(&mut context.out, context.look, &found, &account)
+}

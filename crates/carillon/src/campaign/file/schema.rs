@@ -1,0 +1,153 @@
+//! The keys of a campaign file, and what to say of YAML that is not one.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
+use serde_saphyr::{Error as YamlError, Spanned};
+
+use crate::{error::Error, nearest::hint, output::printable};
+
+/// Schedules of a map's key, `{ once: … }` and so on.
+pub const SCHEDULES: [&str; 5] = ["once", "daily", "weekly", "monthly", "yearly"];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    pub name: Option<Spanned<String>>,
+    pub active: Option<Spanned<bool>>,
+    pub valid: Option<Spanned<ValidKeys>>,
+    pub audience: Option<Spanned<AudienceKeys>>,
+    pub schedule: Option<Spanned<ScheduleKeys>>,
+    pub pending_period: Option<Spanned<String>>,
+    pub at_most_once_in: Option<Spanned<String>>,
+    pub content: Option<Spanned<ContentKeys>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidKeys {
+    pub from: Option<Spanned<String>>,
+    pub until: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AudienceKeys {
+    pub everyone: Option<Spanned<bool>>,
+    pub filter: Option<Spanned<String>>,
+    pub customers: Option<Spanned<Vec<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContentKeys {
+    pub sms: Option<Spanned<SmsKeys>>,
+    pub email: Option<Spanned<EmailKeys>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmsKeys {
+    pub text: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmailKeys {
+    pub subject: Option<Spanned<String>>,
+    pub text: Option<Spanned<String>>,
+    pub html: Option<Spanned<String>>,
+    pub html_file: Option<Spanned<PathBuf>>,
+}
+
+/// `now`, or what else stands there.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ScheduleKeys {
+    Now,
+    Other(String),
+}
+
+impl<'de> Deserialize<'de> for ScheduleKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+
+        impl<'de> Visitor<'de> for Words {
+            type Value = ScheduleKeys;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`now`")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<ScheduleKeys, E> {
+                Ok(if word == "now" { ScheduleKeys::Now } else { ScheduleKeys::Other(word.to_owned()) })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ScheduleKeys, A::Error> {
+                let mut first = None;
+                while let Some((key, IgnoredAny)) = map.next_entry::<String, _>()? {
+                    first.get_or_insert(key);
+                }
+                Ok(ScheduleKeys::Other(first.unwrap_or_default()))
+            }
+        }
+
+        deserializer.deserialize_any(Words)
+    }
+}
+
+/// Reads the keys; a fault names file, line, key and remedy.
+pub fn parse(name: &str, text: &str) -> Result<Keys, Error> {
+    if text.trim().is_empty() {
+        return Err(Error::failed(format!("{name}: the file is empty; see examples/campaign.yaml")));
+    }
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.without_snippet();
+        let at = error.location();
+        let line = at.map_or(1, |at| at.line());
+        let key = at.and_then(|at| key_at(text, at.line(), at.column()));
+        Error::failed(format!("{name}:{line}: {}", describe(error, key)))
+    })
+}
+
+fn describe(error: &YamlError, key: Option<&str>) -> String {
+    let of_key = key.map_or_else(String::new, |key| format!("{key}: "));
+    match error {
+        YamlError::SerdeUnknownField { field, expected, .. } => {
+            format!("unknown key '{}': {}", printable(field), hint(field, expected.iter().copied()))
+        }
+        YamlError::InvalidBooleanStrict { .. } => format!("{of_key}must be true or false"),
+        YamlError::SerdeInvalidType { unexpected, expected, .. } => {
+            format!("{of_key}must be {}, not {}", plain(expected), printable(unexpected))
+        }
+        other => {
+            // The message says the place once more, in words; here it stands in front.
+            let text = other.to_string();
+            let text = text.split(" at line ").next().unwrap_or(&text);
+            format!("{of_key}{}", printable(text.lines().next().unwrap_or(text)))
+        }
+    }
+}
+
+/// Without the name of a Rust type.
+fn plain(expected: &str) -> String {
+    if expected.starts_with("struct ") {
+        "a map of keys, such as { key: value }".to_owned()
+    } else {
+        expected.to_owned()
+    }
+}
+
+/// The key that the value at `column` of `line` belongs to, as far as that line tells.
+fn key_at(text: &str, line: u64, column: u64) -> Option<&str> {
+    let line = text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?)?;
+    let end = (line.char_indices())
+        .nth(usize::try_from(column).ok()?.saturating_sub(1))
+        .map_or(line.len(), |(at, _)| at);
+    let before = line[..end].trim_end().strip_suffix(':')?.trim_end();
+    let start = before.rfind(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let key = start.map_or(before, |at| before[at..].trim_start_matches([' ', '{', ',']));
+    (!key.is_empty()).then_some(key)
+}

@@ -1,0 +1,272 @@
+//! Holds, totals and credits through the service's own doors, in any order.
+
+use std::sync::Arc;
+
+use carillon_billing::{Migrator, Parts, Service, start};
+use carillon_broker::{Broker, memory::MemoryBroker, topology};
+use carillon_contracts::{
+    billing::v1::{
+        Account, CreditAccountRequest, GetAccountRequest, HoldRequest, ListEntriesRequest,
+        account_service_client::AccountServiceClient, hold_service_client::HoldServiceClient,
+    },
+    campaign::v1::Organisation,
+    events::v1::{DeliveryChanged, KeyHash, OrganisationChanged, Totals, event::Body},
+    ids::{BatchId, OrganisationId},
+};
+use carillon_outbox::Outbox;
+use carillon_service_kit::{
+    Clock, Stop,
+    rpc::{Transport, in_process},
+};
+use carillon_tenancy::{Tenancy, hash_key};
+use carillon_testkit::{TestDatabase, eventually};
+use proptest::prelude::*;
+use tonic::{Code, Request};
+use uuid::Uuid;
+
+struct Billing {
+    accounts: AccountServiceClient<Transport>,
+    holds: HoldServiceClient<Transport>,
+    organisation: OrganisationId,
+    database: TestDatabase,
+    /// Stands in for the SMS dispatcher, whose totals billing hears.
+    dispatcher: TestDatabase,
+    outbox: Outbox,
+    _stop: Stop,
+}
+
+fn keyed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", "Bearer test-key".parse().unwrap());
+    request
+}
+
+impl Billing {
+    async fn new() -> Self {
+        let database = carillon_testkit::database::<Migrator>().await;
+        let dispatcher = carillon_testkit::database::<Migrator>().await;
+        let (stop, clock) = (Stop::new(), Clock::system());
+        let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
+        let organisation = OrganisationId::new(Uuid::from_u128(77));
+        let tx = database.database.begin().await.unwrap();
+        let document = OrganisationChanged {
+            organisation: Some(Organisation { name: "Café".into(), ..Organisation::default() }),
+            version: 1,
+            keys: vec![KeyHash { hash: hash_key("test-key").to_vec().into() }],
+        };
+        let tenancy = Tenancy::new(database.database.clone());
+        tenancy.apply(&tx, organisation, &document).await.unwrap();
+        tx.commit().await.unwrap();
+        let Service { public, internal } = start(Parts {
+            database: database.database.clone(),
+            broker: Arc::clone(&broker),
+            clock: clock.clone(),
+            stop: stop.clone(),
+        });
+        let name = topology::SMS_DISPATCHER;
+        let outbox = Outbox::new(name, dispatcher.database.clone(), broker, clock);
+        outbox.spawn(&stop);
+        Self {
+            accounts: AccountServiceClient::new(in_process(public)),
+            holds: HoldServiceClient::new(in_process(internal)),
+            organisation,
+            database,
+            dispatcher,
+            outbox,
+            _stop: stop,
+        }
+    }
+
+    async fn credit(&mut self, amount: i64, request_id: &str) -> Result<Account, tonic::Status> {
+        let request = CreditAccountRequest { amount, request_id: request_id.into() };
+        self.accounts.credit_account(keyed(request)).await.map(|answer| answer.into_inner())
+    }
+
+    async fn account(&mut self) -> Account {
+        let account = self.accounts.get_account(keyed(GetAccountRequest {})).await;
+        let account = account.unwrap().into_inner();
+        assert!(account.available >= 0 && account.held >= 0 && account.spent >= 0, "{account:?}");
+        assert_eq!(account.available + account.held + account.spent, account.credited);
+        account
+    }
+
+    async fn hold(&mut self, batch: u128, wanted: i64) -> i64 {
+        let request = HoldRequest {
+            organisation_id: self.organisation.to_string(),
+            batch_id: Uuid::from_u128(batch).to_string(),
+            wanted,
+        };
+        self.holds.hold(Request::new(request)).await.unwrap().into_inner().granted
+    }
+
+    /// Tells billing these totals and waits until it has heard them.
+    async fn tell(&self, all: &[(u128, Totals)]) {
+        use carillon_service_kit::database::Sql as _;
+        let tx = self.dispatcher.database.begin().await.unwrap();
+        for (batch, totals) in all {
+            let changed = DeliveryChanged {
+                batch_id: BatchId::new(Uuid::from_u128(*batch)).to_wire(),
+                totals: Some(totals.clone()),
+                ..DeliveryChanged::default()
+            };
+            let body = Body::DeliveryChanged(changed);
+            self.outbox.append(&tx, self.organisation, body).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        self.outbox.wake();
+        let numbered = "SELECT COUNT(*) FROM outbox WHERE seq IS NULL";
+        let last = "SELECT MAX(last_seq) FROM streams";
+        let mark = "SELECT MAX(mark) FROM marks WHERE stream LIKE 'sms%'";
+        eventually("the totals are heard", || async {
+            let one = |row: Option<sea_orm::QueryResult>| -> Option<i64> {
+                row.and_then(|row| row.try_get_by_index(0).ok()).flatten()
+            };
+            let reader = self.dispatcher.database.reader();
+            let heard = self.database.database.reader();
+            one(reader.row(numbered, []).await.unwrap()) == Some(0)
+                && one(reader.row(last, []).await.unwrap())
+                    == one(heard.row(mark, []).await.unwrap())
+        })
+        .await;
+    }
+}
+
+fn totals(version: u64, needed: u64, posted: u64, closed: bool) -> Totals {
+    Totals { version, needed_units: needed, posted_units: posted, closed, ..Totals::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credit_counts_once_per_request_id() {
+    let mut billing = Billing::new().await;
+    assert_eq!(billing.credit(5_000, "invoice-1").await.unwrap().available, 5_000);
+    assert_eq!(billing.credit(5_000, "invoice-1").await.unwrap().available, 5_000);
+    let refused = billing.credit(2_000, "invoice-1").await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert_eq!(
+        refused.message(),
+        "request_id: 'invoice-1' already credited 5000, not 2000; use another request_id for \
+         another payment"
+    );
+    assert_eq!(billing.credit(0, "x").await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(billing.credit(1, "").await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_asked_for_again_grants_nothing_more() {
+    let mut billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    assert_eq!(billing.hold(1, 60).await, 60);
+    assert_eq!(billing.hold(1, 60).await, 60);
+    assert_eq!(billing.hold(2, 60).await, 40);
+    assert_eq!(billing.account().await.available, 0);
+    billing.credit(50, "b").await.unwrap();
+    assert_eq!(billing.hold(2, 60).await, 60);
+    assert_eq!(billing.account().await.available, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_settle_and_return_what_is_not_needed() {
+    let mut billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    billing.hold(1, 60).await;
+    billing.tell(&[(1, totals(2, 60, 40, false)), (1, totals(1, 60, 10, false))]).await;
+    let account = billing.account().await;
+    assert_eq!((account.available, account.held, account.spent), (40, 20, 40));
+    billing.tell(&[(1, totals(3, 55, 55, true)), (1, totals(3, 55, 55, true))]).await;
+    let account = billing.account().await;
+    assert_eq!((account.available, account.held, account.spent), (45, 0, 55));
+    assert_eq!(billing.hold(1, 60).await, 60, "a closed batch is granted no more");
+    assert_eq!(billing.account().await.available, 45);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_closed_before_its_hold_is_granted_nothing() {
+    let mut billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    billing.tell(&[(9, totals(1, 0, 0, true))]).await;
+    assert_eq!(billing.hold(9, 10).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statement_adds_up_line_by_line() {
+    let mut billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    billing.hold(1, 60).await;
+    billing.tell(&[(1, totals(1, 50, 50, true))]).await;
+    let list = ListEntriesRequest { page_size: 2, page_token: String::new() };
+    let first = billing.accounts.list_entries(keyed(list)).await.unwrap().into_inner();
+    let list = ListEntriesRequest { page_size: 100, page_token: first.next_page_token.clone() };
+    let rest = billing.accounts.list_entries(keyed(list)).await.unwrap().into_inner();
+    assert_eq!(first.entries.len(), 2);
+    let all: Vec<(String, i64)> = first
+        .entries
+        .into_iter()
+        .chain(rest.entries)
+        .map(|entry| (entry.kind, entry.amount))
+        .collect();
+    let line = |kind: &str, amount| (kind.to_owned(), amount);
+    let wanted = [line("credit", 100), line("hold", 60), line("settle", 50), line("return", 10)];
+    assert_eq!(all, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_there_is_no_account() {
+    let mut billing = Billing::new().await;
+    let refused = billing.accounts.get_account(GetAccountRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Credit(i64),
+    Hold(u128, i64),
+    /// Totals of a batch at some version; what they say follows from what is granted.
+    Totals(u128, u64),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        (1_i64..200).prop_map(Act::Credit),
+        (0_u128..4, 1_i64..120).prop_map(|(batch, wanted)| Act::Hold(batch, wanted)),
+        (0_u128..4, 1_u64..12).prop_map(|(batch, version)| Act::Totals(batch, version)),
+    ];
+    prop::collection::vec(act, 1..25)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Any order of credits, holds and totals (stale and repeated ones too) keeps the sum, and
+    /// once every batch is closed nothing is held.
+    #[test]
+    fn the_sum_holds_whatever_comes_in_whatever_order(acts in acts()) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut billing = Billing::new().await;
+            let mut granted = [0_i64; 4];
+            for (step, act) in acts.iter().enumerate() {
+                match *act {
+                    Act::Credit(amount) => {
+                        billing.credit(amount, &step.to_string()).await.unwrap();
+                    }
+                    Act::Hold(batch, wanted) => {
+                        let now = billing.hold(batch, wanted).await;
+                        assert!(now >= granted[batch as usize], "a grant never falls");
+                        granted[batch as usize] = now;
+                    }
+                    Act::Totals(batch, version) => {
+                        let posted = granted[batch as usize] / 2;
+                        let told = totals(version, 200, posted as u64, false);
+                        billing.tell(&[(batch, told.clone()), (batch, told)]).await;
+                    }
+                }
+                billing.account().await;
+            }
+            for batch in 0..4_u128 {
+                let posted = granted[batch as usize] as u64 / 2;
+                billing.tell(&[(batch, totals(100, posted, posted, true))]).await;
+            }
+            assert_eq!(billing.account().await.held, 0);
+        });
+    }
+}

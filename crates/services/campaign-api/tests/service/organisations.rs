@@ -1,0 +1,172 @@
+use carillon_broker::topology;
+use carillon_contracts::{
+    campaign::v1::{
+        ConsentDefault, CreateOrganisationRequest, CreateOrganisationResponse,
+        GetOrganisationRequest, Organisation, UpdateOrganisationRequest,
+    },
+    events::v1::event::Body,
+};
+use carillon_tenancy::hash_key;
+use prost_types::FieldMask;
+use tonic::{Code, Response, Status};
+use tonic_types::StatusExt as _;
+
+use crate::world::{PLATFORM, World, next, with_key};
+
+fn cafe() -> Organisation {
+    Organisation {
+        name: "Café Zoë".into(),
+        time_zone: "Europe/Amsterdam".into(),
+        default_region: "NL".into(),
+        subscribe_default: true,
+        ..Organisation::default()
+    }
+}
+
+async fn create(
+    world: &World,
+    key: &str,
+    organisation: Organisation,
+    request_id: &str,
+) -> Result<CreateOrganisationResponse, Status> {
+    let request = CreateOrganisationRequest {
+        organisation: Some(organisation),
+        request_id: request_id.into(),
+    };
+    let created = world.organisations().create_organisation(with_key(request, key)).await;
+    created.map(Response::into_inner)
+}
+
+async fn update(
+    world: &World,
+    organisation: Organisation,
+    paths: &[&str],
+) -> Result<Organisation, Status> {
+    let paths = paths.iter().map(ToString::to_string).collect();
+    let request = UpdateOrganisationRequest {
+        organisation: Some(organisation),
+        update_mask: Some(FieldMask { paths }),
+    };
+    let updated = world.organisations().update_organisation(world.ours(request)).await;
+    updated.map(Response::into_inner)
+}
+
+async fn get(world: &World, key: &str) -> Result<Organisation, Status> {
+    let request = with_key(GetOrganisationRequest {}, key);
+    world.organisations().get_organisation(request).await.map(Response::into_inner)
+}
+
+#[tokio::test]
+async fn an_organisation_is_in_effect_once_every_service_knows_it() {
+    let world = World::alone().await;
+    let early = create(&world, PLATFORM, cafe(), "").await.expect("created");
+    assert!(!early.in_effect, "nobody listens yet");
+    world.everyone_listens();
+    let created = create(&world, PLATFORM, cafe(), "").await.expect("created");
+    assert!(created.in_effect);
+    assert!(created.api_key.starts_with("crl_"));
+    let stored = created.organisation.expect("an organisation");
+    assert_eq!(stored.consent_default(), ConsentDefault::NotSpecified);
+    assert_eq!(get(&world, &created.api_key).await.expect("its own"), stored);
+}
+
+#[tokio::test]
+async fn the_document_carries_the_settings_and_the_hash_of_the_key() {
+    let world = World::alone().await;
+    let mut queue = world.queue(topology::BILLING, topology::ORGANISATION_CHANGED).await;
+    let created = create(&world, PLATFORM, cafe(), "").await.expect("created");
+    let event = next(&mut queue).await;
+    let Some(Body::OrganisationChanged(document)) = event.body else { panic!("another event") };
+    assert_eq!(document.version, 1);
+    assert_eq!(document.keys.len(), 1);
+    assert_eq!(document.keys[0].hash, hash_key(&created.api_key).to_vec());
+    assert_eq!(document.organisation, created.organisation);
+}
+
+#[tokio::test]
+async fn only_the_platform_creates_organisations_and_it_does_nothing_inside_one() {
+    let world = World::new().await;
+    let denied = create(&world, &world.key, cafe(), "").await.expect_err("denied");
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    assert_eq!(
+        denied.message(),
+        "api-key: this is an organisation's key, and only the platform's creates organisations; \
+         set --api-key or CARILLON_API_KEY to that"
+    );
+    let unknown = create(&world, "crl_platform_other", cafe(), "").await.expect_err("unknown");
+    assert_eq!(unknown.code(), Code::Unauthenticated);
+    let unknown = create(&world, "crl_0", cafe(), "").await.expect_err("unknown");
+    assert_eq!(unknown.code(), Code::Unauthenticated);
+    let inside = get(&world, PLATFORM).await.expect_err("denied");
+    assert_eq!(inside.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn the_same_request_creates_one_organisation_and_shows_its_key_once() {
+    let world = World::new().await;
+    let first = create(&world, PLATFORM, cafe(), "signup-1").await.expect("created");
+    let again = create(&world, PLATFORM, cafe(), "signup-1").await.expect("the same");
+    assert_eq!(again.organisation, first.organisation);
+    assert_eq!(again.api_key, "");
+    let other = Organisation { name: "Other".into(), ..cafe() };
+    let reused = create(&world, PLATFORM, other, "signup-1").await.expect_err("reused");
+    assert_eq!(reused.code(), Code::AlreadyExists);
+    assert_eq!(reused.get_details_error_info().expect("a reason").reason, "REQUEST_ID_REUSED");
+    assert_eq!(
+        reused.message(),
+        "request_id: 'signup-1' already made an organisation from another body; use another \
+         request_id for another one"
+    );
+}
+
+#[tokio::test]
+async fn every_wrong_setting_is_named_at_once() {
+    let world = World::new().await;
+    let wrong = Organisation { time_zone: "Amsterdam".into(), ..Organisation::default() };
+    let status = create(&world, PLATFORM, wrong, "").await.expect_err("wrong");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(
+        status.message(),
+        "name: is missing; give 1 to 100 characters\n\
+         time_zone: 'Amsterdam' is not an IANA time zone; did you mean 'Europe/Amsterdam'?"
+    );
+    assert_eq!(status.get_details_bad_request().expect("fields").field_violations.len(), 2);
+}
+
+#[tokio::test]
+async fn an_update_sets_what_the_mask_names_and_tells_every_service() {
+    let world = World::new().await;
+    let mut queue = world.queue(topology::BILLING, topology::ORGANISATION_CHANGED).await;
+    let given = Organisation { require_consent: true, name: "Ignored".into(), ..cafe() };
+    let updated = update(&world, given, &["require_consent", "default_region"]).await;
+    let updated = updated.expect("updated");
+    assert_eq!((updated.name.as_str(), updated.default_region.as_str()), ("Café Zoë", "NL"));
+    assert!(updated.require_consent && !updated.subscribe_default);
+    assert_eq!(get(&world, &world.key).await.expect("its own"), updated);
+    let event = next(&mut queue).await;
+    let Some(Body::OrganisationChanged(document)) = event.body else { panic!("another event") };
+    assert_eq!((document.version, document.keys.len()), (2, 1));
+    assert_eq!(document.organisation, Some(updated));
+}
+
+#[tokio::test]
+async fn a_wrong_update_changes_nothing() {
+    let world = World::new().await;
+    let message =
+        |status: Result<Organisation, Status>| status.expect_err("wrong").message().to_owned();
+    assert_eq!(
+        message(update(&world, cafe(), &["timezone"]).await),
+        "update_mask: 'timezone' is not a field that can be set; did you mean 'time_zone'?"
+    );
+    assert_eq!(
+        message(update(&world, cafe(), &[]).await),
+        "update_mask: is missing; name what to set: name, time_zone, default_region, \
+         consent_default, require_consent, subscribe_default, double_opt_in"
+    );
+    let wrong = Organisation { default_region: "UK".into(), ..cafe() };
+    assert_eq!(
+        message(update(&world, wrong, &["default_region"]).await),
+        "default_region: 'UK' is not an ISO 3166-1 alpha-2 region; did you mean 'GB'?"
+    );
+    assert_eq!(get(&world, &world.key).await.expect("its own").default_region, "");
+}

@@ -1,0 +1,211 @@
+//! What stands around the campaign API: its neighbours, and clients with keys.
+
+use std::sync::Arc;
+
+use carillon_broker::{Broker as _, Consumer, memory::MemoryBroker, topology};
+use carillon_campaign_api::{Migrator, Parts};
+use carillon_contracts::{
+    campaign::v1::{
+        Audience, Campaign, CreateCampaignRequest, CreateOrganisationRequest, Organisation,
+        Schedule, StartCampaignRequest, audience::Selection,
+        campaign_service_client::CampaignServiceClient,
+        organisation_service_client::OrganisationServiceClient, schedule::When,
+    },
+    events::v1::{Event, event::Body},
+    ids::OrganisationId,
+    jobs::v1::{Content, SmsContent},
+    report::v1::report_service_client::ReportServiceClient,
+};
+use carillon_outbox::{Outbox, Subscriber};
+use carillon_service_kit::{
+    Clock, Stop,
+    rpc::{Transport, in_process},
+};
+use carillon_tenancy::Tenancy;
+use carillon_testkit::{TestDatabase, database};
+use prost::Message as _;
+use tonic::{Request, Response, Status};
+
+use crate::audience::Customers;
+
+pub const PLATFORM: &str = "crl_platform_test";
+pub const START: &str = "2026-11-30T23:30:00Z";
+
+pub struct World {
+    pub clock: Clock,
+    pub broker: Arc<MemoryBroker>,
+    pub key: String,
+    pub organisation: OrganisationId,
+    transport: Transport,
+    /// Of the other services; a producer's and a consumer's tables are the same in every service.
+    around: TestDatabase,
+    _database: TestDatabase,
+    stop: Stop,
+}
+
+impl World {
+    /// With an organisation in Amsterdam, and ten customers, C0 to C9.
+    pub async fn new() -> Self {
+        let mut world = Self::alone().await;
+        world.everyone_listens();
+        let (organisation, key) = world.create_organisation("Café Zoë").await;
+        (world.organisation, world.key) = (organisation, key);
+        world
+    }
+
+    /// No other service listens yet, and there is no organisation.
+    pub async fn alone() -> Self {
+        let clock = Clock::manual(START.parse().expect("a timestamp"));
+        let broker = Arc::new(MemoryBroker::new());
+        let own = database::<Migrator>().await;
+        let stop = Stop::new();
+        let service = carillon_campaign_api::start(Parts {
+            database: own.database.clone(),
+            broker: broker.clone(),
+            clock: clock.clone(),
+            stop: stop.clone(),
+            audience: Customers::new((0..10).map(|n| format!("C{n}"))).transport(),
+            platform_key: PLATFORM.into(),
+        });
+        Self {
+            clock,
+            broker,
+            key: String::new(),
+            organisation: OrganisationId::random(),
+            transport: in_process(service.public),
+            around: database::<Migrator>().await,
+            _database: own,
+            stop,
+        }
+    }
+
+    /// Every service that hears of organisations does. They share a database: the first one to
+    /// hear writes it down, and each tells its mark.
+    pub fn everyone_listens(&self) {
+        let event = topology::ORGANISATION_CHANGED;
+        for name in topology::subscribers(event, topology::CAMPAIGN_API) {
+            let database = self.around.database.clone();
+            let tenancy = Arc::new(Tenancy::new(database.clone()));
+            Subscriber::new(name, database, self.broker.clone(), self.clock.clone())
+                .spawn(event, tenancy, &self.stop);
+        }
+    }
+
+    pub async fn create_organisation(&self, name: &str) -> (OrganisationId, String) {
+        let organisation = Organisation {
+            name: name.into(),
+            time_zone: "Europe/Amsterdam".into(),
+            ..Organisation::default()
+        };
+        let request =
+            CreateOrganisationRequest { organisation: Some(organisation), ..Default::default() };
+        let created = self.organisations().create_organisation(with_key(request, PLATFORM)).await;
+        let created = created.expect("created").into_inner();
+        let id = created.organisation.expect("an organisation").id;
+        (id.parse().expect("an id"), created.api_key)
+    }
+
+    pub fn organisations(&self) -> OrganisationServiceClient<Transport> {
+        OrganisationServiceClient::new(self.transport.clone())
+    }
+
+    pub fn campaigns(&self) -> CampaignServiceClient<Transport> {
+        CampaignServiceClient::new(self.transport.clone())
+    }
+
+    pub fn reports(&self) -> ReportServiceClient<Transport> {
+        ReportServiceClient::new(self.transport.clone())
+    }
+
+    /// The request, from the organisation.
+    pub fn ours<T>(&self, message: T) -> Request<T> {
+        with_key(message, &self.key)
+    }
+
+    pub async fn try_create(&self, campaign: Campaign) -> Result<Campaign, Status> {
+        let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };
+        self.campaigns().create_campaign(self.ours(request)).await.map(Response::into_inner)
+    }
+
+    pub async fn create(&self, campaign: Campaign) -> Campaign {
+        self.try_create(campaign).await.expect("created")
+    }
+
+    pub async fn try_start(&self, id: &str) -> Result<Campaign, Status> {
+        let request = self.ours(StartCampaignRequest { id: id.into() });
+        self.campaigns().start_campaign(request).await.map(Response::into_inner)
+    }
+
+    pub async fn started(&self) -> Campaign {
+        let created = self.create(campaign("Monday")).await;
+        self.try_start(&created.id).await.expect("started")
+    }
+
+    /// What a service hears of one event type of the campaign API.
+    pub async fn queue(&self, subscriber: &str, event: &str) -> Box<dyn Consumer> {
+        let queue =
+            topology::event_queue(subscriber, &topology::stream(topology::CAMPAIGN_API, event));
+        self.broker.consume(&queue, 200).await.expect("a queue")
+    }
+
+    /// Another service that tells of what it did.
+    pub fn neighbour(&self, name: &'static str) -> Neighbour {
+        let outbox = Outbox::new(
+            name,
+            self.around.database.clone(),
+            self.broker.clone(),
+            self.clock.clone(),
+        );
+        outbox.spawn(&self.stop);
+        Neighbour { outbox, organisation: self.organisation, around: self.around.database.clone() }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.now();
+    }
+}
+
+pub struct Neighbour {
+    outbox: Outbox,
+    organisation: OrganisationId,
+    around: carillon_service_kit::Database,
+}
+
+impl Neighbour {
+    pub async fn tell(&self, body: Body) {
+        let tx = self.around.begin().await.expect("a transaction");
+        self.outbox.append(&tx, self.organisation, body).await.expect("stored");
+        tx.commit().await.expect("committed");
+        self.outbox.wake();
+    }
+}
+
+pub async fn next(queue: &mut Box<dyn Consumer>) -> Event {
+    let delivery = queue.next().await.expect("a delivery");
+    let event = Event::decode(delivery.body.clone()).expect("an event");
+    delivery.ack();
+    event
+}
+
+pub fn campaign(name: &str) -> Campaign {
+    Campaign {
+        name: name.into(),
+        active: true,
+        audience: Some(Audience { selection: Some(Selection::Everyone(true)) }),
+        schedule: Some(Schedule { when: Some(When::Now(true)) }),
+        content: Some(Content {
+            sms: Some(SmsContent { text: "Hi {UserName|friend}".into() }),
+            email: None,
+        }),
+        ..Campaign::default()
+    }
+}
+
+pub fn with_key<T>(message: T, key: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer {key}").parse().expect("a header");
+    request.metadata_mut().insert("authorization", value);
+    request
+}

@@ -1,0 +1,97 @@
+use carillon_contracts::{
+    ids::{CampaignId, OrganisationId, RunId},
+    schedule::v1::ListRunsRequest,
+    time,
+};
+use carillon_testkit::eventually;
+use jiff::SignedDuration;
+
+use crate::world::{World, started, with_key};
+
+fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+#[tokio::test]
+async fn a_started_campaign_becomes_a_run_that_carries_all_that_later_stages_need() {
+    let world = World::new().await;
+    let (campaign, now) = (CampaignId::random(), world.clock.now());
+    let published = started(campaign, 3, now);
+    world.publish(published.clone()).await;
+    let due = world.hears(1).await.remove(0);
+    let document = published.campaign.expect("a document");
+    assert_eq!(due.campaign_id, campaign.to_wire());
+    assert_eq!(due.run_id, RunId::of(campaign, "now").to_wire());
+    assert_eq!(due.occurrence_key, "now");
+    // 23:30 in London is half past midnight in Amsterdam.
+    assert_eq!(due.run_day, 20_261_201);
+    assert_eq!(due.nominal_time, Some(time::to_wire(now)));
+    assert_eq!(due.deadline, Some(time::to_wire(now + hours(12))));
+    assert_eq!((due.audience, due.content), (document.audience, document.content));
+    assert_eq!(due.at_most_once_in, document.at_most_once_in);
+}
+
+#[tokio::test]
+async fn a_campaign_that_is_published_again_and_newer_fires_once() {
+    let world = World::new().await;
+    let (campaign, now) = (CampaignId::random(), world.clock.now());
+    world.publish(started(campaign, 2, now)).await;
+    world.hears(1).await;
+    world.publish(started(campaign, 2, now)).await;
+    world.publish(started(campaign, 3, now)).await;
+    world.flush().await;
+    assert_eq!(world.heard().len(), 2, "the campaign's run, and the last campaign's");
+}
+
+#[tokio::test]
+async fn a_restart_fires_nothing_again() {
+    let mut world = World::new().await;
+    world.publish(started(CampaignId::random(), 1, world.clock.now())).await;
+    world.hears(1).await;
+    world.stop().await;
+    world.start();
+    world.flush().await;
+    assert_eq!(world.heard().len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_not_yet_due_at_a_stop_fires_after_the_restart() {
+    let mut world = World::new().await;
+    let later = CampaignId::random();
+    world.publish(started(later, 1, world.clock.now() + hours(1))).await;
+    world.flush().await;
+    assert_eq!(world.heard().len(), 1, "only the last campaign is due");
+    world.stop().await;
+    world.clock.advance(hours(1));
+    world.start();
+    assert_eq!(world.hears(2).await[1].campaign_id, later.to_wire());
+}
+
+#[tokio::test]
+async fn an_occurrence_whose_deadline_has_passed_is_missed_and_never_sent() {
+    let world = World::new().await;
+    let campaign = CampaignId::random();
+    world.publish(started(campaign, 1, world.clock.now() - hours(12))).await;
+    world.flush().await;
+    assert_eq!(world.heard().len(), 1, "only the last campaign is due");
+    let request = ListRunsRequest { campaign_id: campaign.to_string(), ..Default::default() };
+    let runs = world.client().list_runs(with_key(request, "test-key")).await.expect("listed");
+    let runs = runs.into_inner().runs;
+    assert_eq!(runs.len(), 1);
+    assert!(runs[0].missed);
+    assert_eq!(runs[0].id, RunId::of(campaign, "now").to_string());
+}
+
+#[tokio::test]
+async fn a_campaign_waits_until_its_organisation_was_heard_of() {
+    let world = World::new().await;
+    let (stranger, campaign) = (OrganisationId::random(), CampaignId::random());
+    world.publish_for(stranger, started(campaign, 1, world.clock.now())).await;
+    world.flush().await;
+    assert_eq!(world.heard().len(), 1, "only the last campaign is due");
+    world.introduce(stranger, "other-key").await;
+    eventually("the stranger's campaign is due", || async {
+        world.heard().iter().any(|due| due.campaign_id == campaign.to_wire())
+    })
+    .await;
+}

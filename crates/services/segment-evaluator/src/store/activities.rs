@@ -1,0 +1,84 @@
+use std::collections::HashMap;
+
+use carillon_contracts::ids::OrganisationId;
+use carillon_service_kit::database::Sql;
+use sea_orm::{DatabaseTransaction, DbErr};
+use serde::Serialize;
+
+use super::json;
+
+/// What a customer did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ActivityRow {
+    pub event_id: String,
+    pub external_id: String,
+    pub kind: String,
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// Ten-thousandths.
+    pub amount: Option<i64>,
+    pub rating: String,
+}
+
+/// Those of the events that are stored, by their ids.
+pub(crate) async fn known_activities(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    event_ids: &[&str],
+) -> Result<HashMap<String, ActivityRow>, DbErr> {
+    let sql = "SELECT event_id, external_id, kind, at, amount, rating FROM activities
+               WHERE organisation_id = $1 AND event_id IN (SELECT value FROM json_each($2))";
+    let rows =
+        connection.rows(sql, [organisation.uuid().into(), json(&event_ids)?.into()]).await?;
+    rows.iter()
+        .map(|row| {
+            let row = ActivityRow {
+                event_id: row.try_get_by_index(0)?,
+                external_id: row.try_get_by_index(1)?,
+                kind: row.try_get_by_index(2)?,
+                at: row.try_get_by_index(3)?,
+                amount: row.try_get_by_index(4)?,
+                rating: row.try_get_by_index(5)?,
+            };
+            Ok((row.event_id.clone(), row))
+        })
+        .collect()
+}
+
+pub(crate) async fn add_activities(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    rows: &[ActivityRow],
+    created_at: i64,
+) -> Result<(), DbErr> {
+    tx.run(
+        "INSERT INTO activities
+            (organisation_id, event_id, external_id, kind, at, amount, rating, created_at)
+         SELECT $1, value->>'event_id', value->>'external_id', value->>'kind', value->>'at',
+            value->>'amount', value->>'rating', $3
+         FROM json_each($2)",
+        [organisation.uuid().into(), json(&rows)?.into(), created_at.into()],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Raises balances by `(external id, difference)`, each customer once.
+pub(crate) async fn add_points(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    differences: &[(&str, i64)],
+    at: i64,
+) -> Result<(), DbErr> {
+    tx.run(
+        "UPDATE customers SET points = points + added.difference, updated_at = $3,
+            version = version + 1
+         FROM (
+            SELECT value->>0 AS external_id, value->>1 AS difference FROM json_each($2)
+         ) AS added
+         WHERE customers.organisation_id = $1 AND customers.external_id = added.external_id",
+        [organisation.uuid().into(), json(&differences)?.into(), at.into()],
+    )
+    .await
+    .map(|_| ())
+}

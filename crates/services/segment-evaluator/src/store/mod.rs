@@ -1,0 +1,44 @@
+//! Every statement of this service. Lists go in as one JSON parameter, binary values in it as
+//! hexadecimal digits.
+
+mod activities;
+mod audience;
+mod batches;
+mod consent_log;
+mod customers;
+mod keys;
+mod migration;
+mod places;
+mod runs;
+mod write;
+
+use sea_orm::DbErr;
+
+pub(crate) use activities::{ActivityRow, add_activities, add_points, known_activities};
+pub(crate) use audience::{CandidateRow, candidates, count, external_ids, matched_ids, resolve};
+pub(crate) use batches::{
+    BatchTotals, NewBatch, UnsentBatch, content_of, forget_sent, insert_batches, mark_sent,
+    record_totals, unsent_of_all_organisations,
+};
+pub(crate) use consent_log::{append_consents, consent_head, consent_page};
+pub(crate) use customers::{
+    CustomerRow, Lookup, by_card, by_external_ids, by_lookup, page, set_blacklisted,
+    set_subscription, versions,
+};
+pub(crate) use keys::{data_key, keep_data_key};
+pub use migration::Migrator;
+pub(crate) use places::{open_lanes, release_in_all_organisations, room_in_any_organisation};
+pub(crate) use runs::{
+    NewRun, OpenRun, RunProgress, RunRow, add_run, claim_addresses, claimed_addresses,
+    forget_addresses, open_runs_of_all_organisations, run, run_progress, save_progress,
+};
+pub(crate) use write::{CustomerWrite, card_owners, replace_cards, replace_categories, use_addresses, write_customers};
+
+/// A list as a parameter.
+pub(crate) fn json(list: &impl serde::Serialize) -> Result<String, DbErr> {
+    serde_json::to_string(list).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+fn bytes<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N], DbErr> {
+    bytes.try_into().map_err(|_| DbErr::Type(format!("a value is not {N} bytes long")))
+}

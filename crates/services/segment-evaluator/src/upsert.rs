@@ -1,0 +1,365 @@
+//! Creates and changes customers: checked and sealed before the transaction begins, written in one,
+//! with few statements.
+
+use std::collections::{HashMap, HashSet};
+
+use carillon_contracts::{
+    audience::v1::{Consent, Customer},
+    ids::OrganisationId,
+    jobs::v1::Channel,
+};
+use sea_orm::{DatabaseTransaction, DbErr};
+use uuid::Uuid;
+
+use crate::{
+    Evaluator, consent_log, hex,
+    domain::{
+        activity::{Kind, SCALE},
+        apply::{Settings, apply},
+        check::{Given, Rules, check},
+        fault::Fault,
+        mask::Mask,
+        record::{CHANNELS, Record, consent_word},
+    },
+    failure::Failure,
+    store::{self, ActivityRow, CustomerWrite, json},
+    vault::{Hashes, Keeper},
+};
+
+/// Writers that meet on the same customers try again this often.
+const TRIES: usize = 10;
+
+/// What became of the rows of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub stored: u32,
+    pub unchanged: u32,
+    /// By position in the request.
+    pub rejects: Vec<(usize, Fault)>,
+}
+
+/// Who changes what.
+pub(crate) struct Upsert<'a> {
+    pub organisation: OrganisationId,
+    pub mask: &'a Mask,
+    /// For the log of consent.
+    pub by: &'a str,
+}
+
+/// A row to write, and what it replaces.
+struct Change {
+    index: usize,
+    before: Option<(Record, Hashes)>,
+    after: Record,
+    hashes: Hashes,
+    profile: Vec<u8>,
+}
+
+impl Change {
+    fn version_before(&self) -> i64 {
+        self.before.as_ref().map_or(0, |(before, _)| before.version)
+    }
+
+    fn points(&self) -> i64 {
+        self.after.points - self.before.as_ref().map_or(0, |(before, _)| before.points)
+    }
+
+    fn consent_before(&self) -> Consent {
+        self.before.as_ref().map_or(Consent::Unspecified, |(before, _)| before.consent)
+    }
+}
+
+impl Evaluator {
+    /// Rows with a fault are answered as rejects; the others are stored.
+    pub(crate) async fn upsert(
+        &self,
+        upsert: &Upsert<'_>,
+        rows: Vec<Customer>,
+    ) -> Result<Outcome, Failure> {
+        let organisation = self.organisation(upsert.organisation).await?;
+        let settings = Settings::of(&organisation);
+        let rules = Rules::new(&organisation.default_region, self.clock.now());
+        let mut rejects = Vec::new();
+        let mut seen = HashSet::new();
+        let mut given = Vec::with_capacity(rows.len());
+        for (index, row) in rows.into_iter().enumerate() {
+            match check(row, upsert.mask, &rules) {
+                Err(fault) => rejects.push((index, fault)),
+                Ok(row) if !seen.insert(row.external_id.clone()) => {
+                    rejects.push((index, duplicate()));
+                }
+                Ok(row) => given.push((index, row)),
+            }
+        }
+        for _ in 0..TRIES {
+            let mut outcome = Outcome { rejects: rejects.clone(), ..Outcome::default() };
+            let changes = self.prepare(upsert, &given, settings, &mut outcome).await?;
+            if changes.is_empty() || self.write(upsert, changes, &mut outcome).await? {
+                outcome.rejects.sort_by_key(|(index, _)| *index);
+                return Ok(outcome);
+            }
+        }
+        Err(DbErr::Custom("the same customers are being written by too many at once".into()).into())
+    }
+
+    /// What changes, sealed. Rows that stay as they are are counted and left out.
+    async fn prepare(
+        &self,
+        upsert: &Upsert<'_>,
+        given: &[(usize, Given)],
+        settings: Settings,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Change>, Failure> {
+        let keeper = self.vault.keeper(upsert.organisation).await?;
+        let ids: Vec<&str> = given.iter().map(|(_, row)| row.external_id.as_str()).collect();
+        let rows = store::by_external_ids(self.database.reader(), upsert.organisation, &ids).await?;
+        let mut stored: HashMap<String, Record> = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let record = keeper.record(row)?;
+            stored.insert(record.external_id.clone(), record);
+        }
+        let mut changes = Vec::new();
+        for (index, given) in given {
+            let before = stored.remove(&given.external_id);
+            let row = given.clone();
+            match apply(upsert.organisation, before.as_ref(), row, upsert.mask, settings) {
+                Err(fault) => outcome.rejects.push((*index, fault)),
+                Ok(after) if before.as_ref() == Some(&after) => outcome.unchanged += 1,
+                Ok(after) => changes.push(self.change(&keeper, *index, before, after)?),
+            }
+        }
+        Ok(changes)
+    }
+
+    fn change(
+        &self,
+        keeper: &Keeper,
+        index: usize,
+        before: Option<Record>,
+        mut after: Record,
+    ) -> Result<Change, Failure> {
+        let now = self.clock.now_ms();
+        if after.is_new() {
+            after.created_at = now;
+        }
+        after.updated_at = now;
+        after.version += 1;
+        Ok(Change {
+            index,
+            hashes: keeper.hashes(&after.profile),
+            profile: keeper.seal(after.id, &after.profile)?,
+            before: before.map(|record| {
+                let hashes = keeper.hashes(&record.profile);
+                (record, hashes)
+            }),
+            after,
+        })
+    }
+
+    /// Answers `false`, with nothing written, where somebody else changed one of the customers
+    /// since they were read.
+    async fn write(
+        &self,
+        upsert: &Upsert<'_>,
+        changes: Vec<Change>,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Failure> {
+        let organisation = upsert.organisation;
+        let tx = self.database.begin().await?;
+        let ids: Vec<&str> =
+            changes.iter().map(|change| change.after.external_id.as_str()).collect();
+        let versions = store::versions(&tx, organisation, &ids).await?;
+        let version = |change: &Change| versions.get(&change.after.external_id).copied();
+        if changes.iter().any(|change| version(change).unwrap_or(0) != change.version_before()) {
+            return Ok(false);
+        }
+        let changes = deal_cards(&tx, organisation, changes, outcome).await?;
+        outcome.stored = u32::try_from(changes.len()).unwrap_or(u32::MAX);
+        write_rows(&tx, organisation, &changes).await?;
+        write_categories(&tx, organisation, &changes).await?;
+        write_cards(&tx, organisation, &changes).await?;
+        store::use_addresses(&tx, organisation, &address_differences(&changes)).await?;
+        self.write_points(&tx, organisation, &changes).await?;
+        let consents = changes
+            .iter()
+            .filter(|change| change.consent_before() != change.after.consent)
+            .map(|change| consent_log::Change {
+                customer: change.after.id,
+                from: consent_word(change.consent_before()),
+                to: consent_word(change.after.consent),
+            });
+        let at = self.clock.now_ms();
+        consent_log::append(&tx, organisation, upsert.by, at, consents.collect()).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// A balance that an upsert sets is recorded as an activity of the difference.
+    async fn write_points(
+        &self,
+        tx: &DatabaseTransaction,
+        organisation: OrganisationId,
+        changes: &[Change],
+    ) -> Result<(), DbErr> {
+        let at = self.clock.now_ms();
+        let rows: Vec<ActivityRow> = changes
+            .iter()
+            .filter(|change| change.points() != 0)
+            .map(|change| {
+                let name = format!("points/{}", change.after.version);
+                let event_id = Uuid::new_v5(&change.after.id.uuid(), name.as_bytes());
+                ActivityRow {
+                    event_id: event_id.to_string(),
+                    external_id: change.after.external_id.clone(),
+                    kind: Kind::Points.word().into(),
+                    at,
+                    amount: Some(change.points() * SCALE),
+                    rating: String::new(),
+                }
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        store::add_activities(tx, organisation, &rows, at).await
+    }
+}
+
+fn duplicate() -> Fault {
+    let message = "occurs before in the same file; give each customer once";
+    Fault::new("external_id", "duplicate_in_file", message)
+}
+
+/// Gives cards out in the order of the request; who wants one that another has is rejected.
+async fn deal_cards(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    changes: Vec<Change>,
+    outcome: &mut Outcome,
+) -> Result<Vec<Change>, DbErr> {
+    let wanted: HashSet<[u8; 32]> =
+        changes.iter().flat_map(|change| change.hashes.cards.iter().copied()).collect();
+    let wanted: Vec<[u8; 32]> = wanted.into_iter().collect();
+    let mut owners = store::card_owners(tx, organisation, &wanted).await?;
+    let mut kept = Vec::with_capacity(changes.len());
+    for change in changes {
+        let id = &change.after.external_id;
+        let cards = &change.hashes.cards;
+        if cards.iter().any(|card| owners.get(card).is_some_and(|owner| owner != id)) {
+            let message = "belongs to another customer; correct it, or take it off the other first";
+            outcome.rejects.push((change.index, Fault::new("cards", "card_taken", message)));
+            continue;
+        }
+        owners.retain(|_, owner| owner != id);
+        owners.extend(cards.iter().map(|card| (*card, id.clone())));
+        kept.push(change);
+    }
+    Ok(kept)
+}
+
+async fn write_rows(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    changes: &[Change],
+) -> Result<(), DbErr> {
+    let hash = |hash: Option<[u8; 32]>| hash.map(|hash| hex::encode(&hash));
+    let mut rows = Vec::with_capacity(changes.len());
+    for Change { after, hashes, profile, .. } in changes {
+        rows.push(CustomerWrite {
+            external_id: &after.external_id,
+            id: hex::encode(after.id.uuid().as_bytes()),
+            profile: hex::encode(profile),
+            phone_hash: hash(hashes.phone),
+            email_hash: hash(hashes.email),
+            name_hash: hash(hashes.name),
+            display_name_hash: hash(hashes.display_name),
+            birth_mmdd: after.profile.birth_mmdd(),
+            language: &after.language,
+            time_zone: &after.time_zone,
+            categories: json(&after.categories)?,
+            points: after.points,
+            favourite: after.favourite.into(),
+            consent: after.consent.into(),
+            subscribe_sms: after.subscribe_sms as i32,
+            subscribe_email: after.subscribe_email as i32,
+            blacklisted: after.blacklisted.into(),
+            joined_on: &after.joined_on,
+            programmes: json(&after.programmes)?,
+            created_at: after.created_at,
+            updated_at: after.updated_at,
+            version: after.version,
+        });
+    }
+    store::write_customers(tx, organisation, &rows).await
+}
+
+async fn write_categories(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    changes: &[Change],
+) -> Result<(), DbErr> {
+    let before = |change: &Change| -> Vec<String> {
+        change.before.as_ref().map_or_else(Vec::new, |(before, _)| before.categories.clone())
+    };
+    let changed: Vec<&Change> =
+        changes.iter().filter(|change| before(change) != change.after.categories).collect();
+    let had_some: Vec<&str> = changed
+        .iter()
+        .filter(|change| !before(change).is_empty())
+        .map(|change| change.after.external_id.as_str())
+        .collect();
+    let categories: Vec<(&str, &str)> = changed
+        .iter()
+        .flat_map(|change| {
+            let id = change.after.external_id.as_str();
+            change.after.categories.iter().map(move |category| (id, category.as_str()))
+        })
+        .collect();
+    store::replace_categories(tx, organisation, &had_some, &categories).await
+}
+
+async fn write_cards(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    changes: &[Change],
+) -> Result<(), DbErr> {
+    let before = |change: &Change| -> Vec<[u8; 32]> {
+        change.before.as_ref().map_or_else(Vec::new, |(_, hashes)| hashes.cards.clone())
+    };
+    let changed: Vec<&Change> =
+        changes.iter().filter(|change| before(change) != change.hashes.cards).collect();
+    let had_some: Vec<&str> = changed
+        .iter()
+        .filter(|change| !before(change).is_empty())
+        .map(|change| change.after.external_id.as_str())
+        .collect();
+    let cards: Vec<(&str, String)> = changed
+        .iter()
+        .flat_map(|change| {
+            let id = change.after.external_id.as_str();
+            change.hashes.cards.iter().map(move |card| (id, hex::encode(card)))
+        })
+        .collect();
+    store::replace_cards(tx, organisation, &had_some, &cards).await
+}
+
+/// How many more, or fewer, customers use each address.
+fn address_differences(changes: &[Change]) -> Vec<(i32, [u8; 32], i64)> {
+    let mut differences: HashMap<(Channel, [u8; 32]), i64> = HashMap::new();
+    for change in changes {
+        for channel in CHANNELS {
+            let before = change.before.as_ref().and_then(|(_, hashes)| hashes.address(channel));
+            let after = change.hashes.address(channel);
+            if before == after {
+                continue;
+            }
+            if let Some(hash) = before {
+                *differences.entry((channel, hash)).or_default() -= 1;
+            }
+            if let Some(hash) = after {
+                *differences.entry((channel, hash)).or_default() += 1;
+            }
+        }
+    }
+    differences.into_iter().map(|((channel, hash), by)| (channel.into(), hash, by)).collect()
+}

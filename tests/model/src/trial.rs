@@ -1,0 +1,81 @@
+//! For each mechanism, the smallest world in which its absence does harm, and the promise that falls there.
+
+use crate::config::{NO_FAULTS, QUIET, events};
+use crate::properties::{CALLED_ONCE, NO_LIES, SETTLES, SUMS};
+use crate::state::Budget;
+use crate::{Bounds, Mutation, Verdict, check_healed, check_without};
+
+pub struct Trial {
+    pub mutation: Mutation,
+    pub bounds: Bounds,
+    pub property: &'static str,
+}
+
+impl Trial {
+    pub fn run(self) -> Verdict {
+        check_without(self.mutation, self.bounds, self.property)
+    }
+}
+
+pub fn trials() -> Vec<Trial> {
+    use Mutation::*;
+    [
+        Claim,
+        RecordBeforeAck,
+        ReleaseAgain,
+        Marks,
+        EpochFence,
+        EpochRecord,
+        ClaimNumber,
+        HeartbeatCheck,
+        OldClaims,
+        MonotoneHold,
+        ClosedIsRemembered,
+        TotalsVersion,
+        DoubtIsKept,
+        BlockCheck,
+        BlockBeforeAck,
+    ]
+    .into_iter()
+    .filter_map(trial)
+    .collect()
+}
+
+/// None for a mechanism that another makes up for.
+pub fn trial(mutation: Mutation) -> Option<Trial> {
+    let with = |faults: Budget| Bounds { faults, ..QUIET };
+    let keys = |faults: Budget| Bounds { idempotent: true, deadline: true, ..with(faults) };
+    let money =
+        |faults: Budget| Bounds { money: true, credited: 2, deadline: true, ..with(faults) };
+    let (property, bounds) = match mutation {
+        Mutation::AckOrder => return None,
+        Mutation::Claim => (CALLED_ONCE, with(Budget { repeats: 1, ..NO_FAULTS })),
+        Mutation::RecordBeforeAck => (SETTLES, with(Budget { kills: 1, ..NO_FAULTS })),
+        Mutation::ReleaseAgain => (SETTLES, with(Budget { wipes: 1, ..NO_FAULTS })),
+        Mutation::Marks => {
+            (SETTLES, Bounds { lag: 3, ..with(Budget { wipes: 1, transients: 1, ..NO_FAULTS }) })
+        }
+        Mutation::EpochFence => (SETTLES, with(Budget { zombies: 1, kills: 1, ..NO_FAULTS })),
+        Mutation::EpochRecord | Mutation::HeartbeatCheck | Mutation::OldClaims => {
+            (NO_LIES, keys(Budget { zombies: 1, permanents: 1, ..NO_FAULTS }))
+        }
+        Mutation::ClaimNumber => {
+            (CALLED_ONCE, with(Budget { lapses: 1, lost_answers: 1, transients: 1, ..NO_FAULTS }))
+        }
+        Mutation::MonotoneHold => (SUMS, money(Budget { kills: 1, ..NO_FAULTS })),
+        Mutation::ClosedIsRemembered => (SETTLES, money(Budget { repeats: 1, ..NO_FAULTS })),
+        Mutation::TotalsVersion => (SETTLES, events()),
+        Mutation::DoubtIsKept => {
+            (NO_LIES, keys(Budget { kills: 1, zombies: 1, transients: 1, ..NO_FAULTS }))
+        }
+        Mutation::BlockCheck => (SETTLES, with(Budget { repeats: 1, ..NO_FAULTS })),
+        Mutation::BlockBeforeAck => (SETTLES, with(Budget { transients: 1, ..NO_FAULTS })),
+    };
+    Some(Trial { mutation, bounds, property })
+}
+
+/// An ack that comes too early loses a delivery; since nothing was accepted, the job is released again.
+pub fn healed() -> Verdict {
+    let faults = Budget { kills: 1, wipes: 1, repeats: 1, transients: 1, ..NO_FAULTS };
+    check_healed(Mutation::AckOrder, Bounds { sizes: [1, 1], faults, ..QUIET })
+}

@@ -1,0 +1,95 @@
+//! Without any one of these mechanisms a promise falls; the trace shows how. `--nocapture` prints it.
+
+use carillon_model::{Mutation, healed, trial};
+
+fn harms(mutation: Mutation) {
+    let trial = trial(mutation).expect("this mechanism has a trial");
+    let property = trial.property;
+    let verdict = trial.run();
+    println!("{verdict}");
+    let (broken, trace) = verdict.broken.expect("a promise falls without this mechanism");
+    assert_eq!(broken, property);
+    assert!(!trace.is_empty());
+}
+
+#[test]
+fn without_the_claim_a_message_is_sent_twice() {
+    harms(Mutation::Claim);
+}
+
+#[test]
+fn without_record_before_ack_a_killed_worker_loses_its_delivery() {
+    harms(Mutation::RecordBeforeAck);
+}
+
+#[test]
+fn without_release_again_a_wiped_broker_loses_a_batch() {
+    harms(Mutation::ReleaseAgain);
+}
+
+#[test]
+fn without_the_marks_a_wiped_broker_loses_an_event() {
+    harms(Mutation::Marks);
+}
+
+#[test]
+fn without_the_epoch_check_of_a_claim_a_zombie_leaves_a_row_that_nobody_sweeps() {
+    harms(Mutation::EpochFence);
+}
+
+#[test]
+fn without_the_epoch_check_of_a_record_a_zombie_writes_over_anothers_call() {
+    harms(Mutation::EpochRecord);
+}
+
+#[test]
+fn without_the_claims_number_a_repeated_record_undoes_a_newer_claim() {
+    harms(Mutation::ClaimNumber);
+}
+
+#[test]
+fn without_the_heartbeat_check_a_zombie_calls_after_the_last_word() {
+    harms(Mutation::HeartbeatCheck);
+}
+
+#[test]
+fn without_the_end_of_old_claims_a_worker_calls_for_them_under_its_new_epoch() {
+    harms(Mutation::OldClaims);
+}
+
+#[test]
+fn without_the_monotone_hold_a_redelivery_holds_twice() {
+    harms(Mutation::MonotoneHold);
+}
+
+#[test]
+fn without_the_memory_of_closed_batches_a_late_hold_stays_for_ever() {
+    harms(Mutation::ClosedIsRemembered);
+}
+
+#[test]
+fn without_the_totals_version_an_old_event_turns_the_books_back() {
+    harms(Mutation::TotalsVersion);
+}
+
+#[test]
+fn without_its_doubt_a_message_that_was_taken_is_called_failed() {
+    harms(Mutation::DoubtIsKept);
+}
+
+#[test]
+fn without_the_check_a_sealed_block_outlives_its_batch() {
+    harms(Mutation::BlockCheck);
+}
+
+#[test]
+fn without_the_block_before_the_ack_a_retry_has_no_address() {
+    harms(Mutation::BlockBeforeAck);
+}
+
+#[test]
+fn an_ack_that_is_only_too_early_is_healed_by_releasing_again() {
+    let verdict = healed();
+    println!("{verdict}");
+    assert!(verdict.holds(), "{verdict}");
+}
