@@ -4,6 +4,7 @@ pub mod file;
 pub mod forecast;
 mod preview;
 mod show;
+pub use self::show::state_word;
 mod start;
 
 use std::path::PathBuf;

@@ -101,8 +101,8 @@ impl Context {
 pub async fn run(cli: Cli) -> Result<(), Error> {
     let mut context = Context::new(cli.global);
     let done = match cli.command {
-        Command::Dev(args) => return Ok(dev::run(args).await?),
-        Command::Demo(args) => return Ok(demo::run(args).await?),
+        Command::Dev(args) => return dev::run(args).await,
+        Command::Demo(args) => return demo::run(args).await,
         Command::Org(command) => org::run(command, &mut context).await,
         Command::Customers(command) => customers::run(command, &mut context).await,
         Command::Activity(command) => activity::run(command, &mut context).await,

@@ -13,12 +13,16 @@ pub enum Action {
     Release(Batch),
     Receive(Slot, Batch),
     Hold(Slot, Batch),
-    /// The flag: the commit's answer is lost.
+    /// The flag: the commit's answer is late, and may never come.
     Claim(Slot, bool),
     Retry(Slot, Batch, bool),
     /// A worker calls for the claim at this place in its memory; the flag: the provider took the message.
     Call(Slot, usize, Fate, bool),
     GiveBack(Slot, usize),
+    /// The late answer to a claim comes, or the worker gives it up.
+    Arrive(Slot),
+    GiveUp(Slot),
+    /// The flag: the commit's answer is lost, so it is recorded again.
     Record(Slot, bool),
     ReadBack(Slot),
     StoreBlock(Slot),
@@ -65,6 +69,10 @@ fn name(slot: Slot) -> char {
     if slot == 0 { 'A' } else { 'B' }
 }
 
+fn late(flag: bool) -> &'static str {
+    if flag { ", and the answer is late" } else { "" }
+}
+
 fn lost(flag: bool) -> &'static str {
     if flag { ", and the answer is lost" } else { "" }
 }
@@ -80,7 +88,7 @@ fn outcome(fate: Fate, taken: bool) -> &'static str {
         (Fate::Doubt, false) => "the call is lost, in doubt",
         (Fate::Transient, _) => "not taken, try later",
         (Fate::Permanent, _) => "refused for good",
-        (Fate::NotYetCalled | Fate::GivenBack, _) => "nothing happens",
+        (Fate::OnTheWay | Fate::NotYetCalled | Fate::GivenBack, _) => "nothing happens",
     }
 }
 
@@ -98,7 +106,7 @@ impl fmt::Display for Action {
                 write!(f, "worker {} asks billing to hold for batch {batch}", name(slot))
             }
             Action::Claim(slot, gone) => {
-                write!(f, "worker {} claims from its delivery{}", name(slot), lost(gone))
+                write!(f, "worker {} claims from its delivery{}", name(slot), late(gone))
             }
             Action::Retry(slot, batch, gone) => {
                 write!(
@@ -118,6 +126,10 @@ impl fmt::Display for Action {
             }
             Action::GiveBack(slot, place) => {
                 write!(f, "worker {} may not call for its claim {place}", name(slot))
+            }
+            Action::Arrive(slot) => write!(f, "the answer to worker {}'s claim comes", name(slot)),
+            Action::GiveUp(slot) => {
+                write!(f, "worker {} gives up waiting for the answer to its claim", name(slot))
             }
             Action::Record(slot, gone) => {
                 write!(f, "worker {} records what finished{}", name(slot), lost(gone))

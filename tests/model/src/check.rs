@@ -78,30 +78,6 @@ fn first_fall(name: String, model: Carillon, property: &'static str) -> Verdict 
     verdict(name, start, checker, found)
 }
 
-/// A mechanism that another makes up for: without it, everything must still hold.
-pub fn check_healed(mutation: Mutation, bounds: Bounds) -> Verdict {
-    run(format!("without {mutation}"), Carillon::new(bounds, Some(mutation)))
-}
-
-fn run(name: String, model: Carillon) -> Verdict {
-    let start = Instant::now();
-    let builder = model.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures);
-    let checker = builder.symmetry_fn(State::representative).spawn_dfs().join();
-    let found =
-        checker.discoveries().into_iter().min_by_key(|(_, path)| path.clone().into_actions().len());
-    verdict(name, start, checker, found)
-}
-
-/// The same with one mechanism taken out; stops when this property falls, by a shortest way.
-pub fn check_without(mutation: Mutation, bounds: Bounds, property: &'static str) -> Verdict {
-    let start = Instant::now();
-    let model = Carillon { watched: Some(property), ..Carillon::new(bounds, Some(mutation)) };
-    // One thread, breadth first: the trace is a shortest one, and the same each time.
-    let checker = model.checker().threads(1).spawn_bfs().join();
-    let found = checker.discovery(property).map(|path| (property, path));
-    verdict(format!("without {mutation}"), start, checker, found)
-}
-
 type Found = Option<(&'static str, Path<State, Action>)>;
 
 fn verdict(name: String, start: Instant, checker: impl Checker<Carillon>, found: Found) -> Verdict {

@@ -121,6 +121,21 @@ pub fn money() -> Bounds {
     }
 }
 
+/// One credit for two messages, while a zombie, a lost answer and the provider's receipts change what was posted.
+pub fn receipts() -> Bounds {
+    let faults = Budget { zombies: 1, lost_answers: 1, doubts: 1, receipts: 1, ..NO_FAULTS };
+    Bounds {
+        name: "receipts",
+        sizes: [2, 0],
+        permits: 1,
+        faults,
+        money: true,
+        credited: 1,
+        deadline: true,
+        ..QUIET
+    }
+}
+
 /// Retries after acceptance, with events that are late, lost, repeated and out of order.
 pub fn events() -> Bounds {
     let faults = Budget { wipes: 1, repeats: 1, transients: 2, ..NO_FAULTS };
@@ -152,5 +167,5 @@ pub fn purse() -> Bounds {
 }
 
 pub fn all() -> Vec<Bounds> {
-    vec![crashes(), zombies(), misfortunes(), keys(), money(), events(), purse()]
+    vec![crashes(), zombies(), misfortunes(), keys(), money(), receipts(), events(), purse()]
 }

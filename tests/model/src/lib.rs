@@ -1,8 +1,17 @@
-//! The protocol as a state machine, visited exhaustively.
+//! The protocol of PROTOCOL.md as a state machine, visited exhaustively.
 //!
 //! The databases are the truth; the broker holds copies that may be lost, repeated and reordered; workers forget
 //! what they hold when they are killed, and may be declared dead while they run. Each mechanism of the protocol can
-//! be taken out ([`Mutation`]); the checker then shows the shortest way to the harm it prevents.
+//! be taken out ([`Mutation`]); the checker then shows a shortest way to the harm it prevents.
+//!
+//! One step is one transaction or one call. Every world is small ([`Bounds`]): up to three messages in two batches,
+//! two workers, and a budget of each fault. Versions are renumbered, so that states do not differ by their history.
+//! "Everything settles" is asked of every state: once the faults stop, some way leads to the end.
+//!
+//! Stood in for: the evaluator's view of acceptance by the report's, which has it from the same events by the same
+//! rule; a mark's own message by the mark; takeover of an epoch by takeover of its rows, batch by batch.
+//! Left out: time (only what it guarantees is used: a worker declared dead begins no call), places and windows,
+//! throttle, halts and suppressions, plans and their cursor, parked poison, the report's detail rows.
 
 mod action;
 mod check;
@@ -21,7 +30,9 @@ use stateright::{Model, Property};
 
 pub use action::Action;
 pub use check::{Verdict, check, check_healed, check_without, find};
-pub use config::{Bounds, all, crashes, events, keys, misfortunes, money, purse, zombies};
+pub use config::{
+    Bounds, all, crashes, events, keys, misfortunes, money, purse, receipts, zombies,
+};
 pub use mutation::Mutation;
 pub use state::State;
 pub use trial::{Trial, healed, trial, trials};

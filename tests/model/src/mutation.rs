@@ -20,6 +20,10 @@ pub enum Mutation {
     EpochRecord,
     /// A record is matched by epoch and attempt, as if attempts were never undone.
     ClaimNumber,
+    /// Read-back takes rows of a claim whose answer may still come.
+    ClaimIsOver,
+    /// A claim that is given up frees its permits at once.
+    PermitsAreKept,
     /// A worker whose epoch is dead may still begin a call.
     HeartbeatCheck,
     /// A worker with a new epoch still calls for claims of the old one.
@@ -49,6 +53,8 @@ impl fmt::Display for Mutation {
             Mutation::EpochFence => "the epoch check of a claim",
             Mutation::EpochRecord => "the epoch check of a record",
             Mutation::ClaimNumber => "the claim's number in a record",
+            Mutation::ClaimIsOver => "the wait for a claim's end before its rows are read back",
+            Mutation::PermitsAreKept => "the permits of a claim that was given up",
             Mutation::HeartbeatCheck => "the heartbeat check before a call",
             Mutation::OldClaims => "the end of old claims at a new epoch",
             Mutation::MonotoneHold => "the monotone hold",

@@ -77,6 +77,8 @@ pub struct Book {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fate {
+    /// The claim is committed, its answer has not come yet.
+    OnTheWay,
     NotYetCalled,
     GivenBack,
     Sent,
@@ -107,6 +109,10 @@ pub struct Delivery {
     pub batch: u8,
     /// The broker still knows of it and gives it to another if this worker goes.
     pub live: bool,
+    /// It brings the sealed block. A job released after the deadline brings the cause instead.
+    pub sealed: bool,
+    /// Sent once already by this worker; only told apart where the claim is taken out.
+    pub begun: bool,
     pub ask: Ask,
 }
 
@@ -233,6 +239,13 @@ pub struct State {
     pub left: Budget,
     pub deadline_passed: bool,
     pub breach: Breach,
+}
+
+impl Fate {
+    /// Something is known that can be recorded.
+    pub fn finished(self) -> bool {
+        !matches!(self, Fate::OnTheWay | Fate::NotYetCalled)
+    }
 }
 
 impl State {

@@ -1,7 +1,7 @@
 //! For each mechanism, the smallest world in which its absence does harm, and the promise that falls there.
 
 use crate::config::{NO_FAULTS, QUIET, events};
-use crate::properties::{CALLED_ONCE, NO_LIES, SETTLES, SUMS};
+use crate::properties::{CALLED_ONCE, FEW_UNKNOWN, NO_LIES, SETTLES, SUMS};
 use crate::state::Budget;
 use crate::{Bounds, Mutation, Verdict, check_healed, check_without};
 
@@ -27,6 +27,8 @@ pub fn trials() -> Vec<Trial> {
         EpochFence,
         EpochRecord,
         ClaimNumber,
+        ClaimIsOver,
+        PermitsAreKept,
         HeartbeatCheck,
         OldClaims,
         MonotoneHold,
@@ -61,6 +63,11 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
         }
         Mutation::ClaimNumber => {
             (CALLED_ONCE, with(Budget { lapses: 1, lost_answers: 1, transients: 1, ..NO_FAULTS }))
+        }
+        Mutation::ClaimIsOver => (CALLED_ONCE, with(Budget { lost_answers: 1, ..NO_FAULTS })),
+        Mutation::PermitsAreKept => {
+            let faults = Budget { lost_answers: 1, kills: 1, ..NO_FAULTS };
+            (FEW_UNKNOWN, Bounds { sizes: [2, 0], permits: 1, ..with(faults) })
         }
         Mutation::MonotoneHold => (SUMS, money(Budget { kills: 1, ..NO_FAULTS })),
         Mutation::ClosedIsRemembered => (SETTLES, money(Budget { repeats: 1, ..NO_FAULTS })),

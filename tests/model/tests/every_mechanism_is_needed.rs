@@ -48,6 +48,16 @@ fn without_the_claims_number_a_repeated_record_undoes_a_newer_claim() {
 }
 
 #[test]
+fn without_the_wait_for_a_claims_end_read_back_gives_away_rows_that_are_about_to_be_sent() {
+    harms(Mutation::ClaimIsOver);
+}
+
+#[test]
+fn without_the_permits_of_lost_claims_one_kill_leaves_more_unknown_than_its_share() {
+    harms(Mutation::PermitsAreKept);
+}
+
+#[test]
 fn without_the_heartbeat_check_a_zombie_calls_after_the_last_word() {
     harms(Mutation::HeartbeatCheck);
 }

@@ -1,6 +1,8 @@
 //! Every state within the bounds keeps the promises. `--nocapture` shows how many there are.
 
-use carillon_model::{Bounds, check, crashes, events, keys, misfortunes, money, purse, zombies};
+use carillon_model::{
+    Bounds, check, crashes, events, keys, misfortunes, money, purse, receipts, zombies,
+};
 
 fn holds(bounds: Bounds) {
     let verdict = check(bounds);
@@ -31,6 +33,11 @@ fn a_gateway_with_idempotency_keys_takes_a_message_once() {
 #[test]
 fn no_credit_is_lost_or_spent_twice() {
     holds(money());
+}
+
+#[test]
+fn what_is_learnt_late_leaves_the_money_right() {
+    holds(receipts());
 }
 
 #[test]

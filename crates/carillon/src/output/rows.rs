@@ -1,6 +1,6 @@
 //! Many things of one kind, written as they come: memory does not grow with their number.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use comfy_table::{ColumnConstraint, Width};
 use serde_json::Value;

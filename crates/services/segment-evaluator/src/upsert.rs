@@ -171,6 +171,7 @@ impl Evaluator {
         let versions = store::versions(&tx, organisation, &ids).await?;
         let version = |change: &Change| versions.get(&change.after.external_id).copied();
         if changes.iter().any(|change| version(change).unwrap_or(0) != change.version_before()) {
+            tx.rollback().await?;
             return Ok(false);
         }
         let changes = deal_cards(&tx, organisation, changes, outcome).await?;
@@ -250,7 +251,10 @@ async fn deal_cards(
             outcome.rejects.push((change.index, Fault::new("cards", "card_taken", message)));
             continue;
         }
-        owners.retain(|_, owner| owner != id);
+        let had_others = |(_, hashes): &(Record, Hashes)| hashes.cards != *cards;
+        if change.before.as_ref().is_some_and(had_others) {
+            owners.retain(|_, owner| owner != id);
+        }
         owners.extend(cards.iter().map(|card| (*card, id.clone())));
         kept.push(change);
     }

@@ -45,11 +45,9 @@ impl Vault {
     /// Makes the organisation's key on its first use. Not to be called inside a transaction that
     /// writes: it may need one itself.
     pub(crate) async fn keeper(&self, organisation: OrganisationId) -> Result<Arc<Keeper>, Failure> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keeper) = known.get(&organisation) {
-            return Ok(Arc::clone(keeper));
+        if let Some(keeper) = self.remembered(organisation) {
+            return Ok(keeper);
         }
-        drop(known);
         let (key_id, wrapped) = match store::data_key(self.database.reader(), organisation).await? {
             Some(stored) => stored,
             None => self.make(organisation).await?,
@@ -60,6 +58,11 @@ impl Vault {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(organisation, Arc::clone(&keeper));
         Ok(keeper)
+    }
+
+    fn remembered(&self, organisation: OrganisationId) -> Option<Arc<Keeper>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&organisation).map(Arc::clone)
     }
 
     async fn make(&self, organisation: OrganisationId) -> Result<(String, Vec<u8>), Failure> {

@@ -71,7 +71,9 @@ fn receive(model: &Carillon, state: &mut State, slot: usize, batch: usize) {
     let asks =
         model.bounds.money && !state.deadline_passed && (early || !accepted(model, state, batch));
     let ask = if asks { Ask::Needed } else { Ask::NotNeeded };
-    state.workers[slot].delivery = Some(Delivery { batch: batch as u8, live: !early, ask });
+    let sealed = !state.deadline_passed;
+    state.workers[slot].delivery =
+        Some(Delivery { batch: batch as u8, live: !early, sealed, begun: false, ask });
 }
 
 /// The broker forgets that it gave this delivery out, and gives it out again.

@@ -1,11 +1,15 @@
 //! Claims: first attempts from a delivery, later attempts from the rows, and the sweep after the deadline.
 
-use super::{batches, used};
+use super::{batches, record, used};
 use crate::state::{Ask, Claim, Fate, Owner, RowState, State};
 use crate::{Action, Carillon, Mutation};
 
 pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
-    for slot in 0..state.workers.len() {
+    for (slot, worker) in state.workers.iter().enumerate() {
+        if worker.claims.iter().any(|claim| claim.fate == Fate::OnTheWay) {
+            out.push(Action::Arrive(slot));
+            out.push(Action::GiveUp(slot));
+        }
         if may_claim(model, state, slot) {
             out.push(Action::Claim(slot, false));
         }
@@ -26,12 +30,18 @@ pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
 
 pub fn apply(model: &Carillon, state: &mut State, action: Action) {
     match action {
-        Action::Claim(slot, lost) => {
-            if let Some(delivery) = state.workers[slot].delivery {
-                first_attempts(model, state, slot, usize::from(delivery.batch), lost);
+        Action::Claim(slot, late) => {
+            if let Some(delivery) = &mut state.workers[slot].delivery {
+                delivery.begun = model.without(Mutation::Claim);
+                let batch = usize::from(delivery.batch);
+                first_attempts(model, state, slot, batch, late);
             }
         }
-        Action::Retry(slot, batch, lost) => later_attempts(model, state, slot, batch, lost),
+        Action::Retry(slot, batch, late) => later_attempts(model, state, slot, batch, late),
+        Action::Arrive(slot) => arrive(state, slot),
+        Action::GiveUp(slot) => {
+            state.workers[slot].claims.retain(|claim| claim.fate != Fate::OnTheWay)
+        }
         Action::Sweep(batch) => sweep(model, state, batch),
         _ => {}
     }
@@ -42,8 +52,15 @@ fn passes_fence(model: &Carillon, state: &State, slot: usize) -> bool {
     worker.up && (!worker.fenced || model.without(Mutation::EpochFence))
 }
 
+/// Rows of a claim that was given up hold their permits until they are read back, or a kill would leave more than
+/// its share.
 fn free_permits(model: &Carillon, state: &State, slot: usize) -> usize {
-    model.bounds.permits.saturating_sub(state.workers[slot].claims.len())
+    let lost = |m: &usize| record::was_never_handed_over(model, state, slot, *m);
+    let kept = match model.without(Mutation::PermitsAreKept) {
+        true => 0,
+        false => (0..model.bounds.messages()).filter(lost).count(),
+    };
+    model.bounds.permits.saturating_sub(state.workers[slot].claims.len() + kept)
 }
 
 fn may_claim(model: &Carillon, state: &State, slot: usize) -> bool {
@@ -51,7 +68,7 @@ fn may_claim(model: &Carillon, state: &State, slot: usize) -> bool {
     let batch = usize::from(delivery.batch);
     let absent = model.bounds.messages_of(batch).any(|m| state.rows[m].state == RowState::Absent);
     let asked = delivery.ask != Ask::Needed || state.deadline_passed;
-    let whatever = model.without(Mutation::Claim) && state.workers[slot].claims.is_empty();
+    let whatever = model.without(Mutation::Claim) && !delivery.begun;
     let room = state.deadline_passed || free_permits(model, state, slot) > 0;
     passes_fence(model, state, slot) && (absent || whatever) && asked && room
 }
@@ -88,7 +105,7 @@ fn store_answer(state: &mut State, slot: usize, batch: usize) {
     }
 }
 
-fn first_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize, lost: bool) {
+fn first_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize, late: bool) {
     store_answer(state, slot, batch);
     for message in model.bounds.messages_of(batch) {
         if state.rows[message].state != RowState::Absent {
@@ -103,12 +120,12 @@ fn first_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize
             take(model, state, slot, message);
         }
     }
-    if lost {
-        lose(model, state, slot, batch);
+    if late {
+        delay(model, state, slot, batch);
     }
 }
 
-fn later_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize, lost: bool) {
+fn later_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize, late: bool) {
     store_answer(state, slot, batch);
     if state.deadline_passed || !state.books[batch].block {
         return;
@@ -118,8 +135,8 @@ fn later_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize
             take(model, state, slot, message);
         }
     }
-    if lost {
-        lose(model, state, slot, batch);
+    if late {
+        delay(model, state, slot, batch);
     }
 }
 
@@ -147,15 +164,28 @@ fn remember(state: &mut State, slot: usize, message: usize) {
     claims.sort_unstable();
 }
 
-/// The commit took effect, but the worker does not learn which rows are its own.
-fn lose(model: &Carillon, state: &mut State, slot: usize, batch: usize) {
+/// The commit took effect, but the worker does not know yet which rows are its own.
+fn delay(model: &Carillon, state: &mut State, slot: usize, batch: usize) {
     state.left.lost_answers -= 1;
     let rows = model.bounds.messages_of(batch);
-    state.workers[slot].claims.retain(|claim| {
-        !rows.contains(&usize::from(claim.message))
-            || claim.stale
-            || claim.fate != Fate::NotYetCalled
-    });
+    for claim in &mut state.workers[slot].claims {
+        if rows.contains(&usize::from(claim.message))
+            && !claim.stale
+            && claim.fate == Fate::NotYetCalled
+        {
+            claim.fate = Fate::OnTheWay;
+        }
+    }
+    state.workers[slot].claims.sort_unstable();
+}
+
+fn arrive(state: &mut State, slot: usize) {
+    for claim in &mut state.workers[slot].claims {
+        if claim.fate == Fate::OnTheWay {
+            claim.fate = Fate::NotYetCalled;
+        }
+    }
+    state.workers[slot].claims.sort_unstable();
 }
 
 fn may_sweep(model: &Carillon, state: &State, batch: usize) -> bool {

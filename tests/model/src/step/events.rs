@@ -1,10 +1,10 @@
 //! Outbox, relay, inbox and marks.
 
 use super::{hold, new_event};
-use crate::state::{BILLING, Line, News, REPORT, RowState, SUBSCRIBERS, State, Totals};
+use crate::state::{BILLING, Event, Line, News, REPORT, RowState, SUBSCRIBERS, State, Totals};
 use crate::{Action, Carillon, Mutation};
 
-pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
+pub fn offer(state: &State, out: &mut Vec<Action>) {
     for (place, event) in state.outbox.iter().enumerate() {
         for who in 0..SUBSCRIBERS {
             if event.queued[who] {
@@ -13,13 +13,12 @@ pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
         }
     }
     // The relay takes the lowest row first; a row that was lost is overtaken, and goes again.
-    let missing = |event: &crate::state::Event| {
+    let missing = |event: &Event| {
         event.stored && (0..SUBSCRIBERS).any(|who| !event.handled[who] && !event.queued[who])
     };
     if let Some(place) = state.outbox.iter().position(missing) {
         out.push(Action::Publish(place));
     }
-    debug_assert!(model.bounds.lag > 0 || state.outbox.is_empty());
 }
 
 pub fn offer_repeats(state: &State, out: &mut Vec<Action>) {

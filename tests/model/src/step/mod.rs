@@ -16,7 +16,7 @@ pub use events::totals;
 
 /// In the order in which a system without further faults gets on: what is furthest along first.
 pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
-    events::offer(model, state, out);
+    events::offer(state, out);
     if has_room(model, state) {
         record::offer(model, state, out);
     }
@@ -44,9 +44,11 @@ pub fn apply(model: &Carillon, state: &mut State, action: Action) {
         | Action::CutConnection(_)
         | Action::RepeatEvent(..) => broker::apply(model, state, action),
         Action::Hold(slot, batch) => hold::apply(model, state, slot, batch),
-        Action::Claim(..) | Action::Retry(..) | Action::Sweep(_) => {
-            claim::apply(model, state, action)
-        }
+        Action::Claim(..)
+        | Action::Retry(..)
+        | Action::Arrive(_)
+        | Action::GiveUp(_)
+        | Action::Sweep(_) => claim::apply(model, state, action),
         Action::Call(..) | Action::GiveBack(..) | Action::Lapse(..) => {
             call::apply(model, state, action)
         }

@@ -6,13 +6,13 @@ use crate::{Action, Carillon, Mutation};
 
 pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
     for (slot, worker) in state.workers.iter().enumerate() {
-        if worker.claims.iter().any(|claim| claim.fate != Fate::NotYetCalled) {
+        if worker.claims.iter().any(|claim| claim.fate.finished()) {
             out.push(Action::Record(slot, false));
             if state.left.lost_answers > 0 {
                 out.push(Action::Record(slot, true));
             }
         }
-        if (0..model.bounds.messages()).any(|m| was_never_handed_over(state, slot, m)) {
+        if (0..model.bounds.messages()).any(|m| was_never_handed_over(model, state, slot, m)) {
             out.push(Action::ReadBack(slot));
         }
         if may_store_block(model, state, slot) {
@@ -30,7 +30,7 @@ pub fn apply(model: &Carillon, state: &mut State, action: Action) {
         Action::Record(slot, lost) => record(model, state, slot, lost),
         Action::ReadBack(slot) => {
             for message in 0..model.bounds.messages() {
-                if was_never_handed_over(state, slot, message) {
+                if was_never_handed_over(model, state, slot, message) {
                     undo(&mut state.rows[message]);
                 }
             }
@@ -59,7 +59,7 @@ fn undo(row: &mut Row) {
 
 fn record(model: &Carillon, state: &mut State, slot: usize, lost: bool) {
     let claims = state.workers[slot].claims.clone();
-    for claim in claims.iter().filter(|claim| claim.fate != Fate::NotYetCalled) {
+    for claim in claims.iter().filter(|claim| claim.fate.finished()) {
         if is_mine(model, state, slot, claim) {
             write(model, state, claim);
         }
@@ -67,7 +67,7 @@ fn record(model: &Carillon, state: &mut State, slot: usize, lost: bool) {
     if lost {
         state.left.lost_answers -= 1;
     } else {
-        state.workers[slot].claims.retain(|claim| claim.fate == Fate::NotYetCalled);
+        state.workers[slot].claims.retain(|claim| !claim.fate.finished());
     }
 }
 
@@ -107,7 +107,7 @@ fn over_sending(model: &Carillon, row: &mut Row, fate: Fate, late: bool) {
             row.doubtful = true;
         }
         Fate::Doubt => row.state = RowState::Unknown,
-        Fate::NotYetCalled => {}
+        Fate::OnTheWay | Fate::NotYetCalled => {}
     }
 }
 
@@ -135,10 +135,13 @@ fn after_evidence(state: &State, message: usize) -> Option<RowState> {
     }
 }
 
-/// A claim that was committed, and whose answer never came.
-fn was_never_handed_over(state: &State, slot: usize, message: usize) -> bool {
+/// A claim that was committed, and whose answer never came and never will.
+pub fn was_never_handed_over(model: &Carillon, state: &State, slot: usize, message: usize) -> bool {
     let row = &state.rows[message];
-    let in_memory = |claim: &Claim| usize::from(claim.message) == message && !claim.stale;
+    let in_memory = |claim: &Claim| {
+        let counts = claim.fate != Fate::OnTheWay || !model.without(Mutation::ClaimIsOver);
+        usize::from(claim.message) == message && !claim.stale && counts
+    };
     state.workers[slot].up
         && row.state == RowState::Sending
         && row.owner == Owner::Slot(slot as u8)
@@ -156,7 +159,8 @@ fn may_store_block(model: &Carillon, state: &State, slot: usize) -> bool {
     };
     let unfinished = model.bounds.messages_of(batch).any(others)
         || (model.without(Mutation::BlockCheck) && !has_open_rows(&model.bounds, state, batch));
-    !state.books[batch].block
+    delivery.sealed
+        && !state.books[batch].block
         && !model.without(Mutation::BlockBeforeAck)
         && every_row_exists(&model.bounds, state, batch)
         && unfinished

@@ -68,7 +68,7 @@ fn new_epoch(model: &Carillon, state: &mut State, slot: usize) {
     let worker = &mut state.workers[slot];
     worker.fenced = false;
     for claim in &mut worker.claims {
-        if claim.fate == Fate::NotYetCalled && !model.without(Mutation::OldClaims) {
+        if !claim.fate.finished() && !model.without(Mutation::OldClaims) {
             claim.fate = Fate::GivenBack;
         }
     }

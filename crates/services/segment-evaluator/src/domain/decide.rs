@@ -19,7 +19,6 @@ pub(crate) type AddressHash = [u8; 32];
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub id: CustomerId,
-    pub external_id: String,
     pub blacklisted: bool,
     pub consent: Consent,
     pub language: String,
@@ -142,7 +141,6 @@ mod tests {
         Person {
             candidate: Candidate {
                 id: CustomerId::new(Uuid::from_u128(1)),
-                external_id: "C1".into(),
                 blacklisted: false,
                 consent: Consent::NotSpecified,
                 language: String::new(),

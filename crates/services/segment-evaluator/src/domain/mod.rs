@@ -11,5 +11,6 @@ pub(crate) mod fault;
 pub(crate) mod filter;
 pub(crate) mod mask;
 pub(crate) mod phone;
+pub(crate) mod places;
 pub(crate) mod record;
 pub(crate) mod variables;

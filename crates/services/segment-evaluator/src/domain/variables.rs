@@ -124,7 +124,6 @@ mod tests {
     fn person(profile: Profile) -> Person {
         let candidate = Candidate {
             id: CustomerId::new(Uuid::from_u128(1)),
-            external_id: "C1".into(),
             blacklisted: false,
             consent: Consent::Given,
             language: "en".into(),

@@ -1,0 +1,201 @@
+//! What a start would do, and whether the balance is enough for it.
+
+use carillon_contracts::{
+    billing::v1::{Account, GetAccountRequest},
+    campaign::v1::{ChannelForecast, Forecast},
+    vocabulary::ChannelWord as _,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    client::Client,
+    error::Error,
+    output::{
+        Format, Look, Ordered, Out,
+        rows::Rows,
+        sums::{Line, Sums},
+        thousands, write_json,
+    },
+    report::skip_reasons,
+};
+
+/// The caller's account.
+pub async fn account(client: &Client) -> Result<Account, Error> {
+    Ok(client.accounts().get_account(GetAccountRequest {}).await?.into_inner())
+}
+
+/// Credits that all messages together need: one for each SMS part.
+pub fn credits(forecast: &Forecast) -> u64 {
+    forecast.channels.iter().map(|channel| channel.total_parts).sum()
+}
+
+/// Credits that are missing for all messages to be sent.
+pub fn short(forecast: &Forecast, account: &Account) -> u64 {
+    credits(forecast).saturating_sub(u64::try_from(account.available).unwrap_or(0))
+}
+
+/// Recipients, who is skipped and why, parts, credits, and what is short of them.
+pub fn print(
+    out: Out<'_>,
+    look: Look,
+    forecast: &Forecast,
+    account: &Account,
+) -> Result<(), Error> {
+    match look.format {
+        Format::Table => table(out, look, forecast, account),
+        Format::Json => {
+            let channels: Vec<Value> = forecast.channels.iter().map(channel_json).collect();
+            let fields = [
+                ("customers", json!(forecast.customers)),
+                ("matched", json!(forecast.matched)),
+                ("planned", json!(forecast.planned)),
+                ("skipped", json!(forecast.skipped)),
+                ("channels", json!(channels)),
+                ("credits", json!(credits(forecast))),
+                ("available", json!(account.available)),
+                ("short", json!(short(forecast, account))),
+            ];
+            write_json(out, &Ordered(&fields))?;
+            Ok(())
+        }
+        Format::Csv => {
+            let columns = [
+                "channel", "matched", "planned", "least_parts", "most_parts", "total_parts", "ucs2",
+            ];
+            let mut rows = Rows::new(out, look, &columns);
+            for channel in &forecast.channels {
+                rows.row(vec![
+                    json!(channel.channel().word()),
+                    json!(matched(channel)),
+                    json!(channel.planned),
+                    json!(channel.least_parts),
+                    json!(channel.most_parts),
+                    json!(channel.total_parts),
+                    json!(channel.ucs2),
+                ])?;
+            }
+            rows.finish()?;
+            Ok(())
+        }
+    }
+}
+
+fn channel_json(channel: &ChannelForecast) -> Value {
+    json!({
+        "channel": channel.channel().word(),
+        "matched": matched(channel),
+        "planned": channel.planned,
+        "skipped": channel.skipped,
+        "least_parts": channel.least_parts,
+        "most_parts": channel.most_parts,
+        "total_parts": channel.total_parts,
+        "ucs2": channel.ucs2,
+    })
+}
+
+fn matched(channel: &ChannelForecast) -> u64 {
+    channel.planned + channel.skipped.values().sum::<u64>()
+}
+
+fn table(out: Out<'_>, look: Look, forecast: &Forecast, account: &Account) -> Result<(), Error> {
+    let headline = format!(
+        "{} customers, {} messages",
+        thousands(forecast.customers),
+        thousands(forecast.planned)
+    );
+    writeln!(out, "{}\n", look.bold(&headline))?;
+    let channels = &forecast.channels;
+    let of = |figure: fn(&ChannelForecast) -> u64| channels.iter().map(figure).collect::<Vec<_>>();
+    let mut sums = Sums::new(channels.iter().map(|channel| channel.channel().word()).collect());
+    sums.line(Line::Start, "matched", of(matched));
+    for reason in skip_reasons(channels.iter().map(|channel| &channel.skipped)) {
+        let figures = channels.iter().map(|channel| figure(&channel.skipped, &reason)).collect();
+        sums.line_unless_zero(Line::Less, reason.replace('_', " "), figures);
+    }
+    sums.line(Line::Equals, "planned", of(|channel| channel.planned));
+    sums.line_unless_zero(Line::Note, "parts", of(|channel| channel.total_parts));
+    sums.line_unless_zero(Line::Note, "messages in UCS-2", of(|channel| channel.ucs2));
+    sums.write(out, look)?;
+    for channel in channels.iter().filter(|channel| channel.total_parts > 0) {
+        let parts = match (channel.least_parts, channel.most_parts) {
+            (least, most) if least == most => format!("{most}"),
+            (least, most) => format!("{least} to {most}"),
+        };
+        let word = channel.channel().word();
+        writeln!(out, "\n{word}: {parts} part{} a message", if channel.most_parts == 1 { "" } else { "s" })?;
+    }
+    let needed = credits(forecast);
+    let line = format!(
+        "credits: {} needed, {} available",
+        thousands(needed),
+        thousands(account.available)
+    );
+    match short(forecast, account) {
+        0 => writeln!(out, "{line}")?,
+        short => writeln!(
+            out,
+            "{}",
+            look.warn(&format!(
+                "{line}: {0} short, which wait until they are added (carillon balance credit {short} --request-id X)",
+                thousands(short)
+            ))
+        )?,
+    }
+    Ok(())
+}
+
+fn figure(counts: &std::collections::BTreeMap<String, u64>, reason: &str) -> u64 {
+    counts.get(reason).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn forecast() -> Forecast {
+        let skipped = BTreeMap::from([("no_address".to_owned(), 3), ("unsubscribed".to_owned(), 20)]);
+        let sms = ChannelForecast {
+            channel: 1,
+            planned: 1260,
+            skipped: skipped.clone(),
+            least_parts: 1,
+            most_parts: 2,
+            total_parts: 1300,
+            ucs2: 12,
+        };
+        let email = ChannelForecast { channel: 2, planned: 1283, ..ChannelForecast::default() };
+        let channels = vec![sms, email];
+        Forecast { customers: 1283, matched: 2566, planned: 2543, skipped, channels }
+    }
+
+    fn printed(format: Format, available: i64) -> String {
+        let mut out = Vec::new();
+        let account = Account { available, ..Account::default() };
+        print(&mut out, Look::plain(format), &forecast(), &account).expect("printed");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn it_says_how_much_is_short() {
+        let text = printed(Format::Table, 1000);
+        assert!(text.contains("1,300 needed, 1,000 available: 300 short"), "{text}");
+        assert!(!printed(Format::Table, 1300).contains("short"));
+    }
+
+    #[test]
+    fn the_sums_stand_beside_each_other() {
+        let text = printed(Format::Table, 5000);
+        assert!(text.contains("− no address"), "{text}");
+        assert!(text.contains("2,566") && text.contains("2,543"), "{text}");
+        assert!(text.contains("1 to 2 parts a message"), "{text}");
+    }
+
+    #[test]
+    fn json_holds_the_figures() {
+        let value: Value = serde_json::from_str(&printed(Format::Json, 1000)).expect("JSON");
+        assert_eq!((&value["credits"], &value["short"]), (&json!(1300), &json!(300)));
+        assert_eq!(value["channels"][0]["matched"], json!(1283));
+    }
+}

@@ -1,0 +1,76 @@
+//! Every customer and channel of a run, page by page: memory does not grow with the run.
+
+use carillon_contracts::{
+    report::v1::{ListReportMessagesRequest, ReportMessage},
+    vocabulary::ChannelWord as _,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    client::Client,
+    error::Error,
+    output::{Format, Look, Out, instant, instant_text, rows::Rows},
+};
+
+const PAGE: i32 = 1_000;
+
+const COLUMNS: [&str; 10] = [
+    "external_id",
+    "channel",
+    "state",
+    "reason",
+    "skipped",
+    "parts",
+    "attempt",
+    "changed_at",
+    "message_id",
+    "provider_code",
+];
+
+pub async fn print(
+    client: &Client,
+    campaign: &str,
+    out: Out<'_>,
+    look: Look,
+) -> Result<(), Error> {
+    let mut rows = Rows::new(out, look, &COLUMNS);
+    let mut page_token = String::new();
+    loop {
+        let request = ListReportMessagesRequest {
+            campaign_id: campaign.to_owned(),
+            run_id: String::new(),
+            page_size: PAGE,
+            page_token,
+        };
+        let page = client.reports().list_report_messages(request).await?.into_inner();
+        for message in &page.messages {
+            rows.row(row(look, message))?;
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    rows.finish()?;
+    Ok(())
+}
+
+fn row(look: Look, message: &ReportMessage) -> Vec<Value> {
+    let changed = message.change_time.as_ref();
+    let changed_at = match look.format {
+        Format::Table => json!(instant_text(changed)),
+        Format::Json | Format::Csv => instant(changed),
+    };
+    vec![
+        json!(message.external_id),
+        json!(message.channel().word()),
+        json!(message.state),
+        json!(message.reason),
+        json!(message.skipped),
+        json!(message.parts),
+        json!(message.attempt),
+        changed_at,
+        json!(message.message_id),
+        json!(message.provider_code),
+    ]
+}

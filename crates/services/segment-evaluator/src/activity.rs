@@ -1,0 +1,131 @@
+//! Activity: visits, purchases, sessions, reviews and points, each once by its event id.
+
+use std::collections::{HashMap, HashSet};
+
+use carillon_contracts::{
+    audience::v1::{Activity, ImportActivitiesRequest, ImportResponse},
+    ids::OrganisationId,
+};
+use sea_orm::{DatabaseTransaction, DbErr};
+use tonic::Status;
+
+use crate::{
+    Evaluator,
+    domain::{
+        activity::{Checked, check},
+        fault::Fault,
+    },
+    failure::Failure,
+    import::check_rows,
+    store::{self, ActivityRow},
+    upsert::Outcome,
+};
+
+impl Evaluator {
+    pub(crate) async fn import_activities(
+        &self,
+        organisation: OrganisationId,
+        request: ImportActivitiesRequest,
+    ) -> Result<ImportResponse, Status> {
+        check_rows("activities", request.activities.len())?;
+        Ok(self.store_activities(organisation, request.activities).await?.into())
+    }
+
+    async fn store_activities(
+        &self,
+        organisation: OrganisationId,
+        activities: Vec<Activity>,
+    ) -> Result<Outcome, Failure> {
+        let now = self.clock.now();
+        let mut outcome = Outcome::default();
+        let mut checked = Vec::with_capacity(activities.len());
+        for (index, activity) in activities.into_iter().enumerate() {
+            match check(activity, now) {
+                Err(fault) => outcome.rejects.push((index, fault)),
+                Ok(activity) => checked.push((index, activity)),
+            }
+        }
+        let tx = self.database.begin().await?;
+        let new = sort_out(&tx, organisation, checked, &mut outcome).await?;
+        if !new.is_empty() {
+            write(&tx, organisation, &new, now.as_millisecond()).await?;
+        }
+        tx.commit().await?;
+        outcome.stored = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        outcome.rejects.sort_by_key(|(index, _)| *index);
+        Ok(outcome)
+    }
+}
+
+/// Those that are new. The same event again is unchanged; one whose id was used for another, or
+/// of an unknown customer, is a reject.
+async fn sort_out(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    checked: Vec<(usize, Checked)>,
+    outcome: &mut Outcome,
+) -> Result<Vec<Checked>, DbErr> {
+    let event_ids: Vec<&str> =
+        checked.iter().map(|(_, activity)| activity.event_id.as_str()).collect();
+    let mut known = store::known_activities(tx, organisation, &event_ids).await?;
+    let customers: HashSet<&String> =
+        checked.iter().map(|(_, activity)| &activity.external_id).collect();
+    let customers: Vec<String> = customers.into_iter().cloned().collect();
+    let customers = store::external_ids(tx, organisation, &customers).await?;
+    let customers: HashSet<String> = customers.into_iter().collect();
+    let mut new = Vec::with_capacity(checked.len());
+    for (index, activity) in checked {
+        match known.get(&activity.event_id) {
+            Some(before) if *before == row(&activity) => outcome.unchanged += 1,
+            Some(_) => outcome.rejects.push((index, reused())),
+            None if !customers.contains(&activity.external_id) => {
+                outcome.rejects.push((index, customer_unknown()));
+            }
+            None => {
+                known.insert(activity.event_id.clone(), row(&activity));
+                new.push(activity);
+            }
+        }
+    }
+    Ok(new)
+}
+
+async fn write(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    new: &[Checked],
+    at: i64,
+) -> Result<(), DbErr> {
+    let rows: Vec<ActivityRow> = new.iter().map(row).collect();
+    store::add_activities(tx, organisation, &rows, at).await?;
+    let mut points: HashMap<&str, i64> = HashMap::new();
+    for activity in new.iter().filter(|activity| activity.points() != 0) {
+        *points.entry(&activity.external_id).or_default() += activity.points();
+    }
+    if points.is_empty() {
+        return Ok(());
+    }
+    let points: Vec<(&str, i64)> = points.into_iter().collect();
+    store::add_points(tx, organisation, &points, at).await
+}
+
+fn row(activity: &Checked) -> ActivityRow {
+    ActivityRow {
+        event_id: activity.event_id.clone(),
+        external_id: activity.external_id.clone(),
+        kind: activity.kind.word().into(),
+        at: activity.at,
+        amount: activity.amount,
+        rating: activity.rating.clone(),
+    }
+}
+
+fn reused() -> Fault {
+    let message = "was used before for another activity; give each its own id";
+    Fault::new("event_id", "event_id_reused", message)
+}
+
+fn customer_unknown() -> Fault {
+    let message = "is not a customer of the organisation; import the customer first";
+    Fault::new("external_id", "customer_unknown", message)
+}

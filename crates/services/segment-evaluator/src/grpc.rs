@@ -1,0 +1,194 @@
+//! The way in: who asks, and which verb answers.
+
+use carillon_contracts::{
+    audience::v1::{
+        CheckAudienceRequest, CheckAudienceResponse, ConfirmSubscriptionRequest,
+        CountCustomersRequest, CountCustomersResponse, Customer, ForecastAudienceRequest,
+        GetCustomerRequest, ImportActivitiesRequest, ImportCustomersRequest, ImportResponse,
+        ListCustomersRequest, ListCustomersResponse, PreviewContentRequest,
+        ResolveCustomersRequest, ResolveCustomersResponse, SetBlacklistedRequest,
+        SetSubscriptionRequest, SetSubscriptionResponse, UpdateCustomerRequest,
+        activity_service_server::ActivityService, audience_service_server::AudienceService,
+        customer_service_server::CustomerService,
+    },
+    campaign::v1::{Forecast, Preview},
+    ids::OrganisationId,
+};
+use carillon_service_kit::status::invalid;
+use carillon_tenancy::{Tenancy, hash_key};
+use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use crate::{Evaluator, find::to_wire, hex};
+
+/// Bytes of a key's hash that name it in the log of consent.
+const KEY_PREFIX: usize = 4;
+
+type Responses = BoxStream<'static, Result<ImportResponse, Status>>;
+
+#[tonic::async_trait]
+impl CustomerService for Evaluator {
+    type ImportCustomersStream = Responses;
+
+    async fn update_customer(
+        &self,
+        request: Request<UpdateCustomerRequest>,
+    ) -> Result<Response<Customer>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let by = key_prefix(request.metadata())?;
+        self.update_customer(organisation, request.into_inner(), &by).await.map(Response::new)
+    }
+
+    async fn import_customers(
+        &self,
+        request: Request<Streaming<ImportCustomersRequest>>,
+    ) -> Result<Response<Responses>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let evaluator = self.clone();
+        let responses = answers(request.into_inner(), move |request| {
+            let evaluator = evaluator.clone();
+            async move { evaluator.import_customers(organisation, request).await }
+        });
+        Ok(Response::new(responses.boxed()))
+    }
+
+    async fn get_customer(
+        &self,
+        request: Request<GetCustomerRequest>,
+    ) -> Result<Response<Customer>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let record = self.find(organisation, request.into_inner().identifier).await?;
+        Ok(Response::new(to_wire(record)))
+    }
+
+    async fn list_customers(
+        &self,
+        request: Request<ListCustomersRequest>,
+    ) -> Result<Response<ListCustomersResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.list_customers(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn count_customers(
+        &self,
+        request: Request<CountCustomersRequest>,
+    ) -> Result<Response<CountCustomersResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let count = self.count_customers(organisation, &request.into_inner().filter).await?;
+        Ok(Response::new(CountCustomersResponse { count }))
+    }
+
+    async fn set_subscription(
+        &self,
+        request: Request<SetSubscriptionRequest>,
+    ) -> Result<Response<SetSubscriptionResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.set_subscription(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn confirm_subscription(
+        &self,
+        request: Request<ConfirmSubscriptionRequest>,
+    ) -> Result<Response<Customer>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.confirm_subscription(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_blacklisted(
+        &self,
+        request: Request<SetBlacklistedRequest>,
+    ) -> Result<Response<Customer>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.set_blacklisted(organisation, request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl ActivityService for Evaluator {
+    type ImportActivitiesStream = Responses;
+
+    async fn import_activities(
+        &self,
+        request: Request<Streaming<ImportActivitiesRequest>>,
+    ) -> Result<Response<Responses>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let evaluator = self.clone();
+        let responses = answers(request.into_inner(), move |request| {
+            let evaluator = evaluator.clone();
+            async move { evaluator.import_activities(organisation, request).await }
+        });
+        Ok(Response::new(responses.boxed()))
+    }
+}
+
+#[tonic::async_trait]
+impl AudienceService for Evaluator {
+    async fn check_audience(
+        &self,
+        request: Request<CheckAudienceRequest>,
+    ) -> Result<Response<CheckAudienceResponse>, Status> {
+        let request = request.into_inner();
+        let organisation = named(&request.organisation_id)?;
+        let count = self.check_audience(organisation, request.audience.as_ref()).await?;
+        Ok(Response::new(CheckAudienceResponse { count }))
+    }
+
+    async fn forecast_audience(
+        &self,
+        request: Request<ForecastAudienceRequest>,
+    ) -> Result<Response<Forecast>, Status> {
+        let request = request.into_inner();
+        let organisation = named(&request.organisation_id)?;
+        self.forecast(organisation, request).await.map(Response::new)
+    }
+
+    async fn preview_content(
+        &self,
+        request: Request<PreviewContentRequest>,
+    ) -> Result<Response<Preview>, Status> {
+        let request = request.into_inner();
+        let organisation = named(&request.organisation_id)?;
+        self.preview(organisation, request).await.map(Response::new)
+    }
+
+    async fn resolve_customers(
+        &self,
+        request: Request<ResolveCustomersRequest>,
+    ) -> Result<Response<ResolveCustomersResponse>, Status> {
+        let request = request.into_inner();
+        let organisation = named(&request.organisation_id)?;
+        self.resolve_customers(organisation, &request.customer_ids).await.map(Response::new)
+    }
+}
+
+/// Other services of Carillon name the organisation themselves.
+fn named(organisation: &str) -> Result<OrganisationId, Status> {
+    organisation.parse().map_err(|error| invalid("organisation_id", format!("{error}")))
+}
+
+fn key_prefix(metadata: &MetadataMap) -> Result<String, Status> {
+    let hash = hash_key(Tenancy::bearer(metadata)?);
+    Ok(hex::encode(&hash[..KEY_PREFIX]))
+}
+
+/// One answer a request, in order; the first refused request ends the stream.
+fn answers<T, F, Fut>(
+    requests: Streaming<T>,
+    answer: F,
+) -> impl Stream<Item = Result<ImportResponse, Status>> + Send + 'static
+where
+    T: Send + 'static,
+    F: Fn(T) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<ImportResponse, Status>> + Send + 'static,
+{
+    stream::unfold(Some((requests, answer)), |state| async move {
+        let (mut requests, answer) = state?;
+        let answered = match requests.message().await {
+            Ok(None) => return None,
+            Ok(Some(request)) => answer(request).await,
+            Err(status) => Err(status),
+        };
+        let state = answered.is_ok().then_some((requests, answer));
+        Some((answered, state))
+    })
+}

@@ -1,0 +1,51 @@
+//! A batch's recipients as one sealed block, under a data key of its own.
+
+use carillon_contracts::{
+    ids::BatchId,
+    jobs::v1::{Channel, Recipient, Recipients, SealedBlock},
+};
+use carillon_sealing::{SealError, WrappingKey, compress};
+use prost::Message as _;
+
+use crate::domain::{
+    decide::{Decided, Person},
+    variables::Wanted,
+};
+
+/// What the channel's texts need of those who are planned, in their order.
+pub(super) fn recipients(
+    people: &[Person],
+    decided: &Decided,
+    wanted: &Wanted,
+    organisation: &str,
+) -> Recipients {
+    let planned = decided.planned.iter().map(|position| &people[*position]);
+    let recipients = planned
+        .map(|person| Recipient {
+            address: address(person, decided.channel),
+            language: person.candidate.language.clone(),
+            values: wanted.values(person, organisation),
+        })
+        .collect();
+    Recipients { variables: wanted.names(), recipients }
+}
+
+fn address(person: &Person, channel: Channel) -> String {
+    person.profile.as_ref().map_or("", |profile| profile.address(channel)).to_owned()
+}
+
+pub(super) fn seal(
+    wrapping: &WrappingKey,
+    batch: BatchId,
+    recipients: &Recipients,
+) -> Result<SealedBlock, SealError> {
+    let uuid = batch.uuid();
+    let context = uuid.as_bytes();
+    let (key, wrapped) = wrapping.new_data_key(context)?;
+    let ciphertext = key.seal(&compress(&recipients.encode_to_vec()), context)?;
+    Ok(SealedBlock {
+        key_id: wrapping.id().to_owned(),
+        wrapped_key: wrapped.into(),
+        ciphertext: ciphertext.into(),
+    })
+}

@@ -1,0 +1,98 @@
+//! Preview: the content as one customer would see it, and why they would not get it.
+
+use carillon_content::{Escape, Template, sms};
+use carillon_contracts::{
+    audience::v1::PreviewContentRequest,
+    campaign::v1::{EmailPreview, Preview, SmsPreview},
+    ids::OrganisationId,
+    jobs::v1::Channel,
+    vocabulary::SkipReason,
+};
+use carillon_service_kit::status::{invalid, not_found};
+use tonic::Status;
+
+use crate::{
+    Evaluator,
+    domain::{
+        decide::Person,
+        filter::Selection,
+        variables::{EmailTexts, Filled, Texts},
+    },
+    people::Open,
+};
+
+impl Evaluator {
+    pub(crate) async fn preview(
+        &self,
+        organisation: OrganisationId,
+        request: PreviewContentRequest,
+    ) -> Result<Preview, Status> {
+        let texts = Texts::parse(&request.content.unwrap_or_default())
+            .map_err(|error| invalid("content", error.to_string()))?;
+        let settings = self.organisation(organisation).await?;
+        let only = Selection::Customers(vec![request.customer.clone()]);
+        let page = self.people(organisation, &only, "", 1, Open::Everybodys).await?;
+        let person = page.people.first().ok_or_else(|| {
+            let shown: String = request.customer.chars().take(64).collect();
+            not_found(format!("customer: there is no customer '{shown}'; give an external id"))
+        })?;
+        let skipped = |channel| person.skipped(channel, settings.require_consent);
+        let show = Show { texts: &texts, person, organisation: &settings.name };
+        Ok(Preview {
+            sms: texts.sms.as_ref().map(|text| show.sms(text, skipped(Channel::Sms))),
+            email: texts.email.as_ref().map(|email| show.email(email, skipped(Channel::Email))),
+        })
+    }
+}
+
+/// One customer's view of the texts.
+struct Show<'a> {
+    texts: &'a Texts,
+    person: &'a Person,
+    organisation: &'a str,
+}
+
+impl Show<'_> {
+    fn render(&self, channel: Channel, template: &Template, escape: Escape) -> String {
+        let wanted = self.texts.variables(channel);
+        let values = wanted.values(self.person, self.organisation);
+        template.render(&Filled { wanted, values: &values }, escape)
+    }
+
+    fn to(&self, channel: Channel) -> String {
+        self.person.profile.as_ref().map_or("", |profile| profile.address(channel)).to_owned()
+    }
+
+    fn sms(&self, template: &Template, skipped: Option<SkipReason>) -> SmsPreview {
+        let text = self.render(Channel::Sms, template, Escape::None);
+        let count = sms::count(&text);
+        SmsPreview {
+            to: self.to(Channel::Sms),
+            encoding: match count.encoding {
+                sms::Encoding::Gsm7 => "GSM-7".into(),
+                sms::Encoding::Ucs2 => "UCS-2".into(),
+            },
+            characters: count.characters,
+            parts: count.parts,
+            left_in_part: count.left_in_part,
+            forced_by: count.forced_by.map(String::from).unwrap_or_default(),
+            line_breaks: count.line_breaks,
+            skipped: word(skipped),
+            text,
+        }
+    }
+
+    fn email(&self, email: &EmailTexts, skipped: Option<SkipReason>) -> EmailPreview {
+        EmailPreview {
+            to: self.to(Channel::Email),
+            subject: self.render(Channel::Email, &email.subject, Escape::None),
+            text: self.render(Channel::Email, &email.text, Escape::None),
+            html: self.render(Channel::Email, &email.html, Escape::Html),
+            skipped: word(skipped),
+        }
+    }
+}
+
+fn word(skipped: Option<SkipReason>) -> String {
+    skipped.map_or("", SkipReason::word).to_owned()
+}

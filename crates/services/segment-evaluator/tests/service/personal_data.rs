@@ -1,0 +1,90 @@
+use carillon_contracts::audience::v1::Customer;
+
+use crate::{
+    examples,
+    plans::run_due,
+    world::{World, customer, next},
+};
+
+/// The ways in which a text could lie in a file without being sealed.
+fn forms(text: &str) -> Vec<Vec<u8>> {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut forms = vec![text.into(), hex.to_uppercase().into(), hex.into(), utf16];
+    for shift in 0..3 {
+        forms.push(base64(&text.as_bytes()[shift..]));
+    }
+    forms
+}
+
+/// The middle of the text's base64: what does not depend on its neighbours.
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (triples, _) = bytes.as_chunks::<3>();
+    let digits = triples.iter().flat_map(|[a, b, c]| {
+        let bits = u32::from(*a) << 16 | u32::from(*b) << 8 | u32::from(*c);
+        [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift) as usize & 63])
+    });
+    digits.collect()
+}
+
+fn found(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_personal_data_lies_in_clear_in_the_files() {
+    let mut world = World::new().await;
+    let secrets = [
+        "Wilhelmina-Zephyrine",
+        "Quackenbush-Fotheringay",
+        "Mina the Great",
+        "+442079460321",
+        "mina.zephyrine@secret.example.org",
+        "1987-06-05",
+        "LC-998877665544",
+        "Llanfairpwllgwyngyll",
+        "pass-serial-5544332211",
+    ];
+    let [first, last, display, phone, email, birthday, card, city, pass] =
+        secrets.map(str::to_owned);
+    let mina = Customer {
+        first_name: first,
+        last_name: last,
+        display_name: display,
+        phone,
+        email,
+        birthday,
+        cards: vec![card],
+        attributes: [("city".into(), city)].into(),
+        wallet_passes: vec![pass],
+        subscribe_sms: Some(true),
+        subscribe_email: Some(true),
+        ..customer("M1")
+    };
+    let rows: Vec<Customer> = examples::customers().into_iter().map(|(_, row)| row).collect();
+    let some_of_the_files: Vec<String> = rows
+        .iter()
+        .take(200)
+        .flat_map(|row| [row.phone.clone(), row.email.clone()])
+        .filter(|text| text.len() > 8)
+        .collect();
+    world.import(rows.into_iter().take(999).chain([mina]).collect(), &[]).await;
+    let mut closed = world.events("run.planned").await;
+    run_due(&mut world, "everyone").await;
+    next(closed.as_mut()).await.expect("planned");
+
+    let mut bytes = Vec::new();
+    for file in world.files() {
+        bytes.extend(std::fs::read(file).expect("a file"));
+    }
+    assert!(found(&bytes, b"M1"), "the files were read");
+    for secret in secrets {
+        for form in forms(secret) {
+            assert!(!found(&bytes, &form), "{secret} lies in clear");
+        }
+    }
+    for secret in some_of_the_files {
+        assert!(!found(&bytes, secret.as_bytes()), "{secret} lies in clear");
+    }
+}
