@@ -34,7 +34,9 @@ const SCHEMA: Schema = Schema {
 #[derive(Debug, Subcommand)]
 pub enum ActivityCommand {
     /// Import events from a CSV file; the same event again changes nothing
-    #[command(after_help = "Columns: event_id, external_id, kind (purchase, refund, visit, session, review, points), at (RFC 3339), amount, rating.\n\nExample:\n  carillon activity import examples/activity.csv --rejects rejected.csv")]
+    #[command(
+        after_help = "Columns: event_id, external_id, kind (purchase, refund, visit, session, review, points), at (RFC 3339), amount, rating.\n\nExample:\n  carillon activity import examples/activity.csv --rejects rejected.csv"
+    )]
     Import(ImportArgs),
 }
 
@@ -66,7 +68,13 @@ pub(crate) async fn import_file<I: Importable>(
     let client = context.client().await?;
     let bar = import.progress_bar();
     let summary = import.run(&client, &bar).await?;
-    conclude(&mut context.out, context.look, &args.file.display().to_string(), &summary, args.strict)
+    conclude(
+        &mut context.out,
+        context.look,
+        &args.file.display().to_string(),
+        &summary,
+        args.strict,
+    )
 }
 
 /// Reads rows of events.
@@ -118,10 +126,14 @@ impl Importable for Activities {
 }
 
 fn instant(cell: &str) -> Result<prost_types::Timestamp, Refusal> {
-    let refused = |reason, message: &str| Refusal { field: "at", reason, message: message.to_owned() };
+    let refused =
+        |reason, message: &str| Refusal { field: "at", reason, message: message.to_owned() };
     let cell = cell.trim();
     if cell.is_empty() {
-        return Err(refused("at_missing", "is empty; write when it was, such as 2026-03-01T10:00:00Z"));
+        return Err(refused(
+            "at_missing",
+            "is empty; write when it was, such as 2026-03-01T10:00:00Z",
+        ));
     }
     // jiff also reads a zone in brackets and a space for the T; RFC 3339 knows only the second.
     match cell.parse::<jiff::Timestamp>() {

@@ -18,10 +18,14 @@ const PAGE: u64 = 1_000;
 #[derive(Debug, Subcommand)]
 pub enum BalanceCommand {
     /// Show what is available, held and spent
-    #[command(after_help = "available + held + spent = credited, always.\n\nExample:\n  carillon balance show -o json")]
+    #[command(
+        after_help = "available + held + spent = credited, always.\n\nExample:\n  carillon balance show -o json"
+    )]
     Show,
     /// Add credits, once for each request id
-    #[command(after_help = "Example:\n  carillon balance credit 10000 --request-id invoice-2026-117")]
+    #[command(
+        after_help = "Example:\n  carillon balance credit 10000 --request-id invoice-2026-117"
+    )]
     Credit(CreditArgs),
     /// Every movement of the account, oldest first
     #[command(after_help = "Example:\n  carillon balance statement -o csv > statement.csv")]

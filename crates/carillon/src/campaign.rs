@@ -29,7 +29,9 @@ const PAGE: u64 = 500;
 #[derive(Debug, Subcommand)]
 pub enum CampaignCommand {
     /// Store a draft; sends nothing
-    #[command(after_help = "Example:\n  carillon campaign create -f examples/campaign.yaml -o json")]
+    #[command(
+        after_help = "Example:\n  carillon campaign create -f examples/campaign.yaml -o json"
+    )]
     Create(CreateArgs),
     /// List campaigns, newest first
     #[command(after_help = "Example:\n  carillon campaign list --limit 10")]
@@ -44,7 +46,9 @@ pub enum CampaignCommand {
     #[command(after_help = "Example:\n  carillon campaign lint -f examples/campaign.yaml")]
     Lint(FileArgs),
     /// Start a campaign; starting it again does nothing more
-    #[command(after_help = "On a terminal it shows recipients, parts and credits, and asks.\n\nExample:\n  carillon campaign start ID --wait")]
+    #[command(
+        after_help = "On a terminal it shows recipients, parts and credits, and asks.\n\nExample:\n  carillon campaign start ID --wait"
+    )]
     Start(start::StartArgs),
     /// Show the content as one customer would see it
     #[command(after_help = "Example:\n  carillon campaign preview ID --customer C00004")]
@@ -121,9 +125,12 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Error> {
     };
     let answer = client.campaigns().create_campaign(request).await;
     let campaign = answer.map_err(|status| file.explain(status))?.into_inner();
-    write_record(&mut context.out, context.look, &show::fields(&campaign))?;
+    show::print(&mut context.out, context.look, &campaign)?;
     if context.look.format == Format::Table {
-        eprintln!("a draft is stored; nothing is sent before `carillon campaign start {}`", campaign.id);
+        note!(
+            "a draft is stored; nothing is sent before `carillon campaign start {}`",
+            campaign.id
+        );
     }
     Ok(())
 }
@@ -137,7 +144,7 @@ async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Error> {
         UpdateCampaignRequest { campaign: Some(file.campaign.clone()), update_mask: None };
     let answer = client.campaigns().update_campaign(request).await;
     let campaign = answer.map_err(|status| file.explain(status))?.into_inner();
-    write_record(&mut context.out, context.look, &show::fields(&campaign))?;
+    show::print(&mut context.out, context.look, &campaign)?;
     Ok(())
 }
 
@@ -167,7 +174,7 @@ async fn show(args: IdArgs, context: &mut Context) -> Result<(), Error> {
     let client = context.client().await?;
     let request = GetCampaignRequest { id: args.id };
     let campaign = client.campaigns().get_campaign(request).await?.into_inner();
-    write_record(&mut context.out, context.look, &show::fields(&campaign))?;
+    show::print(&mut context.out, context.look, &campaign)?;
     Ok(())
 }
 
@@ -202,7 +209,7 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<(), Error> {
         }
     }
     if rows.finish()? == 0 && look.format == Format::Table {
-        eprintln!("no campaigns yet; create one with `carillon campaign create -f FILE.yaml`");
+        note!("no campaigns yet; create one with `carillon campaign create -f FILE.yaml`");
     }
     Ok(())
 }

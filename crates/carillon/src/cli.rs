@@ -42,7 +42,13 @@ pub struct Global {
     #[arg(long, global = true, env = "CARILLON_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub server: String,
     /// The API key
-    #[arg(long, global = true, env = "CARILLON_API_KEY", value_name = "KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "CARILLON_API_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<String>,
     /// The form of the result [default: table]
     #[arg(short, long, global = true, value_name = "FORMAT")]

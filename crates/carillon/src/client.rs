@@ -73,7 +73,9 @@ impl Client {
         let server = address(server)?;
         let header = key.map(bearer).transpose()?;
         let endpoint = Endpoint::from_shared(server.clone())
-            .map_err(|_| Error::usage(format!("server: '{server}' is not a URL; write http://HOST:PORT")))?
+            .map_err(|_| {
+                Error::usage(format!("server: '{server}' is not a URL; write http://HOST:PORT"))
+            })?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(20))
@@ -111,7 +113,9 @@ fn address(server: &str) -> Result<String, Error> {
 
 fn bearer(key: &str) -> Result<MetadataValue<Ascii>, Error> {
     format!("Bearer {}", key.trim()).parse().map_err(|_| {
-        Error::usage("api-key: the key holds characters that no key has; copy it again, without line breaks")
+        Error::usage(
+            "api-key: the key holds characters that no key has; copy it again, without line breaks",
+        )
     })
 }
 

@@ -26,25 +26,37 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum CustomersCommand {
     /// Import customers from a CSV file; only the columns that it has are changed
-    #[command(after_help = "Columns: external_id (required), cards (a;b), first_name, last_name, display_name, phone, email, birthday (YYYY-MM-DD or --MM-DD), language, time_zone, categories (a;b), points, favourite, consent (given, not_specified, withheld), subscribe_sms, subscribe_email, joined_at, attr.<name>. An empty cell clears the field.\n\nExample:\n  carillon customers import examples/customers.csv --rejects rejected.csv")]
+    #[command(
+        after_help = "Columns: external_id (required), cards (a;b), first_name, last_name, display_name, phone, email, birthday (YYYY-MM-DD or --MM-DD), language, time_zone, categories (a;b), points, favourite, consent (given, not_specified, withheld), subscribe_sms, subscribe_email, joined_at, attr.<name>. An empty cell clears the field.\n\nExample:\n  carillon customers import examples/customers.csv --rejects rejected.csv"
+    )]
     Import(ImportArgs),
     /// List customers
-    #[command(after_help = "Example:\n  carillon customers list --filter 'category:\"VIP\"' --limit 20")]
+    #[command(
+        after_help = "Example:\n  carillon customers list --filter 'category:\"VIP\"' --limit 20"
+    )]
     List(ListArgs),
     /// Count customers
     #[command(after_help = "Example:\n  carillon customers count --filter 'category:\"VIP\"'")]
     Count(FilterArgs),
     /// Write customers as CSV, in the form that import reads
-    #[command(after_help = "Example:\n  carillon customers export --filter 'category:\"VIP\"' --file vip.csv")]
+    #[command(
+        after_help = "Example:\n  carillon customers export --filter 'category:\"VIP\"' --file vip.csv"
+    )]
     Export(ExportArgs),
     /// Show one customer
-    #[command(after_help = "Example:\n  carillon customers show C00004\n  carillon customers show --phone +15035550156")]
+    #[command(
+        after_help = "Example:\n  carillon customers show C00004\n  carillon customers show --phone +15035550156"
+    )]
     Show(Who),
     /// Subscribe customers to messages
-    #[command(after_help = "Example:\n  carillon customers subscribe C00004 --channel sms\n  carillon customers subscribe --filter 'category:\"VIP\"'")]
+    #[command(
+        after_help = "Example:\n  carillon customers subscribe C00004 --channel sms\n  carillon customers subscribe --filter 'category:\"VIP\"'"
+    )]
     Subscribe(SubscriptionArgs),
     /// Unsubscribe customers from messages
-    #[command(after_help = "Example:\n  carillon customers unsubscribe --email violet.ashdown@example.com")]
+    #[command(
+        after_help = "Example:\n  carillon customers unsubscribe --email violet.ashdown@example.com"
+    )]
     Unsubscribe(SubscriptionArgs),
     /// Confirm a subscription that waits for the second opt-in
     #[command(after_help = "Example:\n  carillon customers confirm C00004 --channel email")]
@@ -250,11 +262,7 @@ async fn confirm(args: ConfirmArgs, context: &mut Context) -> Result<(), Error> 
     Ok(())
 }
 
-async fn set_blacklisted(
-    who: Who,
-    blacklisted: bool,
-    context: &mut Context,
-) -> Result<(), Error> {
+async fn set_blacklisted(who: Who, blacklisted: bool, context: &mut Context) -> Result<(), Error> {
     let client = context.client().await?;
     let request = SetBlacklistedRequest { identifier: Some(who.into()), blacklisted };
     let customer = client.customers().set_blacklisted(request).await?.into_inner();

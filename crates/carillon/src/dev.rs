@@ -40,17 +40,18 @@ pub async fn run(args: DevArgs) -> Result<(), Error> {
         .map_err(Error::failed)?;
     let server = start(&args.data, args.port, config).await?;
     let data = args.data.display();
-    writeln!(
-        io::stdout(),
+    let greeting = format!(
         "Carillon is running.\n\n  server   {}\n  api key  {}   (also in {data}/api-key)\n  \
          data     {data}\n  outbox   {data}/outbox   (every message of the sandbox gateways)\n\n\
          The key is the platform's: it creates organisations.\n\n  \
          export CARILLON_SERVER={} CARILLON_API_KEY={}\n  \
          carillon org create \"My Café\" --time-zone Europe/Amsterdam\n\nStop with Ctrl-C.",
         server.url, server.platform_key, server.url, server.platform_key,
-    )?;
+    );
+    // A reader that has seen enough must not stop the server.
+    let _ = writeln!(io::stdout(), "{greeting}");
     interrupted(&server).await?;
-    writeln!(io::stderr(), "stopping: finishing what is under way …")?;
+    let _ = writeln!(io::stderr(), "stopping: finishing what is under way …");
     tokio::select! {
         stopped = server.stop(GRACE) => stopped,
         _ = interrupted_again() => Err(Error::failed("stopped hard, by a second signal")),

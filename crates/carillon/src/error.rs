@@ -47,7 +47,7 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Failed(message) => f.write_str(message),
+            Self::Usage(message) | Self::Failed(message) => f.write_str(&printable_lines(message)),
             Self::Rpc(status) => f.write_str(&explain(status)),
             Self::Output(error) => write!(f, "the result could not be written: {error}"),
         }

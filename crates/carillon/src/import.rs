@@ -100,12 +100,15 @@ impl Summary {
     /// The result on standard output: why rows were rejected, or the whole of it for scripts.
     pub fn write(&self, out: Out<'_>, look: Look) -> Result<(), Error> {
         match look.format {
-            Format::Json => output::write_json(out, &output::Ordered(&[
-                ("stored", json!(self.stored)),
-                ("unchanged", json!(self.unchanged)),
-                ("rejected", json!(self.rejected)),
-                ("reasons", json!(self.reasons)),
-            ]))?,
+            Format::Json => output::write_json(
+                out,
+                &output::Ordered(&[
+                    ("stored", json!(self.stored)),
+                    ("unchanged", json!(self.unchanged)),
+                    ("rejected", json!(self.rejected)),
+                    ("reasons", json!(self.reasons)),
+                ]),
+            )?,
             Format::Csv | Format::Table => {
                 if look.format == Format::Table && self.reasons.is_empty() {
                     return Ok(());
@@ -143,13 +146,14 @@ impl<I: Importable> Import<I> {
     /// no terminal.
     pub fn progress_bar(&self) -> ProgressBar {
         let (bar, template) = match self.size {
-            Some(size) => {
-                (ProgressBar::new(size), "{bytes:>10} of {total_bytes} [{bar:30}] {msg}  {eta} left")
-            }
+            Some(size) => (
+                ProgressBar::new(size),
+                "{bytes:>10} of {total_bytes} [{bar:30}] {msg}  {eta} left",
+            ),
             None => (ProgressBar::new_spinner(), "{spinner} {bytes:>10}  {msg}"),
         };
-        let style = ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("━╸─"));
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
@@ -297,9 +301,9 @@ pub fn conclude(
     strict: bool,
 ) -> Result<(), Error> {
     if summary.rows() == 0 {
-        eprintln!("{file}: only a header, there are no rows to import");
+        note!("{file}: only a header, there are no rows to import");
     }
-    eprintln!("{}", summary.sentence());
+    note!("{}", summary.sentence());
     summary.write(out, look)?;
     if strict && summary.rejected > 0 {
         return Err(Error::failed(format!(

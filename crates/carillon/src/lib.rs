@@ -1,6 +1,14 @@
 //! The command `carillon`: every service in one process (`carillon dev`), and the client of a
 //! running server. What it prints and how it exits is a contract that scripts rely on.
 
+/// A line on standard error, beside the result. Where nobody reads it, nothing is lost.
+macro_rules! note {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
+
 pub mod activity;
 pub mod balance;
 pub mod campaign;

@@ -1,7 +1,7 @@
 //! The known word that was probably meant.
 
 /// The word of `known` that is the same but for case, `_`, `-` and spaces, or that few slips make
-/// of `typed`: one in three characters, three at most.
+/// of `typed`: one in two characters, three at most.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |word: &str| -> String {
         word.chars()
@@ -14,7 +14,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         return None;
     }
     let typed = plain(typed);
-    let slips = (typed.chars().count() / 3).clamp(1, 3);
+    let slips = (typed.chars().count() / 2).clamp(1, 3);
     known
         .into_iter()
         .map(|word| (strsim::osa_distance(&typed, &plain(word)), word))
@@ -44,6 +44,7 @@ mod tests {
         assert_eq!(nearest("phon", WORDS), Some("phone"));
         assert_eq!(nearest("External ID", WORDS), Some("external_id"));
         assert_eq!(nearest("fist_name", WORDS), Some("first_name"));
+        assert_eq!(nearest("fone", WORDS), Some("phone"));
         assert_eq!(nearest("shoe size", WORDS), None);
     }
 

@@ -18,13 +18,17 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum OrgCommand {
     /// Create an organisation with its first API key (needs the platform's key)
-    #[command(after_help = "The API key is shown once; keep it.\n\nExample:\n  carillon org create \"Corner Café\" --time-zone Europe/Amsterdam --default-region NL -o json")]
+    #[command(
+        after_help = "The API key is shown once; keep it.\n\nExample:\n  carillon org create \"Corner Café\" --time-zone Europe/Amsterdam --default-region NL -o json"
+    )]
     Create(CreateArgs),
     /// Show the organisation of the API key
     #[command(after_help = "Example:\n  carillon org show -o json")]
     Show,
     /// Change a setting
-    #[command(after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false)\n\nExample:\n  carillon org set time_zone America/New_York")]
+    #[command(
+        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false)\n\nExample:\n  carillon org set time_zone America/New_York"
+    )]
     Set(SetArgs),
 }
 
@@ -115,13 +119,18 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Error> {
     shown.push(("in_effect", json!(answer.in_effect)));
     write_record(&mut context.out, context.look, &shown)?;
     if context.look.format == Format::Table {
-        eprintln!("{}", match answer.api_key.as_str() {
-            "" => "this organisation had been created before; its key was shown then",
-            _ => "the API key is shown this once; keep it",
-        });
+        note!(
+            "{}",
+            match answer.api_key.as_str() {
+                "" => "this organisation had been created before; its key was shown then",
+                _ => "the API key is shown this once; keep it",
+            }
+        );
     }
     if !answer.in_effect {
-        eprintln!("stored, but not every service knows the organisation yet; its key works within a minute");
+        note!(
+            "stored, but not every service knows the organisation yet; its key works within a minute"
+        );
     }
     Ok(())
 }
@@ -146,7 +155,9 @@ fn change(key: &str, value: String) -> Result<Organisation, Error> {
         "default_region" => organisation.default_region = value,
         "consent_default" => {
             let consent = ConsentArg::from_str(&value, false).map_err(|_| {
-                Error::usage(format!("consent_default: '{value}' is not known; write not_specified or given"))
+                Error::usage(format!(
+                    "consent_default: '{value}' is not known; write not_specified or given"
+                ))
             })?;
             organisation.set_consent_default(consent.into());
         }

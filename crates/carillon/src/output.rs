@@ -15,13 +15,11 @@ use serde_json::Value;
 /// Where results are written.
 pub type Out<'a> = &'a mut (dyn Write + Send);
 
+/// A table for people, one JSON document, or CSV with a header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
     Table,
-    /// One document.
     Json,
-    /// With a header line.
     Csv,
 }
 
@@ -95,8 +93,11 @@ pub(crate) fn table(look: Look) -> Table {
     table
 }
 
-/// Writes the table without the spaces that fill its last column.
-pub(crate) fn write_table(out: Out<'_>, table: &Table) -> io::Result<()> {
+/// Writes the table without the spaces before its first column and after its last.
+pub(crate) fn write_table(out: Out<'_>, table: &mut Table) -> io::Result<()> {
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
     }
@@ -179,22 +180,34 @@ pub fn write_json(out: Out<'_>, value: &impl Serialize) -> io::Result<()> {
     writeln!(out)
 }
 
+/// The fault beneath, so that a closed pipe is still known as one.
+pub fn csv_fault(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 /// One thing: a line a field, an object, or a header and a row.
 pub fn write_record(out: Out<'_>, look: Look, fields: &[(&str, Value)]) -> io::Result<()> {
     match look.format {
         Format::Json => write_json(out, &Ordered(fields)),
         Format::Csv => {
             let mut writer = csv::Writer::from_writer(out);
-            writer.write_record(fields.iter().map(|(name, _)| *name))?;
-            writer.write_record(fields.iter().map(|(_, value)| cell::csv(value)))?;
+            writer.write_record(fields.iter().map(|(name, _)| *name)).map_err(csv_fault)?;
+            writer
+                .write_record(fields.iter().map(|(_, value)| cell::csv(value)))
+                .map_err(csv_fault)?;
             writer.flush()
         }
         Format::Table => {
             let mut table = table(look);
             for (name, value) in fields.iter().filter(|(_, value)| !cell::is_empty(value)) {
-                table.add_row([name.replace('_', " "), cell::text(value)]);
+                // A text may stand on several lines here: nothing stands beside it.
+                let text = value.as_str().map_or_else(|| cell::text(value), printable_lines);
+                table.add_row([name.replace('_', " "), text.trim_end().to_owned()]);
             }
-            write_table(out, &table)
+            write_table(out, &mut table)
         }
     }
 }
@@ -231,6 +244,12 @@ mod tests {
         let mut out = Vec::new();
         write_record(&mut out, Look::plain(Format::Csv), &fields).expect("written");
         assert_eq!(String::from_utf8(out).expect("text"), "zebra,ape,none\n1,'=x,\n");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_known_through_csv() {
+        let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(csv_fault(csv::Error::from(closed)).kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -21,7 +21,9 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-#[command(after_help = "matched = planned + skipped, and planned = settled + in flight, at every read.\n\nExample:\n  carillon report ID\n  carillon report ID --detail -o csv > detail.csv")]
+#[command(
+    after_help = "matched = planned + skipped, and planned = settled + in flight, at every read.\n\nExample:\n  carillon report ID\n  carillon report ID --detail -o csv > detail.csv"
+)]
 pub struct ReportArgs {
     /// The campaign's id
     pub id: String,
@@ -129,9 +131,7 @@ pub(crate) fn state_list(report: &Report) -> String {
 }
 
 /// The states that occur, in the vocabulary's order; unknown words last.
-fn settled_states<'a>(
-    counts: impl IntoIterator<Item = &'a BTreeMap<String, u64>>,
-) -> Vec<String> {
+fn settled_states<'a>(counts: impl IntoIterator<Item = &'a BTreeMap<String, u64>>) -> Vec<String> {
     ordered(MessageState::ALL.iter().map(|state| state.word()), counts)
 }
 

@@ -73,6 +73,19 @@ impl View<'_> {
         }
     }
 
+    /// Says something once, beside the progress.
+    fn tell(&self, note: &str) {
+        match self {
+            Self::Live(live) => {
+                // Standard error may have gone away; the result does not depend on it.
+                let _ = live.lines.println(note);
+            }
+            Self::Lines(..) | Self::Nothing => {
+                let _ = writeln!(io::stderr(), "{note}");
+            }
+        }
+    }
+
     fn close(&self) {
         if let Self::Live(live) = self {
             live.close();
@@ -89,7 +102,9 @@ impl Live {
                 .progress_chars("━╸─")
         };
         let bar = lines.add(ProgressBar::new(0));
-        bar.set_style(style("{prefix} [{bar:40}] {human_pos} of {human_len} settled  {msg}  {elapsed}"));
+        bar.set_style(style(
+            "{prefix} [{bar:40}] {human_pos} of {human_len} settled  {msg}  {elapsed}",
+        ));
         let states = lines.add(ProgressBar::new_spinner().with_style(style("  {msg}")));
         let waiting = lines.add(ProgressBar::new_spinner().with_style(style("  {msg}")));
         bar.enable_steady_tick(OFTEN);
@@ -104,17 +119,22 @@ impl Live {
         self.states.set_message(report::state_list(report));
         let waiting: Vec<String> = (report.waiting.iter())
             .filter(|(_, count)| **count > 0)
-            .map(|(reason, count)| format!("{} {}", printable(reason).replace('_', " "), thousands(*count)))
+            .map(|(reason, count)| {
+                format!("{} {}", printable(reason).replace('_', " "), thousands(*count))
+            })
             .collect();
         self.waiting.set_message(match waiting.len() {
             0 => format!("in flight {}", thousands(report.in_flight)),
-            _ => format!("in flight {}, of which {}", thousands(report.in_flight), waiting.join(", ")),
+            _ => format!(
+                "in flight {}, of which {}",
+                thousands(report.in_flight),
+                waiting.join(", ")
+            ),
         });
     }
 
     fn close(&self) {
         self.bar.disable_steady_tick();
-        // Standard error may have gone away; the result does not depend on it.
         let _ = self.lines.clear();
     }
 }
@@ -148,6 +168,7 @@ pub async fn follow(client: &Client, id: &str, view: &mut View<'_>) -> Result<Re
 
 async fn poll(client: &Client, id: &str, view: &mut View<'_>) -> Result<Report, Error> {
     let mut speed = Speed::default();
+    let mut told = false;
     let mut good = Instant::now();
     loop {
         let request = GetReportRequest { campaign_id: id.to_owned(), run_id: String::new() };
@@ -157,6 +178,10 @@ async fn poll(client: &Client, id: &str, view: &mut View<'_>) -> Result<Report, 
                 good = Instant::now();
                 let rate = speed.enter(good, settled(&report));
                 view.show(&report, rate)?;
+                if let Some(note) = short_of_credits(&report).filter(|_| !told) {
+                    told = true;
+                    view.tell(&note);
+                }
                 if is_finished(&report) {
                     return Ok(report);
                 }
@@ -168,6 +193,17 @@ async fn poll(client: &Client, id: &str, view: &mut View<'_>) -> Result<Report, 
     }
 }
 
+/// Nothing moves any more for want of credits: waiting alone would not end before the deadline.
+fn short_of_credits(report: &Report) -> Option<String> {
+    let waiting = report.waiting.get("insufficient_balance").copied().unwrap_or(0);
+    (waiting > 0 && waiting == report.in_flight).then(|| {
+        format!(
+            "{} messages wait for credits: add them with `carillon balance credit AMOUNT --request-id X`",
+            thousands(waiting)
+        )
+    })
+}
+
 /// A server that restarts, or a run of which no batch has been heard yet.
 fn may_pass(status: &Status) -> bool {
     crate::error::is_unreachable(status)
@@ -176,10 +212,8 @@ fn may_pass(status: &Status) -> bool {
 
 /// Nothing of it is open, and nothing more will be planned.
 pub fn is_finished(report: &Report) -> bool {
-    let over = matches!(
-        report.campaign_state(),
-        CampaignState::Cancelled | CampaignState::Finished
-    );
+    let over =
+        matches!(report.campaign_state(), CampaignState::Cancelled | CampaignState::Finished);
     (report.plan_complete || over) && report.in_flight == 0
 }
 
@@ -258,6 +292,16 @@ mod tests {
         );
         assert!(line(&report(true, 0), 0.0).ends_with(", finished"));
         assert!(line(&report(false, 0), 0.0).contains("1,500 planned so far"));
+    }
+
+    #[test]
+    fn want_of_credits_is_told_when_nothing_else_is_open() {
+        let mut report = report(true, 300);
+        assert_eq!(short_of_credits(&report), None);
+        report.waiting.insert("insufficient_balance".to_owned(), 300);
+        assert!(short_of_credits(&report).is_some_and(|note| note.starts_with("300 messages")));
+        report.in_flight = 301;
+        assert_eq!(short_of_credits(&report), None);
     }
 
     #[test]

@@ -99,56 +99,10 @@ impl fmt::Display for Action {
             Action::Release(batch) => {
                 write!(f, "the job of batch {batch} is released to the broker")
             }
-            Action::Receive(slot, batch) => {
-                write!(f, "worker {} receives batch {batch}", name(slot))
-            }
-            Action::Hold(slot, batch) => {
-                write!(f, "worker {} asks billing to hold for batch {batch}", name(slot))
-            }
-            Action::Claim(slot, gone) => {
-                write!(f, "worker {} claims from its delivery{}", name(slot), late(gone))
-            }
-            Action::Retry(slot, batch, gone) => {
-                write!(
-                    f,
-                    "worker {} claims due rows of batch {batch} again{}",
-                    name(slot),
-                    lost(gone)
-                )
-            }
-            Action::Call(slot, place, fate, taken) => {
-                write!(
-                    f,
-                    "worker {} calls for its claim {place}: {}",
-                    name(slot),
-                    outcome(fate, taken)
-                )
-            }
-            Action::GiveBack(slot, place) => {
-                write!(f, "worker {} may not call for its claim {place}", name(slot))
-            }
-            Action::Arrive(slot) => write!(f, "the answer to worker {}'s claim comes", name(slot)),
-            Action::GiveUp(slot) => {
-                write!(f, "worker {} gives up waiting for the answer to its claim", name(slot))
-            }
-            Action::Record(slot, gone) => {
-                write!(f, "worker {} records what finished{}", name(slot), lost(gone))
-            }
-            Action::ReadBack(slot) => {
-                write!(f, "worker {} reads back rows it does not hold", name(slot))
-            }
-            Action::StoreBlock(slot) => {
-                write!(f, "worker {} stores its delivery's sealed block", name(slot))
-            }
-            Action::Ack(slot) => write!(f, "worker {} acks its delivery", name(slot)),
-            Action::NewEpoch(slot) => {
-                write!(f, "worker {} finds its epoch dead and takes a new one", name(slot))
-            }
             Action::Takeover(batch) => {
                 write!(f, "rows of dead epochs in batch {batch} are taken over")
             }
             Action::Sweep(batch) => write!(f, "the sweep expires what is left of batch {batch}"),
-            Action::Restart(slot) => write!(f, "worker {} starts again", name(slot)),
             Action::Publish(place) => write!(f, "the relay publishes outbox row {place}"),
             Action::Handle(who, place) => {
                 write!(f, "{} handles the event of outbox row {place}", subscriber(who))
@@ -158,21 +112,51 @@ impl fmt::Display for Action {
             }
             Action::Credit => write!(f, "a credit is added"),
             Action::Deadline => write!(f, "the deadline passes"),
-            Action::Kill(slot) => write!(f, "KILL worker {}", name(slot)),
-            Action::DeclareDead(slot) => {
-                write!(f, "ZOMBIE: worker {} is declared dead while it runs", name(slot))
-            }
-            Action::Lapse(slot, place) => {
-                write!(f, "LAPSE: worker {}'s checks fail for claim {place}", name(slot))
-            }
             Action::Wipe => write!(f, "WIPE the broker"),
             Action::RepeatJob(batch) => write!(f, "REPEAT: the broker holds batch {batch} twice"),
-            Action::CutConnection(slot) => {
-                write!(f, "CUT: worker {}'s delivery goes back to the queue", name(slot))
-            }
             Action::RepeatEvent(who, place) => {
                 write!(f, "REPEAT: {} is sent outbox row {place} again", subscriber(who))
             }
+            _ => self.fmt_of_a_worker(f),
         }
+    }
+}
+
+impl Action {
+    fn fmt_of_a_worker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (slot, does) = match *self {
+            Action::Receive(slot, batch) => (slot, format!("receives batch {batch}")),
+            Action::Hold(slot, batch) => (slot, format!("asks billing to hold for batch {batch}")),
+            Action::Claim(slot, gone) => (slot, format!("claims from its delivery{}", late(gone))),
+            Action::Retry(slot, batch, gone) => {
+                (slot, format!("claims due rows of batch {batch} again{}", late(gone)))
+            }
+            Action::Arrive(slot) => (slot, "hears the answer to its claim".to_owned()),
+            Action::GiveUp(slot) => {
+                (slot, "gives up waiting for the answer to its claim".to_owned())
+            }
+            Action::Call(slot, place, fate, taken) => {
+                (slot, format!("calls for its claim {place}: {}", outcome(fate, taken)))
+            }
+            Action::GiveBack(slot, place) => (slot, format!("may not call for its claim {place}")),
+            Action::Record(slot, gone) => (slot, format!("records what finished{}", lost(gone))),
+            Action::ReadBack(slot) => (slot, "reads back rows it does not hold".to_owned()),
+            Action::StoreBlock(slot) => (slot, "stores its delivery's sealed block".to_owned()),
+            Action::Ack(slot) => (slot, "acks its delivery".to_owned()),
+            Action::NewEpoch(slot) => (slot, "finds its epoch dead and takes a new one".to_owned()),
+            Action::Restart(slot) => (slot, "starts again".to_owned()),
+            Action::Kill(slot) => (slot, "is KILLED".to_owned()),
+            Action::DeclareDead(slot) => {
+                (slot, "is declared dead while it runs: a ZOMBIE".to_owned())
+            }
+            Action::Lapse(slot, place) => {
+                (slot, format!("LAPSES: its checks fail for claim {place}"))
+            }
+            Action::CutConnection(slot) => {
+                (slot, "is CUT off: its delivery goes back to the queue".to_owned())
+            }
+            _ => return write!(f, "{self:?}"),
+        };
+        write!(f, "worker {} {does}", name(slot))
     }
 }

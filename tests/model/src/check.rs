@@ -102,14 +102,15 @@ fn trace(model: &Carillon, property: &'static str, path: Path<State, Action>) ->
 }
 
 fn left_behind(model: &Carillon, state: &State) -> String {
-    let rows: Vec<_> = state.rows[..model.bounds.messages()].iter().map(|row| row.state).collect();
+    let messages = 0..model.bounds.messages();
+    let rows: Vec<_> = messages.clone().map(|message| state.rows[message].state).collect();
+    let details: Vec<_> = messages.map(|message| state.details[message].settled).collect();
+    let batches = 0..model.bounds.batches();
+    let blocks: Vec<_> = batches.clone().map(|batch| state.books[batch].block).collect();
+    let report: Vec<_> = batches.map(|batch| state.report[batch].totals).collect();
     let account = &state.account;
-    let told: Vec<_> =
-        state.report[..model.bounds.batches()].iter().map(|line| line.totals).collect();
-    let blocks: Vec<_> =
-        state.books[..model.bounds.batches()].iter().map(|book| book.block).collect();
     format!(
-        "rows {rows:?}, available {} held {} spent {}, blocks kept {blocks:?}, report {told:?}",
+        "rows {rows:?}, available {} held {} spent {}, blocks kept {blocks:?}, report {report:?}, details {details:?}",
         account.available, account.held, account.spent
     )
 }

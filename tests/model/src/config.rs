@@ -106,9 +106,9 @@ pub fn keys() -> Bounds {
     Bounds { name: "keys", faults, idempotent: true, deadline: true, ..QUIET }
 }
 
-/// Two credits for three messages in two batches, one credit more to come, and one that a refusal gives back.
+/// Two credits for three messages in two batches, and one that a refusal gives back.
 pub fn money() -> Bounds {
-    let faults = Budget { kills: 1, permanents: 1, credits: 1, ..NO_FAULTS };
+    let faults = Budget { kills: 1, permanents: 1, ..NO_FAULTS };
     Bounds {
         name: "money",
         sizes: [2, 1],

@@ -87,6 +87,8 @@ fn without_faults(model: &Carillon, state: &State) -> impl Iterator<Item = State
 pub fn is_done(model: &Carillon, state: &State) -> bool {
     let bounds = &model.bounds;
     let settled = (0..bounds.messages()).all(|message| state.rows[message].state.settled());
+    let detailed = (0..bounds.messages())
+        .all(|message| state.details[message].settled == Some(state.rows[message].state));
     let told = (0..bounds.batches()).all(|batch| {
         let truth = step::totals(model, state, batch);
         let line = &state.report[batch];
@@ -95,5 +97,5 @@ pub fn is_done(model: &Carillon, state: &State) -> bool {
         line.heard && line.totals == truth && billed
     });
     let clean = (0..BATCHES).all(|batch| !state.books[batch].block);
-    settled && told && clean && state.outbox.is_empty() && state.account.held == 0
+    settled && detailed && told && clean && state.outbox.is_empty() && state.account.held == 0
 }

@@ -11,7 +11,7 @@
 //! Stood in for: the evaluator's view of acceptance by the report's, which has it from the same events by the same
 //! rule; a mark's own message by the mark; takeover of an epoch by takeover of its rows, batch by batch.
 //! Left out: time (only what it guarantees is used: a worker declared dead begins no call), places and windows,
-//! throttle, halts and suppressions, plans and their cursor, parked poison, the report's detail rows.
+//! throttle, halts and suppressions, plans and their cursor, parked poison.
 
 mod action;
 mod check;

@@ -34,6 +34,10 @@ pub enum Mutation {
     ClosedIsRemembered,
     /// The totals that arrive last win.
     TotalsVersion,
+    /// The change of a message that arrives last wins.
+    DetailVersion,
+    /// Changes of messages are taken from the newest totals only.
+    DetailsOfEveryEvent,
     /// A late transient outcome turns a doubtful `unknown` into `failed`.
     DoubtIsKept,
     /// The block is stored although nothing is open any more.
@@ -60,6 +64,8 @@ impl fmt::Display for Mutation {
             Mutation::MonotoneHold => "the monotone hold",
             Mutation::ClosedIsRemembered => "the memory of closed batches",
             Mutation::TotalsVersion => "the totals' version",
+            Mutation::DetailVersion => "the version of a message's last change",
+            Mutation::DetailsOfEveryEvent => "the changes told by an event that others overtook",
             Mutation::DoubtIsKept => "the doubt of a doubtful row",
             Mutation::BlockCheck => "the check before a block is stored",
             Mutation::BlockBeforeAck => "the block before the ack",

@@ -66,7 +66,7 @@ fn none_is(state: &State, unwanted: RowState) -> bool {
 
 fn is_late(state: &State, event: &Event) -> bool {
     let known = state.report[usize::from(event.batch)].version;
-    matches!(event.news, News::Totals(version, _) if version < known && event.queued[REPORT])
+    matches!(event.news, News::Totals(version, ..) if version < known && event.queued[REPORT])
 }
 
 fn tells_the_truth(model: &Carillon, state: &State) -> bool {

@@ -1,5 +1,7 @@
 //! Everything that exists in one moment: the databases, the broker, the workers' memories and the provider.
 
+use std::ops::Range;
+
 pub const MESSAGES: usize = 3;
 pub const BATCHES: usize = 2;
 pub const SLOTS: usize = 2;
@@ -157,10 +159,13 @@ impl Totals {
     }
 }
 
+/// What the transaction settled, by message.
+pub type Changes = [Option<RowState>; MESSAGES];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum News {
     Planned,
-    Totals(u8, Totals),
+    Totals(u8, Totals, Changes),
 }
 
 /// An outbox row, and its copies in the subscribers' queues.
@@ -200,6 +205,13 @@ pub struct Line {
     pub totals: Totals,
 }
 
+/// The report's row of one message, with the batch version of its last change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Detail {
+    pub settled: Option<RowState>,
+    pub version: u8,
+}
+
 /// How many of each fault, and of each provider's whim, are still to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Budget {
@@ -235,6 +247,7 @@ pub struct State {
     pub account: Account,
     pub holds: [Hold; BATCHES],
     pub report: [Line; BATCHES],
+    pub details: [Detail; MESSAGES],
     pub gates: [Gate; MESSAGES],
     pub left: Budget,
     pub deadline_passed: bool,
@@ -264,6 +277,7 @@ impl State {
             account: Account { available: credited, credited, ..Account::default() },
             holds: [Hold::default(); BATCHES],
             report: [Line::default(); BATCHES],
+            details: [Detail::default(); MESSAGES],
             gates: [Gate::Untouched; MESSAGES],
             left,
             deadline_passed: false,
@@ -272,20 +286,16 @@ impl State {
     }
 
     /// Only the order of versions matters, so they are renumbered: otherwise equal states would differ by their history.
-    pub fn renumber_versions(&mut self) {
+    pub fn renumber_versions(&mut self, messages_of: impl Fn(usize) -> Range<usize>) {
         for batch in 0..BATCHES {
-            let mut seen = vec![
-                0,
-                self.books[batch].version,
-                self.holds[batch].version,
-                self.report[batch].version,
-            ];
-            seen.extend(self.outbox.iter().filter(|e| usize::from(e.batch) == batch).filter_map(
-                |e| match e.news {
-                    News::Totals(version, _) => Some(version),
-                    News::Planned => None,
-                },
-            ));
+            let told = self.versions_on_the_way(batch);
+            for detail in &mut self.details[messages_of(batch)] {
+                let below = told.iter().filter(|version| **version <= detail.version).max();
+                detail.version = below.copied().unwrap_or(0);
+            }
+            let (book, hold) = (self.books[batch].version, self.holds[batch].version);
+            let mut seen = vec![0, book, hold, self.report[batch].version];
+            seen.extend(told);
             seen.sort_unstable();
             seen.dedup();
             if seen.last().is_none_or(|last| usize::from(*last) + 1 == seen.len()) {
@@ -298,12 +308,24 @@ impl State {
             rank(&mut self.books[batch].version);
             rank(&mut self.holds[batch].version);
             rank(&mut self.report[batch].version);
+            self.details[messages_of(batch)]
+                .iter_mut()
+                .for_each(|detail| rank(&mut detail.version));
             for event in self.outbox.iter_mut().filter(|e| usize::from(e.batch) == batch) {
-                if let News::Totals(version, _) = &mut event.news {
+                if let News::Totals(version, ..) = &mut event.news {
                     rank(version);
                 }
             }
         }
+    }
+
+    fn versions_on_the_way(&self, batch: usize) -> Vec<u8> {
+        let mine = self.outbox.iter().filter(|event| usize::from(event.batch) == batch);
+        mine.filter_map(|event| match event.news {
+            News::Totals(version, ..) => Some(version),
+            News::Planned => None,
+        })
+        .collect()
     }
 
     /// The two workers are alike: of a state and its mirror image, only one needs a visit.

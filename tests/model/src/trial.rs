@@ -34,6 +34,8 @@ pub fn trials() -> Vec<Trial> {
         MonotoneHold,
         ClosedIsRemembered,
         TotalsVersion,
+        DetailVersion,
+        DetailsOfEveryEvent,
         DoubtIsKept,
         BlockCheck,
         BlockBeforeAck,
@@ -72,6 +74,12 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
         Mutation::MonotoneHold => (SUMS, money(Budget { kills: 1, ..NO_FAULTS })),
         Mutation::ClosedIsRemembered => (SETTLES, money(Budget { repeats: 1, ..NO_FAULTS })),
         Mutation::TotalsVersion => (SETTLES, events()),
+        Mutation::DetailVersion => {
+            (SETTLES, Bounds { lag: 3, ..with(Budget { doubts: 1, receipts: 1, ..NO_FAULTS }) })
+        }
+        Mutation::DetailsOfEveryEvent => {
+            (SETTLES, Bounds { sizes: [2, 0], lag: 3, ..with(NO_FAULTS) })
+        }
         Mutation::DoubtIsKept => {
             (NO_LIES, keys(Budget { kills: 1, zombies: 1, transients: 1, ..NO_FAULTS }))
         }

@@ -83,6 +83,16 @@ fn without_the_totals_version_an_old_event_turns_the_books_back() {
 }
 
 #[test]
+fn without_the_version_of_its_last_change_a_messages_history_turns_back() {
+    harms(Mutation::DetailVersion);
+}
+
+#[test]
+fn without_the_changes_of_overtaken_events_a_message_is_never_told_of() {
+    harms(Mutation::DetailsOfEveryEvent);
+}
+
+#[test]
 fn without_its_doubt_a_message_that_was_taken_is_called_failed() {
     harms(Mutation::DoubtIsKept);
 }

@@ -51,8 +51,7 @@ impl CampaignFile {
     /// `folder` is where `html_file` is looked for.
     pub fn parse(name: &str, text: &str, folder: &Path) -> Result<Self, Error> {
         let keys = schema::parse(name, text)?;
-        let mut reading =
-            Reading { name, folder, lines: BTreeMap::new(), wrong: vec![] };
+        let mut reading = Reading { name, folder, lines: BTreeMap::new(), wrong: vec![] };
         let campaign = reading.campaign(keys);
         if reading.wrong.is_empty() {
             Ok(Self { name: name.to_owned(), campaign, lines: reading.lines })
@@ -98,9 +97,10 @@ fn read_text(path: &Path, name: &str) -> Result<String, Error> {
     if size > FILE_BYTES {
         return Err(Error::failed(format!("{name}: is larger than 1 MiB; make it smaller")));
     }
-    let bytes = fs::read(path)
-        .map_err(|error| Error::failed(format!("{name}: can't be read: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| Error::failed(format!("{name}: is not UTF-8; save it as UTF-8")))
+    let bytes =
+        fs::read(path).map_err(|error| Error::failed(format!("{name}: can't be read: {error}")))?;
+    String::from_utf8(bytes)
+        .map_err(|_| Error::failed(format!("{name}: is not UTF-8; save it as UTF-8")))
 }
 
 /// Turns keys into a campaign, noting lines, and every fault with its line.
@@ -169,7 +169,10 @@ impl Reading<'_> {
             ),
             ScheduleKeys::Other(word) => self.refuse(
                 "schedule",
-                format!("'{}' is not a schedule; write `schedule: now`", crate::output::printable(word)),
+                format!(
+                    "'{}' is not a schedule; write `schedule: now`",
+                    crate::output::printable(word)
+                ),
             ),
         }
         None

@@ -60,7 +60,13 @@ pub fn print(
         }
         Format::Csv => {
             let columns = [
-                "channel", "matched", "planned", "least_parts", "most_parts", "total_parts", "ucs2",
+                "channel",
+                "matched",
+                "planned",
+                "least_parts",
+                "most_parts",
+                "total_parts",
+                "ucs2",
             ];
             let mut rows = Rows::new(out, look, &columns);
             for channel in &forecast.channels {
@@ -122,24 +128,25 @@ fn table(out: Out<'_>, look: Look, forecast: &Forecast, account: &Account) -> Re
             (least, most) => format!("{least} to {most}"),
         };
         let word = channel.channel().word();
-        writeln!(out, "\n{word}: {parts} part{} a message", if channel.most_parts == 1 { "" } else { "s" })?;
+        writeln!(
+            out,
+            "\n{word}: {parts} part{} a message",
+            if channel.most_parts == 1 { "" } else { "s" }
+        )?;
     }
     let needed = credits(forecast);
-    let line = format!(
+    writeln!(
+        out,
         "credits: {} needed, {} available",
         thousands(needed),
         thousands(account.available)
-    );
-    match short(forecast, account) {
-        0 => writeln!(out, "{line}")?,
-        short => writeln!(
-            out,
-            "{}",
-            look.warn(&format!(
-                "{line}: {0} short, which wait until they are added (carillon balance credit {short} --request-id X)",
-                thousands(short)
-            ))
-        )?,
+    )?;
+    let short = short(forecast, account);
+    if short > 0 {
+        let warning =
+            format!("{} short: as many parts wait until they are added", thousands(short));
+        writeln!(out, "{}", look.warn(&warning))?;
+        writeln!(out, "(carillon balance credit {short} --request-id X)")?;
     }
     Ok(())
 }
@@ -155,7 +162,8 @@ mod tests {
     use super::*;
 
     fn forecast() -> Forecast {
-        let skipped = BTreeMap::from([("no_address".to_owned(), 3), ("unsubscribed".to_owned(), 20)]);
+        let skipped =
+            BTreeMap::from([("no_address".to_owned(), 3), ("unsubscribed".to_owned(), 20)]);
         let sms = ChannelForecast {
             channel: 1,
             planned: 1260,
@@ -180,7 +188,7 @@ mod tests {
     #[test]
     fn it_says_how_much_is_short() {
         let text = printed(Format::Table, 1000);
-        assert!(text.contains("1,300 needed, 1,000 available: 300 short"), "{text}");
+        assert!(text.contains("1,300 needed, 1,000 available\n300 short"), "{text}");
         assert!(!printed(Format::Table, 1300).contains("short"));
     }
 
@@ -190,6 +198,7 @@ mod tests {
         assert!(text.contains("− no address"), "{text}");
         assert!(text.contains("2,566") && text.contains("2,543"), "{text}");
         assert!(text.contains("1 to 2 parts a message"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! A campaign as fields, under the names of the campaign file.
 
+use std::io;
+
 use carillon_contracts::{
     campaign::v1::{Campaign, CampaignState, audience::Selection},
     time,
 };
 use serde_json::{Value, json};
 
-use crate::output::{instant, instant_text};
+use crate::output::{Format, Look, Out, instant, instant_text, thousands, write_record};
 
 pub const TABLE: [&str; 5] = ["id", "name", "state", "active", "created"];
 
@@ -31,6 +33,50 @@ pub fn state_word(state: CampaignState) -> &'static str {
         CampaignState::Cancelled => "cancelled",
         CampaignState::Finished => "finished",
     }
+}
+
+/// Writes a campaign; for people each part of its content has a line of its own, without the HTML.
+pub fn print(out: Out<'_>, look: Look, campaign: &Campaign) -> io::Result<()> {
+    let fields = fields(campaign);
+    if look.format != Format::Table {
+        return write_record(out, look, &fields);
+    }
+    let mut shown = Vec::new();
+    for (name, value) in fields {
+        match name {
+            "valid" => shown.push((name, json!(valid_text(campaign)))),
+            "content" => shown.extend(content_lines(campaign)),
+            _ => shown.push((name, value)),
+        }
+    }
+    write_record(out, look, &shown)
+}
+
+fn valid_text(campaign: &Campaign) -> String {
+    let Some(valid) = &campaign.valid else { return String::new() };
+    match (valid.from.as_str(), valid.until.as_str()) {
+        ("", "") => String::new(),
+        (from, "") => format!("from {from}"),
+        ("", until) => format!("until {until}"),
+        (from, until) => format!("{from} to {until}"),
+    }
+}
+
+fn content_lines(campaign: &Campaign) -> Vec<(&'static str, Value)> {
+    let mut lines = Vec::new();
+    let Some(content) = &campaign.content else { return lines };
+    if let Some(sms) = &content.sms {
+        lines.push(("sms_text", json!(sms.text)));
+    }
+    if let Some(email) = &content.email {
+        lines.push(("email_subject", json!(email.subject)));
+        lines.push(("email_text", json!(email.text)));
+        if !email.html.is_empty() {
+            let size = thousands(email.html.chars().count() as u64);
+            lines.push(("email_html", json!(format!("{size} characters"))));
+        }
+    }
+    lines
 }
 
 pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
@@ -59,9 +105,10 @@ pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
 }
 
 fn valid(campaign: &Campaign) -> Value {
-    campaign.valid.as_ref().map_or(Value::Null, |valid| {
-        json!({ "from": valid.from, "until": valid.until })
-    })
+    campaign
+        .valid
+        .as_ref()
+        .map_or(Value::Null, |valid| json!({ "from": valid.from, "until": valid.until }))
 }
 
 fn audience(campaign: &Campaign) -> Value {
@@ -103,9 +150,14 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_a_file_would() {
-        for (seconds, text) in
-            [(43_200, "12h"), (604_800, "7d"), (86_400, "24h"), (1_800, "30m"), (90, "90s"), (0, "0s")]
-        {
+        for (seconds, text) in [
+            (43_200, "12h"),
+            (604_800, "7d"),
+            (86_400, "24h"),
+            (1_800, "30m"),
+            (90, "90s"),
+            (0, "0s"),
+        ] {
             assert_eq!(duration_text(seconds), text);
         }
     }

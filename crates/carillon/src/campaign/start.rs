@@ -12,7 +12,7 @@ use crate::{
     cli::Context,
     client::Client,
     error::Error,
-    output::{Format, Look, printable, write_record},
+    output::{Format, Look, printable},
     report,
     watch::{self, View},
 };
@@ -41,9 +41,9 @@ pub async fn run(args: StartArgs, context: &mut Context) -> Result<(), Error> {
         let report = watch::follow(&client, &args.id, &mut View::of_stderr()).await?;
         return report::print(&mut context.out, context.look, &report);
     }
-    write_record(&mut context.out, context.look, &show::fields(&campaign))?;
+    show::print(&mut context.out, context.look, &campaign)?;
     if context.look.format == Format::Table {
-        eprintln!("follow it with `carillon campaign watch {}`", args.id);
+        note!("follow it with `carillon campaign watch {}`", args.id);
     }
     Ok(())
 }

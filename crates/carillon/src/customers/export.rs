@@ -19,7 +19,7 @@ use crate::{
     client::Client,
     error::Error,
     import::{columns::ATTRIBUTE_PREFIX, rejects::temporary_name},
-    output::{Format, cell::defuse, thousands},
+    output::{Format, cell::defuse, csv_fault, thousands},
 };
 
 pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
@@ -40,17 +40,16 @@ pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
     let file = File::create(&temporary).map_err(|error| failed(&error))?;
     let mut out = BufWriter::new(file);
     let done = match write(&client, &filter, None, &mut out).await {
-        Ok(()) => out
-            .flush()
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|error| failed(&error)),
+        Ok(()) => {
+            out.flush().and_then(|()| fs::rename(&temporary, &path)).map_err(|error| failed(&error))
+        }
         Err(Error::Output(error)) => Err(failed(&error)),
         Err(error) => Err(error),
     };
     if done.is_err() {
         let _ = fs::remove_file(&temporary);
     } else {
-        eprintln!("written to {}", path.display());
+        note!("written to {}", path.display());
     }
     done
 }
@@ -73,11 +72,11 @@ pub async fn write(
     let mut writer = Writer::from_writer(out);
     let names = COLUMNS.iter().map(|name| (*name).to_owned());
     let header = names.chain(attributes.iter().map(|name| format!("{ATTRIBUTE_PREFIX}{name}")));
-    writer.write_record(header).map_err(std::io::Error::from)?;
+    writer.write_record(header).map_err(csv_fault)?;
     let mut late = 0u64;
     walk(client, filter, limit, |customer| {
         late += u64::from(customer.attributes.keys().any(|name| !attributes.contains(name)));
-        writer.write_record(cells(&customer, &attributes)).map_err(std::io::Error::from)?;
+        writer.write_record(cells(&customer, &attributes)).map_err(csv_fault)?;
         Ok(())
     })
     .await?;
@@ -150,7 +149,9 @@ mod tests {
             .chain(attributes.iter().map(|name| format!("attr.{name}")))
             .collect();
         let cells = cells(&customer, &attributes);
-        assert!(cells.contains(&"'=cmd()".to_owned()) && cells.contains(&"+15035550156".to_owned()));
+        assert!(
+            cells.contains(&"'=cmd()".to_owned()) && cells.contains(&"+15035550156".to_owned())
+        );
         let mut reader =
             Customers::columns("c.csv", &StringRecord::from(header)).expect("a good header");
         assert_eq!(reader.row(&StringRecord::from(cells)), Ok(customer));

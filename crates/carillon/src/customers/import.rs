@@ -6,9 +6,7 @@ use std::{
     hash::BuildHasher as _,
 };
 
-use carillon_contracts::audience::v1::{
-    Consent, Customer, ImportCustomersRequest, ImportResponse,
-};
+use carillon_contracts::audience::v1::{Consent, Customer, ImportCustomersRequest, ImportResponse};
 use csv::StringRecord;
 use prost_types::FieldMask;
 use tokio_stream::wrappers::ReceiverStream;
@@ -88,7 +86,9 @@ impl Importable for Customers {
             return Err(Refusal {
                 field: "external_id",
                 reason: "duplicate_in_file",
-                message: "an earlier row of this file has the same external_id; leave one of them out".to_owned(),
+                message:
+                    "an earlier row of this file has the same external_id; leave one of them out"
+                        .to_owned(),
             });
         }
         let mut customer = Customer { attributes: BTreeMap::new(), ..Customer::default() };
@@ -211,8 +211,15 @@ mod tests {
 
     #[test]
     fn a_row_becomes_a_customer() {
-        let header =
-            ["external_id", "cards", "points", "favourite", "consent", "subscribe_sms", "attr.city"];
+        let header = [
+            "external_id",
+            "cards",
+            "points",
+            "favourite",
+            "consent",
+            "subscribe_sms",
+            "attr.city",
+        ];
         let cells = ["C1", "a; b;", "-20", "Yes", "given", "0", "Kyiv"];
         let customer = row(&header, &cells).expect("good");
         assert_eq!(customer.cards, ["a", "b"]);
@@ -223,7 +230,8 @@ mod tests {
 
     #[test]
     fn an_empty_cell_clears_and_leaves_consent_to_the_server() {
-        let header = ["external_id", "points", "favourite", "consent", "subscribe_sms", "attr.city"];
+        let header =
+            ["external_id", "points", "favourite", "consent", "subscribe_sms", "attr.city"];
         let customer = row(&header, &["C1", "", "", "", "", ""]).expect("good");
         assert_eq!(customer, Customer { external_id: "C1".to_owned(), ..Customer::default() });
     }
@@ -264,13 +272,14 @@ mod tests {
 
     #[test]
     fn a_wrong_header_names_every_fault() {
-        let header = StringRecord::from(vec!["fist_name", "phone", "phone", "attr.a b", "shoe"]);
+        let header =
+            StringRecord::from(vec!["fist_name", "phone", "phone", "attr.a b", "shoe size"]);
         let error = Customers::columns("c.csv", &header).err().expect("refused").to_string();
         for part in [
             "unknown column 'fist_name': did you mean 'first_name'?",
             "column 'phone' comes twice",
             "unknown column 'attr.a b': the name of an attribute",
-            "unknown column 'shoe': known are external_id",
+            "unknown column 'shoe size': known are external_id",
             "column 'external_id' is missing",
         ] {
             assert!(error.contains(part), "{part} is not in:\n{error}");

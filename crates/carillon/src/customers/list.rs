@@ -43,7 +43,7 @@ pub async fn run(args: ListArgs, context: &mut Context) -> Result<(), Error> {
             walk(&client, &filter, args.limit, |customer| Ok(rows.row(table_row(&customer))?))
                 .await?;
             if rows.finish()? == 0 {
-                eprintln!("no customer matches");
+                note!("no customer matches");
             }
             Ok(())
         }

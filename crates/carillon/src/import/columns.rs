@@ -80,10 +80,9 @@ impl Schema {
             )),
             None => Err(match nearest(name, self.known.iter().copied()) {
                 Some(known) => format!("did you mean '{known}'?"),
-                None => format!(
-                    "known are {} and attr.<name> for anything else",
-                    self.known.join(", ")
-                ),
+                None => {
+                    format!("known are {} and attr.<name> for anything else", self.known.join(", "))
+                }
             }),
         }
     }

@@ -11,7 +11,10 @@ use csv::{Writer, WriterBuilder};
 use crate::{
     csv_rows::Fault,
     error::Error,
-    output::cell::{defuse, undefuse},
+    output::{
+        cell::{defuse, undefuse},
+        csv_fault,
+    },
 };
 
 /// Columns that say why; an import passes over columns that begin with `reject_`.
@@ -45,7 +48,7 @@ impl RejectsFile {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        Err(self.failed(&written.into()))
+        Err(self.failed(&csv_fault(written)))
     }
 
     /// Puts the file in its place; answers where, if there was a reject.
@@ -67,7 +70,7 @@ impl RejectsFile {
             let mut writer = WriterBuilder::new().delimiter(self.delimiter).from_writer(file);
             let names = self.header.iter().map(|(_, name)| name.as_str());
             let header = writer.write_record(names.chain(WHY));
-            header.map_err(|error| self.failed(&error.into()))?;
+            header.map_err(|error| self.failed(&csv_fault(error)))?;
             self.writer = Some(writer);
         }
         self.writer.as_mut().ok_or_else(|| Error::failed("the rejects file is not open"))

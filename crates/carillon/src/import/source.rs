@@ -53,7 +53,9 @@ impl Source {
             (None, None) => PathBuf::from("stdin.rejects.csv"),
         };
         let same = self.path.as_ref().is_some_and(|source| {
-            source.canonicalize().is_ok_and(|source| path.canonicalize().is_ok_and(|path| path == source))
+            source
+                .canonicalize()
+                .is_ok_and(|source| path.canonicalize().is_ok_and(|path| path == source))
         });
         if same {
             return Err(Error::usage(format!(

@@ -18,8 +18,10 @@ pub fn text(value: &Value) -> String {
         Value::String(text) => printable(text),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
         Value::Object(fields) => {
-            let pairs: Vec<String> =
-                fields.iter().map(|(name, value)| format!("{}: {}", printable(name), text(value))).collect();
+            let pairs: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{}: {}", printable(name), text(value)))
+                .collect();
             pairs.join(", ")
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use comfy_table::{ColumnConstraint, Width};
 use serde_json::Value;
 
-use super::{Format, Look, Ordered, Out, align_right, cell, table, write_table};
+use super::{Format, Look, Ordered, Out, align_right, cell, csv_fault, table, write_table};
 
 /// Rows of a table or a CSV file that are written at once.
 const CHUNK: usize = 500;
@@ -75,10 +75,10 @@ impl<'a> Rows<'a> {
     fn csv(&mut self, rows: &[Vec<Value>]) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(&mut self.out);
         if self.written == 0 {
-            writer.write_record(&self.columns)?;
+            writer.write_record(&self.columns).map_err(csv_fault)?;
         }
         for row in rows {
-            writer.write_record(row.iter().map(cell::csv))?;
+            writer.write_record(row.iter().map(cell::csv)).map_err(csv_fault)?;
         }
         writer.flush()
     }
@@ -88,7 +88,9 @@ impl<'a> Rows<'a> {
         if self.written == 0 {
             table.set_header(self.columns.iter().map(|name| name.replace('_', " ")));
             self.numeric = (0..self.columns.len())
-                .map(|column| rows.iter().all(|row| row[column].is_number() || row[column].is_null()))
+                .map(|column| {
+                    rows.iter().all(|row| row[column].is_number() || row[column].is_null())
+                })
                 .collect();
         }
         for row in rows {
@@ -102,10 +104,11 @@ impl<'a> Rows<'a> {
         self.widths = (table.column_max_content_widths().iter().enumerate())
             .map(|(column, width)| {
                 // Padding counts into a constraint, but not into the content's width.
-                (width + 2).max(self.widths.get(column).copied().unwrap_or(0))
+                let padding = if column == 0 { 1 } else { 2 };
+                (width + padding).max(self.widths.get(column).copied().unwrap_or(0))
             })
             .collect();
-        write_table(self.out, &table)
+        write_table(self.out, &mut table)
     }
 }
 
@@ -146,10 +149,10 @@ mod tests {
 
     #[test]
     fn a_table_has_numbers_on_the_right() {
-        let text = written(Format::Table, vec![
-            vec![json!("C1"), json!(1_234_567)],
-            vec![json!("C2"), json!(7)],
-        ]);
+        let text = written(
+            Format::Table,
+            vec![vec![json!("C1"), json!(1_234_567)], vec![json!("C2"), json!(7)]],
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert!(lines[2].ends_with("1,234,567") && lines[3].ends_with("        7"), "{text}");

@@ -71,7 +71,7 @@ impl Sums {
             }));
         }
         align_right(&mut table, 1..=self.channels.len() + 1);
-        write_table(out, &table)
+        write_table(out, &mut table)
     }
 }
 

@@ -27,12 +27,7 @@ const COLUMNS: [&str; 10] = [
     "provider_code",
 ];
 
-pub async fn print(
-    client: &Client,
-    campaign: &str,
-    out: Out<'_>,
-    look: Look,
-) -> Result<(), Error> {
+pub async fn print(client: &Client, campaign: &str, out: Out<'_>, look: Look) -> Result<(), Error> {
     let mut rows = Rows::new(out, look, &COLUMNS);
     let mut page_token = String::new();
     loop {

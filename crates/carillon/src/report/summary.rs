@@ -1,6 +1,7 @@
 //! The report for people: a headline, and figures that add up from top to bottom.
 
 use carillon_contracts::{
+    jobs::v1::Channel,
     report::v1::{ChannelReport, Report},
     vocabulary::ChannelWord as _,
 };
@@ -39,7 +40,11 @@ pub fn print(out: Out<'_>, look: Look, report: &Report) -> Result<(), Error> {
         let name = format!("    of these waiting: {}", words_of(&reason));
         sums.line_unless_zero(Line::Note, name, figures.collect());
     }
-    sums.line_unless_zero(Line::Note, "SMS parts", of(|channel| channel.units));
+    let parts = |channel: &ChannelReport| match channel.channel() {
+        Channel::Sms => channel.units,
+        Channel::Email | Channel::Unspecified => 0,
+    };
+    sums.line_unless_zero(Line::Note, "SMS parts", of(parts));
     sums.write(out, look)?;
     Ok(())
 }
@@ -71,7 +76,11 @@ fn headline(look: Look, report: &Report) -> String {
     };
     let went = count(&["sent", "delivered"]);
     let mut text = if !report.plan_complete {
-        format!("{} of {} planned so far are settled", thousands(settled), thousands(report.planned))
+        format!(
+            "{} of {} planned so far are settled",
+            thousands(settled),
+            thousands(report.planned)
+        )
     } else if report.in_flight > 0 {
         format!(
             "{} of {} settled, {} in flight",
@@ -82,11 +91,16 @@ fn headline(look: Look, report: &Report) -> String {
     } else {
         format!("all {} settled", thousands(report.planned))
     };
-    text.push_str(&format!(", {} sent or delivered{}", thousands(went), share(went, report.planned)));
+    text.push_str(&format!(
+        ", {} sent or delivered{}",
+        thousands(went),
+        share(went, report.planned)
+    ));
     let unknown = count(&["unknown"]);
     if unknown > 0 {
-        let warning = format!("{} unknown: the provider may or may not have them", thousands(unknown));
-        text.push_str(&format!("; {}", look.warn(&warning)));
+        let warning =
+            format!("{} unknown: the provider may or may not have them", thousands(unknown));
+        text.push_str(&format!("\n{}", look.warn(&warning)));
     }
     text
 }

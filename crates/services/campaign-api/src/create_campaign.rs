@@ -13,7 +13,8 @@ use tonic::Status;
 use crate::{
     CampaignApi,
     audience::CheckError,
-    domain::{campaign, request::Request},
+    domain::campaign,
+    request::Request,
     store::{self, CampaignRow},
 };
 

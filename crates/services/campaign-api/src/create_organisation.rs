@@ -18,7 +18,8 @@ use tonic::{Status, metadata::MetadataMap};
 
 use crate::{
     CampaignApi,
-    domain::{organisation, request::Request},
+    domain::organisation,
+    request::Request,
     store::{self, OrganisationRow},
 };
 
@@ -66,15 +67,18 @@ impl CampaignApi {
                     .map_err(internal)?
         {
             request.check_same(&hash, "an organisation")?;
+            drop(tx);
+            let in_effect = self.in_effect(known.told).await?;
+            let organisation = Some(known.organisation);
             return Ok(CreateOrganisationResponse {
-                organisation: Some(known.organisation),
+                organisation,
                 api_key: String::new(),
-                in_effect: true,
+                in_effect,
             });
         }
         let now = self.clock.now();
         let id = OrganisationId::random();
-        let mut row = OrganisationRow { id, organisation: settings, version: 1 };
+        let mut row = OrganisationRow { id, organisation: settings, version: 1, told: None };
         row.organisation.id = id.to_string();
         row.organisation.create_time = Some(time::to_wire(now));
         let api_key = new_key().map_err(internal)?;
@@ -87,7 +91,7 @@ impl CampaignApi {
             Ok::<i64, DbErr>(told)
         };
         let told = stored.await.map_err(internal)?;
-        let in_effect = self.in_effect(told).await?;
+        let in_effect = self.in_effect(Some(told)).await?;
         Ok(CreateOrganisationResponse { organisation: Some(row.organisation), api_key, in_effect })
     }
 
@@ -105,11 +109,14 @@ impl CampaignApi {
             keys: hashes.into_iter().map(|hash| KeyHash { hash: hash.into() }).collect(),
         };
         self.tenancy.apply(tx, row.id, &document).await?;
-        self.outbox.append(tx, row.id, Body::OrganisationChanged(document)).await
+        let told = self.outbox.append(tx, row.id, Body::OrganisationChanged(document)).await?;
+        store::set_told(tx, row.id, told).await?;
+        Ok(told)
     }
 
     /// Waits until every service has heard, after the commit; 2 s at most.
-    pub(crate) async fn in_effect(&self, told: i64) -> Result<bool, Status> {
+    pub(crate) async fn in_effect(&self, told: Option<i64>) -> Result<bool, Status> {
+        let Some(told) = told else { return Ok(false) };
         self.outbox.wake();
         self.outbox.passed(told, IN_EFFECT_WITHIN).await.map_err(internal)
     }

@@ -9,6 +9,7 @@ mod grpc;
 mod list_campaigns;
 mod look_ahead;
 mod report;
+mod request;
 mod start_campaign;
 mod store;
 mod update_campaign;

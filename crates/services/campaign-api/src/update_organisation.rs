@@ -40,7 +40,7 @@ impl CampaignApi {
         if organisation == current {
             return Ok(current);
         }
-        let row = OrganisationRow { id, organisation, version: version + 1 };
+        let row = OrganisationRow { id, organisation, version: version + 1, told: None };
         let stored = async {
             store::save_settings(&tx, &row).await?;
             let told = self.tell_changed(&tx, &row).await?;
@@ -48,7 +48,7 @@ impl CampaignApi {
             Ok::<i64, DbErr>(told)
         };
         let told = stored.await.map_err(internal)?;
-        self.in_effect(told).await?;
+        self.in_effect(Some(told)).await?;
         Ok(row.organisation)
     }
 }

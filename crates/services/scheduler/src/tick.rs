@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carillon_contracts::{
     events::v1::{RunDue, event::Body},
-    ids::RunId,
+    ids::{OrganisationId, RunId},
     time,
 };
 use carillon_service_kit::Stop;
@@ -18,13 +18,12 @@ use crate::{
 };
 
 const EVERY: Duration = Duration::from_millis(250);
-const MOST_AT_ONCE: i64 = 100;
+const MOST_AT_ONCE: u32 = 100;
 
 impl Scheduler {
     pub(crate) async fn tick(self, stop: Stop) -> Result<(), DbErr> {
         while !stop.is_stopping() {
-            // A full round leaves more; the next one follows at once.
-            while self.fire_due().await? == MOST_AT_ONCE.unsigned_abs() && !stop.is_stopping() {}
+            while self.fire_due().await? && !stop.is_stopping() {}
             tokio::select! {
                 () = self.due.notified() => {}
                 () = tokio::time::sleep(EVERY) => {}
@@ -34,22 +33,22 @@ impl Scheduler {
         Ok(())
     }
 
-    /// One transaction: the due schedules, their runs, and what tells of them. Answers how many.
-    async fn fire_due(&self) -> Result<u64, DbErr> {
+    /// One transaction: the due schedules, their runs, and what tells of them. Answers whether
+    /// more may be due.
+    async fn fire_due(&self) -> Result<bool, DbErr> {
         let now = self.clock.now();
         if !store::any_due_of_all(self.database.reader(), now).await? {
-            return Ok(0);
+            return Ok(false);
         }
         let tx = self.database.begin().await?;
         let due = store::due_of_all(&tx, now, MOST_AT_ONCE).await?;
-        let mut fired = 0;
+        let full = due.len() >= MOST_AT_ONCE as usize;
         for schedule in due {
             self.fire(&tx, schedule, now).await?;
-            fired += 1;
         }
         tx.commit().await?;
         self.outbox.wake();
-        Ok(fired)
+        Ok(full)
     }
 
     async fn fire(
@@ -92,10 +91,7 @@ impl Scheduler {
 
     /// The organisation's zone. It was checked when it was set; one that this machine's database
     /// of zones lacks counts as UTC, which moves the run's day, never its time.
-    async fn zone(
-        &self,
-        organisation: carillon_contracts::ids::OrganisationId,
-    ) -> Result<TimeZone, DbErr> {
+    async fn zone(&self, organisation: OrganisationId) -> Result<TimeZone, DbErr> {
         let known = self.tenancy.organisation(organisation).await?;
         let name = known.map_or_else(String::new, |document| document.time_zone);
         Ok(TimeZone::get(&name).unwrap_or_else(|error| {

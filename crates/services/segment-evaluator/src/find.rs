@@ -50,9 +50,7 @@ impl Evaluator {
                 let address = email::parse(address).map_err(of_identifier)?;
                 lookup(Lookup::Email, keeper.email(address)).await
             }
-            By::Card(card) => {
-                store::by_card(reader, organisation, &keeper.card(card.trim())).await
-            }
+            By::Card(card) => store::by_card(reader, organisation, &keeper.card(card.trim())).await,
             By::Name(name) => lookup(Lookup::Name, keeper.name(name)).await,
         }
         .map_err(internal)?;
@@ -91,7 +89,9 @@ fn word(by: &By) -> &'static str {
 fn of_several(by: &By, found: usize) -> String {
     let more = if found >= MOST_NAMED as usize { "or more " } else { "" };
     let word = word(by);
-    format!("identifier.{word}: {found} {more}customers have this {word}; give an external_id instead")
+    format!(
+        "identifier.{word}: {found} {more}customers have this {word}; give an external_id instead"
+    )
 }
 
 fn nobody(by: &By) -> Status {

@@ -70,8 +70,7 @@ impl Evaluator {
             let page = self.people(organisation, selection, &position, PAGE, open).await?;
             customers += page.people.len() as u64;
             for tally in &mut tallies {
-                let decided =
-                    decide(&page.people, tally.channel, require_consent, &mut claimed);
+                let decided = decide(&page.people, tally.channel, require_consent, &mut claimed);
                 tally.add(&page.people, &decided, texts, &settings.name);
             }
             if page.last {
@@ -124,8 +123,11 @@ impl Tally {
 fn sum_up(customers: u64, tallies: Vec<Tally>) -> Forecast {
     let mut forecast = Forecast { customers, ..Forecast::default() };
     for tally in tallies {
-        let skipped: BTreeMap<String, u64> =
-            tally.skipped.iter().map(|(reason, count)| (reason.word().to_owned(), *count)).collect();
+        let skipped: BTreeMap<String, u64> = tally
+            .skipped
+            .iter()
+            .map(|(reason, count)| (reason.word().to_owned(), *count))
+            .collect();
         forecast.matched += tally.planned + skipped.values().sum::<u64>();
         forecast.planned += tally.planned;
         for (reason, count) in &skipped {

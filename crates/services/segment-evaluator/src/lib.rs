@@ -40,7 +40,6 @@ use carillon_outbox::{Outbox, Subscriber};
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::{Clock, Database, Stop};
 use carillon_tenancy::Tenancy;
-use sea_orm::DbErr;
 use tokio::sync::Notify;
 use tonic::service::Routes;
 
@@ -49,6 +48,9 @@ pub use store::Migrator;
 
 use failure::Failure;
 use vault::Vault;
+
+/// A request of 1,000 customers with long attributes, and a page of as many.
+const IMPORT_BYTES: usize = 32 * 1024 * 1024;
 
 /// What the service is built from.
 pub struct Parts {
@@ -83,7 +85,7 @@ pub(crate) struct Evaluator {
 impl Evaluator {
     pub(crate) async fn organisation(&self, id: OrganisationId) -> Result<Organisation, Failure> {
         let known = self.tenancy.organisation(id).await?;
-        known.ok_or_else(|| DbErr::RecordNotFound(format!("organisation {id}")).into())
+        known.ok_or(Failure::OrganisationUnknown(id))
     }
 }
 
@@ -111,7 +113,9 @@ pub fn start(parts: Parts) -> Service {
     hear.spawn(topology::DELIVERY_CHANGED, deliveries, &stop);
     stop.spawn("planner", evaluator.clone().plan(stop.clone()));
     stop.spawn("release", evaluator.clone().release(stop.clone()));
-    let customers = CustomerServiceServer::new(evaluator.clone());
+    let customers = CustomerServiceServer::new(evaluator.clone())
+        .max_decoding_message_size(IMPORT_BYTES)
+        .max_encoding_message_size(IMPORT_BYTES);
     let activities = ActivityServiceServer::new(evaluator.clone());
     Service {
         public: Routes::new(customers).add_service(activities),

@@ -44,7 +44,10 @@ impl People {
 pub(crate) enum Open<'a> {
     Everybodys,
     /// Only of those who could get a message on one of the channels.
-    IfReachable { channels: &'a [Channel], require_consent: bool },
+    IfReachable {
+        channels: &'a [Channel],
+        require_consent: bool,
+    },
 }
 
 impl Open<'_> {
@@ -74,7 +77,7 @@ impl Evaluator {
         let (position, last) = match selection {
             Selection::Customers(ids) => {
                 let asked = next_of(ids, after, limit);
-                (asked.last().cloned(), asked.last() == ids.last())
+                (asked.last().cloned(), asked.is_empty() || asked.last() == ids.last())
             }
             _ => (rows.last().map(|row| row.external_id.clone()), rows.len() < limit),
         };

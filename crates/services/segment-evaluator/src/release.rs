@@ -1,7 +1,10 @@
 //! Release: hands planned batches to the broker, as many at a time as there are places. A released
 //! batch that is not `sent` is its own outbox row: published with a confirm, then marked.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use carillon_broker::{CONFIRM_TIMEOUT, Destination, Publication, PublishError, topology};
 use carillon_contracts::{
@@ -72,8 +75,8 @@ impl Evaluator {
         let batches = store::unsent_of_all_organisations(reader, ROUND).await?;
         let mut contents: HashMap<Uuid, Content> = HashMap::new();
         for batch in &batches {
-            if !contents.contains_key(&batch.run) {
-                contents.insert(batch.run, self.content(batch).await?);
+            if let Entry::Vacant(unread) = contents.entry(batch.run) {
+                unread.insert(self.content(batch).await?);
             }
         }
         let contents = &contents;

@@ -12,7 +12,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
 use crate::{
-    Evaluator, consent_log, hex,
+    Evaluator, consent_log,
     domain::{
         activity::{Kind, SCALE},
         apply::{Settings, apply},
@@ -22,6 +22,7 @@ use crate::{
         record::{CHANNELS, Record, consent_word},
     },
     failure::Failure,
+    hex,
     store::{self, ActivityRow, CustomerWrite, json},
     vault::{Hashes, Keeper},
 };
@@ -99,7 +100,7 @@ impl Evaluator {
                 return Ok(outcome);
             }
         }
-        Err(DbErr::Custom("the same customers are being written by too many at once".into()).into())
+        Err(Failure::Contended)
     }
 
     /// What changes, sealed. Rows that stay as they are are counted and left out.
@@ -112,7 +113,8 @@ impl Evaluator {
     ) -> Result<Vec<Change>, Failure> {
         let keeper = self.vault.keeper(upsert.organisation).await?;
         let ids: Vec<&str> = given.iter().map(|(_, row)| row.external_id.as_str()).collect();
-        let rows = store::by_external_ids(self.database.reader(), upsert.organisation, &ids).await?;
+        let rows =
+            store::by_external_ids(self.database.reader(), upsert.organisation, &ids).await?;
         let mut stored: HashMap<String, Record> = HashMap::with_capacity(rows.len());
         for row in rows {
             let record = keeper.record(row)?;

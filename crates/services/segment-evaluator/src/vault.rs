@@ -44,7 +44,10 @@ impl Vault {
 
     /// Makes the organisation's key on its first use. Not to be called inside a transaction that
     /// writes: it may need one itself.
-    pub(crate) async fn keeper(&self, organisation: OrganisationId) -> Result<Arc<Keeper>, Failure> {
+    pub(crate) async fn keeper(
+        &self,
+        organisation: OrganisationId,
+    ) -> Result<Arc<Keeper>, Failure> {
         if let Some(keeper) = self.remembered(organisation) {
             return Ok(keeper);
         }
@@ -109,7 +112,11 @@ impl Keeper {
         context
     }
 
-    pub(crate) fn seal(&self, customer: CustomerId, profile: &Profile) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn seal(
+        &self,
+        customer: CustomerId,
+        profile: &Profile,
+    ) -> Result<Vec<u8>, SealError> {
         self.key.seal(&profile.encode_to_vec(), &self.context(customer))
     }
 

@@ -14,6 +14,8 @@ use crate::{
 };
 
 const BACK_OFF: Duration = Duration::from_millis(200);
+/// How long a few records wait for more, so that one commit serves many. A claim waits for nothing.
+const LINGER: Duration = Duration::from_millis(4);
 
 /// Keeps a delivery waiting until its message is recorded.
 pub(crate) type Unrecorded = mpsc::Sender<()>;
@@ -21,6 +23,12 @@ pub(crate) type Unrecorded = mpsc::Sender<()>;
 enum Request {
     Record { record: Record, _permit: OwnedSemaphorePermit, _unrecorded: Unrecorded },
     Claim { claim: Claim, answer: oneshot::Sender<Answer> },
+}
+
+impl Request {
+    fn can_wait(&self) -> bool {
+        matches!(self, Self::Record { .. })
+    }
 }
 
 #[derive(Clone)]
@@ -66,6 +74,14 @@ async fn commit_all(
 ) -> Result<(), DbErr> {
     let mut requests = Vec::new();
     while incoming.recv_many(&mut requests, 4 * MICRO_BATCH).await > 0 {
+        let linger = tokio::time::Instant::now() + LINGER;
+        while requests.len() < MICRO_BATCH && requests.iter().all(Request::can_wait) {
+            let more = incoming.recv_many(&mut requests, 4 * MICRO_BATCH);
+            match tokio::time::timeout_at(linger, more).await {
+                Ok(1..) => {}
+                _ => break,
+            }
+        }
         let mut step = Step { epoch, ..Step::default() };
         let mut answers = Vec::new();
         let mut held = Vec::new();

@@ -1,7 +1,9 @@
 //! Outbox, relay, inbox and marks.
 
 use super::{hold, new_event};
-use crate::state::{BILLING, Event, Line, News, REPORT, RowState, SUBSCRIBERS, State, Totals};
+use crate::state::{
+    BILLING, Changes, Detail, Event, Line, News, REPORT, RowState, SUBSCRIBERS, State, Totals,
+};
 use crate::{Action, Carillon, Mutation};
 
 pub fn offer(state: &State, out: &mut Vec<Action>) {
@@ -88,18 +90,18 @@ pub fn totals(model: &Carillon, state: &State, batch: usize) -> Totals {
     totals
 }
 
-/// The totals of a batch that has changed, in the transaction that changed it.
-pub fn publish(model: &Carillon, state: &mut State, batch: usize) {
-    let news = News::Totals(state.books[batch].version, totals(model, state, batch));
+/// The totals of a batch that has changed and what was settled, in the transaction that changed it.
+pub fn publish(model: &Carillon, state: &mut State, batch: usize, changes: Changes) {
+    let news = News::Totals(state.books[batch].version, totals(model, state, batch), changes);
     write(model, state, batch, news);
 }
 
 /// A redelivered batch that is accepted has its totals published again, unless they still wait in the outbox.
 pub fn publish_again(model: &Carillon, state: &mut State, batch: usize) {
     let version = state.books[batch].version;
-    let waits = |news: News| matches!(news, News::Totals(waiting, _) if waiting == version);
+    let waits = |news: News| matches!(news, News::Totals(waiting, ..) if waiting == version);
     if !state.outbox.iter().any(|event| usize::from(event.batch) == batch && waits(event.news)) {
-        publish(model, state, batch);
+        publish(model, state, batch, Changes::default());
     }
 }
 
@@ -126,14 +128,28 @@ fn write(model: &Carillon, state: &mut State, batch: usize, news: News) {
 fn handle(model: &Carillon, state: &mut State, who: usize, batch: usize, news: News) {
     match news {
         News::Planned => state.report[batch].heard = true,
-        News::Totals(version, totals) if who == BILLING => {
+        News::Totals(version, totals, _) if who == BILLING => {
             hold::settle(model, state, batch, version, &totals)
         }
-        News::Totals(version, totals) => {
+        News::Totals(version, totals, changes) => {
             let line = &mut state.report[batch];
-            if version > line.version || model.without(Mutation::TotalsVersion) {
+            let newest = version > line.version;
+            if newest || model.without(Mutation::TotalsVersion) {
                 *line = Line { heard: true, version, totals };
             }
+            if newest || !model.without(Mutation::DetailsOfEveryEvent) {
+                apply_changes(model, state, version, &changes);
+            }
+        }
+    }
+}
+
+/// Changes come from every event, whatever its totals are worth; a row keeps its own version.
+fn apply_changes(model: &Carillon, state: &mut State, version: u8, changes: &Changes) {
+    for (detail, change) in state.details.iter_mut().zip(changes) {
+        if change.is_some() && (version > detail.version || model.without(Mutation::DetailVersion))
+        {
+            *detail = Detail { settled: *change, version };
         }
     }
 }

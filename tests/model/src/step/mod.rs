@@ -9,7 +9,7 @@ mod plan;
 mod record;
 mod workers;
 
-use crate::state::{BATCHES, Event, News, RowState, SUBSCRIBERS, State};
+use crate::state::{BATCHES, Changes, Event, News, RowState, SUBSCRIBERS, State};
 use crate::{Action, Bounds, Carillon, Mutation};
 
 pub use events::totals;
@@ -77,7 +77,8 @@ pub fn commit(model: &Carillon, last: &State, next: &mut State) {
         let now = totals(model, next, batch);
         if now != totals(model, last, batch) {
             next.books[batch].version += 1;
-            events::publish(model, next, batch);
+            let changes = changes(model, last, next, batch);
+            events::publish(model, next, batch, changes);
         }
     }
     for (before, after) in last.rows.iter().zip(&next.rows) {
@@ -88,7 +89,18 @@ pub fn commit(model: &Carillon, last: &State, next: &mut State) {
             next.breach.reopened = true;
         }
     }
-    next.renumber_versions();
+    next.renumber_versions(|batch| model.bounds.messages_of(batch));
+}
+
+fn changes(model: &Carillon, last: &State, next: &State, batch: usize) -> Changes {
+    let mut changes = Changes::default();
+    for message in model.bounds.messages_of(batch) {
+        let state = next.rows[message].state;
+        if state.settled() && state != last.rows[message].state {
+            changes[message] = Some(state);
+        }
+    }
+    changes
 }
 
 /// Events may lag only so far, or the world would not be small.

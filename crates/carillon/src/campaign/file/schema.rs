@@ -82,7 +82,11 @@ impl<'de> Deserialize<'de> for ScheduleKeys {
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<ScheduleKeys, E> {
-                Ok(if word == "now" { ScheduleKeys::Now } else { ScheduleKeys::Other(word.to_owned()) })
+                Ok(if word == "now" {
+                    ScheduleKeys::Now
+                } else {
+                    ScheduleKeys::Other(word.to_owned())
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ScheduleKeys, A::Error> {
@@ -101,7 +105,9 @@ impl<'de> Deserialize<'de> for ScheduleKeys {
 /// Reads the keys; a fault names file, line, key and remedy.
 pub fn parse(name: &str, text: &str) -> Result<Keys, Error> {
     if text.trim().is_empty() {
-        return Err(Error::failed(format!("{name}: the file is empty; see examples/campaign.yaml")));
+        return Err(Error::failed(format!(
+            "{name}: the file is empty; see examples/campaign.yaml"
+        )));
     }
     serde_saphyr::from_str(text).map_err(|error| {
         let error = error.without_snippet();

@@ -6,7 +6,6 @@ pub(crate) mod mask;
 mod nearest;
 pub(crate) mod organisation;
 mod region;
-pub(crate) mod request;
 pub(crate) mod validity;
 
 use carillon_service_kit::status::FieldError;

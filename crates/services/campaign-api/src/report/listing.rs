@@ -1,6 +1,9 @@
 //! Walks a run's messages from a place on: the planned, then the skipped.
 
-use carillon_contracts::ids::{CustomerId, unpack_customers};
+use carillon_contracts::{
+    ids::{CustomerId, unpack_customers},
+    limits::BATCH_RECIPIENTS,
+};
 use carillon_service_kit::database::Sql;
 use sea_orm::DbErr;
 
@@ -9,8 +12,8 @@ use super::{
     store::{self, MessageRow, RunKey},
 };
 
-/// Batches or skips read at a time.
-const CHUNK: i64 = 8;
+/// Skips read at a time.
+const SKIPS: usize = 8;
 
 /// One customer on one channel.
 pub(crate) struct Entry {
@@ -58,9 +61,11 @@ async fn planned(
     most: usize,
     found: &mut Vec<Entry>,
 ) -> Result<(), DbErr> {
+    // Full batches fill a page without reading beyond it.
+    let chunk = most.div_ceil(BATCH_RECIPIENTS) + 1;
     loop {
-        let batches = store::batches_from(snapshot, run, &channel, batch, CHUNK).await?;
-        let mut messages = store::messages_of(snapshot, run, &batches).await?;
+        let batches = store::batches_from(snapshot, run, &channel, batch, chunk).await?;
+        let mut messages = store::messages_of(snapshot, &batches).await?;
         for listed in &batches {
             let customers = customers(listed.customer_ids.as_deref())?;
             for at in position..listed.count {
@@ -79,7 +84,7 @@ async fn planned(
             channel.clone_from(&listed.channel);
             batch = listed.number + 1;
         }
-        if batches.len() < CHUNK.unsigned_abs() as usize {
+        if batches.len() < chunk {
             return Ok(());
         }
     }
@@ -94,7 +99,7 @@ async fn skipped(
 ) -> Result<(), DbErr> {
     let mut inclusive = true;
     loop {
-        let read = store::skips_from(snapshot, run, &from, inclusive, CHUNK).await?;
+        let read = store::skips_from(snapshot, run, &from, inclusive, SKIPS).await?;
         for (key, customer_ids) in &read {
             let (step, channel, reason) = key;
             let customers = customers(Some(customer_ids))?;
@@ -119,7 +124,7 @@ async fn skipped(
             from = key.clone();
             inclusive = false;
         }
-        if read.len() < CHUNK.unsigned_abs() as usize {
+        if read.len() < SKIPS {
             return Ok(());
         }
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
 
-use crate::domain::{campaign::NOW, request::Request};
+use crate::{domain::campaign::NOW, request::Request};
 
 /// A campaign as it is stored: what was set, and what became of it.
 #[derive(Clone)]

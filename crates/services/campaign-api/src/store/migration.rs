@@ -47,6 +47,7 @@ CREATE TABLE organisations (
     subscribe_default INTEGER NOT NULL,
     double_opt_in INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
+    told INTEGER,
     request_id TEXT UNIQUE,
     request_hash BLOB
 ) WITHOUT ROWID;

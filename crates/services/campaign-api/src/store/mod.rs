@@ -11,5 +11,5 @@ pub(crate) use campaigns::{
 pub use migration::Migrator;
 pub(crate) use organisations::{
     OrganisationRow, insert_key, insert_organisation, key_hashes, organisation,
-    organisation_by_request_of_platform, save_settings,
+    organisation_by_request_of_platform, save_settings, set_told,
 };

@@ -3,17 +3,19 @@ use carillon_service_kit::database::Sql;
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 
-use crate::domain::request::Request;
+use crate::request::Request;
 
 /// An organisation and the version of its document.
 pub(crate) struct OrganisationRow {
     pub id: OrganisationId,
     pub organisation: Organisation,
     pub version: u64,
+    /// The event that told of this version, once there is one.
+    pub told: Option<i64>,
 }
 
 const COLUMNS: &str = "organisation_id, version, name, time_zone, default_region, consent_default,
-    require_consent, subscribe_default, double_opt_in, created_at";
+    require_consent, subscribe_default, double_opt_in, created_at, told";
 
 fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     let id = OrganisationId::new(row.try_get("", "organisation_id")?);
@@ -21,6 +23,7 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     Ok(OrganisationRow {
         id,
         version: row.try_get::<i64>("", "version")?.cast_unsigned(),
+        told: row.try_get("", "told")?,
         organisation: Organisation {
             id: id.to_string(),
             name: row.try_get("", "name")?,
@@ -107,6 +110,16 @@ pub(crate) async fn save_settings(
     )
     .await
     .map(|_| ())
+}
+
+/// Keeps which event told of the organisation as it now stands.
+pub(crate) async fn set_told(
+    tx: &DatabaseTransaction,
+    id: OrganisationId,
+    told: i64,
+) -> Result<(), DbErr> {
+    let sql = "UPDATE organisations SET told = $2 WHERE organisation_id = $1";
+    tx.run(sql, [id.uuid().into(), told.into()]).await.map(|_| ())
 }
 
 pub(crate) async fn insert_key(

@@ -1,6 +1,6 @@
 //! What stands around the campaign API: its neighbours, and clients with keys.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use carillon_broker::{Broker as _, Consumer, memory::MemoryBroker, topology};
 use carillon_campaign_api::{Migrator, Parts};
@@ -148,6 +148,11 @@ impl World {
         self.broker.consume(&queue, 200).await.expect("a queue")
     }
 
+    /// The organisation as the other services know it.
+    pub async fn known_to_others(&self, id: OrganisationId) -> Option<Organisation> {
+        Tenancy::new(self.around.database.clone()).organisation(id).await.expect("read")
+    }
+
     /// Another service that tells of what it did.
     pub fn neighbour(&self, name: &'static str) -> Neighbour {
         let outbox = Outbox::new(
@@ -183,7 +188,8 @@ impl Neighbour {
 }
 
 pub async fn next(queue: &mut Box<dyn Consumer>) -> Event {
-    let delivery = queue.next().await.expect("a delivery");
+    let delivery = tokio::time::timeout(Duration::from_secs(20), queue.next());
+    let delivery = delivery.await.expect("in time").expect("a delivery");
     let event = Event::decode(delivery.body.clone()).expect("an event");
     delivery.ack();
     event

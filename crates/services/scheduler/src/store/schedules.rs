@@ -53,7 +53,7 @@ pub(crate) async fn any_due_of_all(connection: &impl Sql, now: Timestamp) -> Res
 pub(crate) async fn due_of_all(
     tx: &DatabaseTransaction,
     now: Timestamp,
-    limit: i64,
+    limit: u32,
 ) -> Result<Vec<DueSchedule>, DbErr> {
     let sql = format!(
         "SELECT organisation_id, campaign_id, next_fire_at, published {DUE}

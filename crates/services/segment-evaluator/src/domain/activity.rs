@@ -65,10 +65,12 @@ impl Checked {
 pub(crate) fn check(activity: Activity, now: Timestamp) -> Result<Checked, Fault> {
     event_id(&activity.event_id)?;
     check::external_id(&activity.external_id)?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == activity.kind).ok_or_else(|| {
-        let message = "is unknown; purchase, refund, visit, session, review or points is expected";
-        Fault::new("kind", "kind_unknown", message)
-    })?;
+    let kind =
+        Kind::ALL.into_iter().find(|kind| kind.word() == activity.kind).ok_or_else(|| {
+            let message =
+                "is unknown; purchase, refund, visit, session, review or points is expected";
+            Fault::new("kind", "kind_unknown", message)
+        })?;
     let at = at(activity.at.as_ref(), now)?;
     let amount = amount(kind, activity.amount.trim())?;
     rating(kind, &activity.rating)?;
@@ -169,9 +171,8 @@ fn decimal(text: &str) -> Result<Option<i64>, DecimalError> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let (whole, places) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
-    let is_number = |digits: &str| {
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
+    let is_number =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number(whole) || !is_number(places) {
         return Err(DecimalError::Shape);
     }

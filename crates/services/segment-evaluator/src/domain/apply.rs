@@ -46,8 +46,7 @@ pub(crate) fn apply(
     settings: Settings,
 ) -> Result<Record, Fault> {
     let id = CustomerId::of(organisation, &given.external_id);
-    let mut record =
-        stored.cloned().unwrap_or_else(|| Record::new(id, given.external_id.clone()));
+    let mut record = stored.cloned().unwrap_or_else(|| Record::new(id, given.external_id.clone()));
     let personal = !given.profile.is_empty();
     record.consent = match (given.consent, record.consent) {
         (Some(consent), _) => consent,

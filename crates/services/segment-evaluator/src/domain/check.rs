@@ -221,7 +221,8 @@ fn language(text: &str) -> Result<String, Fault> {
         && primary.bytes().all(|byte| byte.is_ascii_alphabetic())
         && text.len() <= LANGUAGE_LENGTH
         && subtags.all(|subtag| {
-            (1..=8).contains(&subtag.len()) && subtag.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            (1..=8).contains(&subtag.len())
+                && subtag.bytes().all(|byte| byte.is_ascii_alphanumeric())
         });
     if text.is_empty() || is_language {
         return Ok(text.to_owned());
@@ -306,7 +307,8 @@ fn labels(field: &'static str, rule: &Labels, given: Vec<String>) -> Result<Vec<
     for text in given {
         let text = text.trim();
         if text.chars().count() > rule.longest {
-            let message = format!("holds one that is too long; {} characters are allowed", rule.longest);
+            let message =
+                format!("holds one that is too long; {} characters are allowed", rule.longest);
             return Err(Fault::new(field, rule.too_long, message));
         }
         if text.contains(char::is_control) {
@@ -332,7 +334,8 @@ fn attributes(given: BTreeMap<String, String>) -> Result<BTreeMap<String, String
             let message = "names must have 1 to 40 letters, digits, - or _; rename it";
             return Err(Fault::new("attributes", "attribute_name_invalid", message));
         }
-        let fault = |reason, message| Err(Fault::new(format!("attributes.{name}"), reason, message));
+        let fault =
+            |reason, message| Err(Fault::new(format!("attributes.{name}"), reason, message));
         if value.chars().count() > ATTRIBUTE_LENGTH {
             return fault("attribute_too_long", "is too long; 500 characters are allowed");
         }

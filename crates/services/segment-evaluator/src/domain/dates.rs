@@ -84,10 +84,7 @@ mod tests {
     #[test]
     fn a_birthday_may_lack_its_year_and_fall_on_29_february() {
         assert_eq!(Birthday::parse("--02-29"), Ok(Birthday { year: None, mmdd: 229 }));
-        assert_eq!(
-            Birthday::parse("1990-12-01"),
-            Ok(Birthday { year: Some(1990), mmdd: 1201 })
-        );
+        assert_eq!(Birthday::parse("1990-12-01"), Ok(Birthday { year: Some(1990), mmdd: 1201 }));
         assert_eq!(Birthday::parse("--02-30"), Err(DateError::Calendar));
         assert_eq!(Birthday::parse("1991-02-29"), Err(DateError::Calendar));
         assert_eq!(Birthday::parse("02-29"), Err(DateError::Format));

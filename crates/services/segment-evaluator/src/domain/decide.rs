@@ -105,7 +105,8 @@ pub(crate) fn decide(
     require_consent: bool,
     claimed: &mut HashSet<(Channel, AddressHash)>,
 ) -> Decided {
-    let (planned, skipped, claims) = (Vec::with_capacity(people.len()), BTreeMap::new(), Vec::new());
+    let (planned, skipped, claims) =
+        (Vec::with_capacity(people.len()), BTreeMap::new(), Vec::new());
     let mut decided = Decided { channel, planned, skipped, claims };
     for (position, person) in people.iter().enumerate() {
         let reach = person.candidate.reach(channel);

@@ -56,7 +56,8 @@ pub(crate) fn for_lookup(address: &str) -> String {
 
 /// RFC 5321 §4.1.2: atoms with single dots between them.
 fn is_dot_string(local: &str) -> bool {
-    let is_atext = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
+    let is_atext =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
     local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
 }
 

@@ -1,3 +1,5 @@
+//! What is wrong with a row.
+
 use std::borrow::Cow;
 
 /// Why a row is not stored. The message says the rule and the remedy, never the value, for it goes

@@ -70,7 +70,8 @@ fn value_of(text: &str) -> Option<String> {
     let Some(quoted) = text.strip_prefix('"') else {
         let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let keyword = matches!(text, "AND" | "OR" | "NOT");
-        return (!text.is_empty() && !keyword && text.chars().all(is_word)).then(|| text.to_owned());
+        return (!text.is_empty() && !keyword && text.chars().all(is_word))
+            .then(|| text.to_owned());
     };
     let mut value = String::new();
     let mut characters = quoted.chars();

@@ -23,8 +23,6 @@ static LENGTHS: LazyLock<HashMap<u16, (usize, usize)>> = LazyLock::new(|| {
         Type::SharedCost,
         Type::PersonalNumber,
         Type::Voip,
-        Type::Pager,
-        Type::Uan,
     ];
     for plan in DATABASE.iter() {
         let described = kinds.iter().filter_map(|kind| plan.descriptors().get(*kind));
@@ -130,7 +128,11 @@ fn unknown_country() -> Fault {
 }
 
 fn too_short() -> Fault {
-    Fault::new("phone", "phone_too_short", "has too few digits for its country; add what is missing")
+    Fault::new(
+        "phone",
+        "phone_too_short",
+        "has too few digits for its country; add what is missing",
+    )
 }
 
 fn too_long() -> Fault {

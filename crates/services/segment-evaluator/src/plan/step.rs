@@ -111,13 +111,16 @@ impl Evaluator {
             let shared = page.shared(*channel);
             if !shared.is_empty() {
                 let reader = self.database.reader();
-                let taken =
-                    store::claimed_addresses(reader, run.run, *channel, &shared).await?;
+                let taken = store::claimed_addresses(reader, run.run, *channel, &shared).await?;
                 claimed.extend(taken.into_iter().map(|hash| (*channel, hash)));
             }
         }
         let mut step = Step {
-            next: RunProgress { position: page.position.clone(), closed: page.last, ..read.clone() },
+            next: RunProgress {
+                position: page.position.clone(),
+                closed: page.last,
+                ..read.clone()
+            },
             event: BatchPlanned {
                 campaign_id: run.row.campaign.into_bytes().to_vec().into(),
                 run_id: run.run.to_wire(),

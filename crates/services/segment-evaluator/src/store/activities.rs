@@ -1,3 +1,5 @@
+//! What customers did, and the balances that follow.
+
 use std::collections::HashMap;
 
 use carillon_contracts::ids::OrganisationId;
@@ -28,8 +30,7 @@ pub(crate) async fn known_activities(
 ) -> Result<HashMap<String, ActivityRow>, DbErr> {
     let sql = "SELECT event_id, external_id, kind, at, amount, rating FROM activities
                WHERE organisation_id = $1 AND event_id IN (SELECT value FROM json_each($2))";
-    let rows =
-        connection.rows(sql, [organisation.uuid().into(), json(&event_ids)?.into()]).await?;
+    let rows = connection.rows(sql, [organisation.uuid().into(), json(&event_ids)?.into()]).await?;
     rows.iter()
         .map(|row| {
             let row = ActivityRow {

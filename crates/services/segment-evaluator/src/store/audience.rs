@@ -19,27 +19,29 @@ pub(super) fn matched(
     after: &str,
     limit: i64,
 ) -> Result<(&'static str, Vec<Value>), DbErr> {
-    let mut values = vec![organisation.uuid().into(), after.into(), limit.into()];
-    let sql = match selection {
-        Selection::Everyone => {
+    let organisation = Value::from(organisation.uuid());
+    Ok(match selection {
+        Selection::Everyone => (
             "SELECT external_id FROM customers WHERE organisation_id = $1 AND external_id > $2
-             ORDER BY external_id LIMIT $3"
-        }
-        Selection::Category(category) => {
-            values.push(category.as_str().into());
+             ORDER BY external_id LIMIT $3",
+            vec![organisation, after.into(), limit.into()],
+        ),
+        Selection::Category(category) => (
             "SELECT external_id FROM customer_categories
              WHERE organisation_id = $1 AND category = $4 AND external_id > $2
-             ORDER BY external_id LIMIT $3"
-        }
+             ORDER BY external_id LIMIT $3",
+            vec![organisation, after.into(), limit.into(), category.as_str().into()],
+        ),
+        // The list is sorted and cut here: the table is asked for one page of it only.
         Selection::Customers(list) => {
-            // The list is sorted: no page carries more of it than it can return.
             let ids = next_of(list, after, usize::try_from(limit).unwrap_or(usize::MAX));
-            values.push(json(&ids)?.into());
-            "SELECT external_id FROM customers WHERE organisation_id = $1 AND external_id > $2
-             AND external_id IN (SELECT value FROM json_each($4)) ORDER BY external_id LIMIT $3"
+            (
+                "SELECT external_id FROM customers WHERE organisation_id = $1
+                 AND external_id IN (SELECT value FROM json_each($2)) ORDER BY external_id",
+                vec![organisation, json(&ids)?.into()],
+            )
         }
-    };
-    Ok((sql, values))
+    })
 }
 
 pub(crate) async fn count(

@@ -1,3 +1,5 @@
+//! Batches: cut by the plan, published by the release, followed by their totals.
+
 use carillon_contracts::{
     ids::{BatchId, OrganisationId, RunId},
     jobs::v1::{Channel, MessageClass, SealedBlock},
@@ -27,21 +29,24 @@ pub(crate) async fn insert_batches(
     batches: Vec<NewBatch>,
 ) -> Result<(), DbErr> {
     for new in batches {
-        tx.run(INSERT, [
-            new.batch.uuid().into(),
-            organisation.uuid().into(),
-            new.campaign.into(),
-            new.run.uuid().into(),
-            new.run_day.into(),
-            i32::from(new.channel).into(),
-            i32::from(new.class).into(),
-            new.deadline.into(),
-            new.customer_ids.into(),
-            new.block.key_id.into(),
-            new.block.wrapped_key.to_vec().into(),
-            new.block.ciphertext.to_vec().into(),
-            new.recipients.into(),
-        ])
+        tx.run(
+            INSERT,
+            [
+                new.batch.uuid().into(),
+                organisation.uuid().into(),
+                new.campaign.into(),
+                new.run.uuid().into(),
+                new.run_day.into(),
+                i32::from(new.channel).into(),
+                i32::from(new.class).into(),
+                new.deadline.into(),
+                new.customer_ids.into(),
+                new.block.key_id.into(),
+                new.block.wrapped_key.to_vec().into(),
+                new.block.ciphertext.to_vec().into(),
+                new.recipients.into(),
+            ],
+        )
         .await?;
     }
     Ok(())
@@ -147,8 +152,9 @@ pub(crate) struct BatchTotals {
     pub closed: bool,
 }
 
-/// Keeps totals that are newer than those known; what was accepted or closed stays so. The sealed
-/// block goes when the batch is closed. Answers whether they were newer.
+/// Keeps totals that are newer than those known; what was accepted or closed stays so, and proves
+/// that the job was sent. The sealed block goes when the batch is closed. Answers whether the totals
+/// were newer.
 pub(crate) async fn record_totals(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
@@ -157,15 +163,18 @@ pub(crate) async fn record_totals(
     at: i64,
 ) -> Result<bool, DbErr> {
     let changed = tx
-        .run(RECORD_TOTALS, [
-            batch.uuid().into(),
-            organisation.uuid().into(),
-            totals.version.into(),
-            totals.accepted.into(),
-            totals.unattempted.into(),
-            totals.closed.into(),
-            at.into(),
-        ])
+        .run(
+            RECORD_TOTALS,
+            [
+                batch.uuid().into(),
+                organisation.uuid().into(),
+                totals.version.into(),
+                totals.accepted.into(),
+                totals.unattempted.into(),
+                totals.closed.into(),
+                at.into(),
+            ],
+        )
         .await?;
     Ok(changed.rows_affected() > 0)
 }
@@ -176,6 +185,7 @@ UPDATE batches SET
     accepted = CASE WHEN $4 THEN 1 ELSE accepted END,
     unattempted = $5,
     closed = CASE WHEN $6 THEN 1 ELSE closed END,
+    sent = CASE WHEN $4 OR $6 THEN 1 ELSE sent END,
     block = CASE WHEN $6 THEN NULL ELSE block END,
     given_up_at = CASE
         WHEN given_up_at IS NULL AND (($4 AND $5 = 0) OR $6) THEN $7 ELSE given_up_at

@@ -1,3 +1,5 @@
+//! The append-only log of consent.
+
 use carillon_contracts::ids::{CustomerId, OrganisationId};
 use carillon_service_kit::database::Sql;
 use sea_orm::{DatabaseTransaction, DbErr};

@@ -1,3 +1,5 @@
+//! Customers, found and read; their flags, set.
+
 use std::collections::HashMap;
 
 use carillon_contracts::ids::OrganisationId;
@@ -92,7 +94,12 @@ pub(crate) async fn by_lookup(
     let condition = match lookup {
         Lookup::Phone => "c.phone_hash = $2",
         Lookup::Email => "c.email_hash = $2",
-        Lookup::Name => "(c.name_hash = $2 OR c.display_name_hash = $2)",
+        Lookup::Name => {
+            "c.external_id IN (
+                SELECT external_id FROM customers WHERE organisation_id = $1 AND name_hash = $2
+                UNION SELECT external_id FROM customers
+                WHERE organisation_id = $1 AND display_name_hash = $2)"
+        }
     };
     let sql = format!(
         "SELECT {COLUMNS} FROM customers c
@@ -174,14 +181,17 @@ pub(crate) async fn set_subscription(
     at: i64,
 ) -> Result<u64, DbErr> {
     let changed = tx
-        .run(SET_SUBSCRIPTION, [
-            organisation.uuid().into(),
-            json(&ids)?.into(),
-            sms.into(),
-            email.into(),
-            to.into(),
-            at.into(),
-        ])
+        .run(
+            SET_SUBSCRIPTION,
+            [
+                organisation.uuid().into(),
+                json(&ids)?.into(),
+                sms.into(),
+                email.into(),
+                to.into(),
+                at.into(),
+            ],
+        )
         .await?;
     Ok(changed.rows_affected())
 }

@@ -1,3 +1,5 @@
+//! The organisations' data keys, wrapped.
+
 use carillon_contracts::ids::OrganisationId;
 use carillon_service_kit::database::Sql;
 use sea_orm::{DatabaseTransaction, DbErr};

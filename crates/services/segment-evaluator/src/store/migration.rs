@@ -1,3 +1,5 @@
+//! The tables.
+
 use carillon_outbox::CreateOutbox;
 use carillon_service_kit::database::run_migration;
 use carillon_tenancy::CreateTenancy;

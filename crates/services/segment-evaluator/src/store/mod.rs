@@ -32,7 +32,9 @@ pub(crate) use runs::{
     NewRun, OpenRun, RunProgress, RunRow, add_run, claim_addresses, claimed_addresses,
     forget_addresses, open_runs_of_all_organisations, run, run_progress, save_progress,
 };
-pub(crate) use write::{CustomerWrite, card_owners, replace_cards, replace_categories, use_addresses, write_customers};
+pub(crate) use write::{
+    CustomerWrite, card_owners, replace_cards, replace_categories, use_addresses, write_customers,
+};
 
 /// A list as a parameter.
 pub(crate) fn json(list: &impl serde::Serialize) -> Result<String, DbErr> {

@@ -79,13 +79,16 @@ pub(crate) async fn release_in_all_organisations(
     let mut released = 0;
     for lane in lanes(tx, now).await? {
         let changed = tx
-            .run(RELEASE, [
-                lane.organisation.into(),
-                lane.channel.into(),
-                lane.class.into(),
-                lane.room.into(),
-                now.into(),
-            ])
+            .run(
+                RELEASE,
+                [
+                    lane.organisation.into(),
+                    lane.channel.into(),
+                    lane.class.into(),
+                    lane.room.into(),
+                    now.into(),
+                ],
+            )
             .await?;
         released += changed.rows_affected();
     }

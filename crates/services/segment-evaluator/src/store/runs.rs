@@ -1,3 +1,5 @@
+//! Runs: what is pinned when they fall due, and how far their plans are.
+
 use std::collections::{BTreeMap, HashSet};
 
 use carillon_contracts::{

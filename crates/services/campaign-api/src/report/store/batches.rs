@@ -128,13 +128,18 @@ pub(crate) async fn batches_from(
     run: RunKey,
     channel: &str,
     number: i64,
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<ListedBatch>, DbErr> {
     let sql = "SELECT b.number, b.channel, b.count, r.customer_ids
                FROM report_batches b LEFT JOIN report_recipients r ON r.batch = b.number
                WHERE b.run = $1 AND (b.channel, b.number) >= ($2, $3)
                ORDER BY b.channel, b.number LIMIT $4";
-    let values = [run.into(), channel.into(), number.into(), limit.into()];
+    let values = [
+        run.into(),
+        channel.into(),
+        number.into(),
+        i64::try_from(limit).unwrap_or(i64::MAX).into(),
+    ];
     let rows = connection.rows(sql, values).await?;
     rows.iter().map(|row| ListedBatch::from_query_result(row, "")).collect()
 }

@@ -4,10 +4,7 @@ use carillon_contracts::{events::v1::MessageChange, time};
 use carillon_service_kit::database::Sql;
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
 
-use super::{
-    batches::{BatchRow, ListedBatch},
-    runs::RunKey,
-};
+use super::batches::{BatchRow, ListedBatch};
 
 /// What was last heard of a message.
 #[derive(FromQueryResult)]
@@ -57,21 +54,17 @@ ON CONFLICT (batch, position) DO UPDATE SET
     provider_code = excluded.provider_code, version = excluded.version
 WHERE report_messages.version < excluded.version";
 
-/// What was heard of the messages of some batches of a run, by batch and position.
+/// What was heard of the messages of batches, by batch and position.
 pub(crate) async fn messages_of(
     connection: &impl Sql,
-    run: RunKey,
     batches: &[ListedBatch],
 ) -> Result<HashMap<(i64, u32), MessageRow>, DbErr> {
     let numbers: Vec<i64> = batches.iter().map(|batch| batch.number).collect();
     let numbers =
         serde_json::to_string(&numbers).map_err(|error| DbErr::Json(error.to_string()))?;
-    let sql = "SELECT m.batch, m.position, m.state, m.reason, m.units, m.attempt, m.changed_at,
-                   m.provider_code
-               FROM json_each($2) n
-               JOIN report_batches b ON b.number = n.value AND b.run = $1
-               JOIN report_messages m ON m.batch = b.number";
-    let rows = connection.rows(sql, [run.into(), numbers.into()]).await?;
+    let sql = "SELECT batch, position, state, reason, units, attempt, changed_at, provider_code
+               FROM report_messages WHERE batch IN (SELECT value FROM json_each($1))";
+    let rows = connection.rows(sql, [numbers.into()]).await?;
     rows.iter()
         .map(|row| MessageRow::from_query_result(row, ""))
         .map(|row| row.map(|row| ((row.batch, row.position), row)))

@@ -1,5 +1,5 @@
-//! Every statement of the report. A `RunKey` comes only from a function that takes the
-//! organisation, so what takes a key is within it.
+//! Every statement of the report. A `RunKey`, a `BatchRow` and a `ListedBatch` come only from
+//! functions that take the organisation or another of them, so what takes one is within it.
 
 mod batches;
 mod messages;

@@ -46,7 +46,7 @@ pub(crate) async fn skips_from(
     run: RunKey,
     (step, channel, reason): &SkipsKey,
     inclusive: bool,
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<(SkipsKey, Vec<u8>)>, DbErr> {
     let from = if inclusive { ">=" } else { ">" };
     let sql = format!(
@@ -54,8 +54,13 @@ pub(crate) async fn skips_from(
          WHERE run = $1 AND (step, channel, reason) {from} ($2, $3, $4)
          ORDER BY step, channel, reason LIMIT $5"
     );
-    let values =
-        [run.into(), (*step).into(), channel.as_str().into(), reason.as_str().into(), limit.into()];
+    let values = [
+        run.into(),
+        (*step).into(),
+        channel.as_str().into(),
+        reason.as_str().into(),
+        i64::try_from(limit).unwrap_or(i64::MAX).into(),
+    ];
     let rows = connection.rows(&sql, values).await?;
     rows.iter()
         .map(|row| {

@@ -65,7 +65,8 @@ fn what_it_is_today_somewhere_is_not_the_future() {
 
 #[test]
 fn names_come_out_as_they_went_in() {
-    for name in ["{{7*7}}", "{UserName}", "O'Brien-\"Quote\"", "=cmd()", "🦊✨ Foxy 🎶", " x "] {
+    for name in ["{{7*7}}", "{UserName}", "O'Brien-\"Quote\"", "=cmd()", "🦊✨ Foxy 🎶", " x "]
+    {
         let row = Customer { first_name: name.into(), ..customer() };
         let given = check(row, &Mask::default(), &rules()).expect("accepted");
         assert_eq!(given.profile.first_name, name);

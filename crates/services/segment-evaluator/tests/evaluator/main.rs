@@ -2,6 +2,7 @@
 
 mod activities;
 mod audiences;
+mod concurrency;
 mod consents;
 mod customers;
 mod examples;

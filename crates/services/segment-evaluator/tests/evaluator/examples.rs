@@ -2,10 +2,19 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use carillon_contracts::audience::v1::{Activity, CountCustomersRequest, Customer, ImportResponse};
-use carillon_contracts::time;
+use carillon_contracts::{
+    audience::v1::{
+        Activity, CountCustomersRequest, Customer, ForecastAudienceRequest, ImportResponse,
+    },
+    events::v1::{Event, event::Body},
+    time,
+};
+use prost::Message as _;
 
-use crate::world::{KEY, World, signed};
+use crate::{
+    plans::{due, tell_due},
+    world::{KEY, World, next, signed},
+};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples");
 
@@ -51,9 +60,8 @@ fn expected(file: &str) -> BTreeMap<usize, String> {
 /// Records that the reader rejects itself, and so does not send.
 fn unreadable(file: &str) -> Vec<usize> {
     let rejects = rows("expected_rejects.csv").into_iter();
-    let of_file = rejects.filter(|(_, row)| {
-        row["file"] == file && OF_THE_READER.contains(&row["reason"].as_str())
-    });
+    let of_file = rejects
+        .filter(|(_, row)| row["file"] == file && OF_THE_READER.contains(&row["reason"].as_str()));
     of_file.map(|(_, row)| row["record"].parse().expect("a number")).collect()
 }
 
@@ -165,15 +173,13 @@ async fn every_good_row_is_stored_and_every_bad_one_rejected_for_its_reason() {
     let mut world = World::new().await;
     let begun = Instant::now();
     let sum = import_customers(&mut world).await;
-    println!("customers: {:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 10, "an import is a matter of a second or two");
     assert_eq!(sum.rejects, expected("customers.csv"));
     assert_eq!((sum.stored, sum.unchanged), (2_357, 0));
     let again = import_customers(&mut world).await;
     assert_eq!((again.stored, again.unchanged), (0, 2_357), "the same rows again");
 
-    let begun = Instant::now();
     let sum = import_activities(&mut world).await;
-    println!("activities: {:?}", begun.elapsed());
     assert_eq!(sum.rejects, expected("activity.csv"));
     assert_eq!((sum.stored, sum.unchanged), (9_491, 0));
     let again = import_activities(&mut world).await;
@@ -181,8 +187,29 @@ async fn every_good_row_is_stored_and_every_bad_one_rejected_for_its_reason() {
 
     let count = CountCustomersRequest { filter: "category:\"VIP\"".into() };
     let vips = world.customers.count_customers(signed(count, KEY)).await.expect("counted");
-    let rejected = sum_of_vips();
-    assert_eq!(vips.into_inner().count, rejected);
+    assert_eq!(vips.into_inner().count, sum_of_vips());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forecast_of_the_vips_is_what_their_plan_then_is() {
+    let mut world = World::new().await;
+    import_customers(&mut world).await;
+    let due = due("VIP");
+    let request = ForecastAudienceRequest {
+        organisation_id: world.organisation.to_string(),
+        audience: due.audience.clone(),
+        content: due.content.clone(),
+    };
+    let forecast = world.audience.forecast_audience(request).await.expect("forecast").into_inner();
+    assert_eq!(forecast.customers, sum_of_vips());
+    assert!(forecast.skipped["duplicate_address"] > 0, "six pairs of VIPs share an address");
+    tell_due(&mut world, due).await;
+    let mut planned = world.events("run.planned").await;
+    let event = Event::decode(next(planned.as_mut()).await.expect("planned")).expect("an event");
+    let Some(Body::RunPlanned(planned)) = event.body else { panic!("another event") };
+    assert_eq!(planned.matched, forecast.matched);
+    assert_eq!(planned.planned, forecast.planned);
+    assert_eq!(planned.skipped, forecast.skipped);
 }
 
 fn sum_of_vips() -> u64 {

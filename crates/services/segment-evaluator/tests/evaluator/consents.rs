@@ -25,8 +25,7 @@ async fn every_change_of_consent_is_logged_with_who_made_it() {
     let sql = "SELECT changed_by, from_consent, to_consent FROM consent_log ORDER BY n";
     let rows = world.database.reader().rows(sql, []).await.expect("read");
     let text = |row: &sea_orm::QueryResult, at| row.try_get_by_index::<String>(at).expect("text");
-    let read: Vec<_> =
-        rows.iter().map(|row| (text(row, 0), text(row, 1), text(row, 2))).collect();
+    let read: Vec<_> = rows.iter().map(|row| (text(row, 0), text(row, 1), text(row, 2))).collect();
     let key: String = hash_key(KEY)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     let entry = |by: &str, from: &str, to: &str| (by.to_owned(), from.to_owned(), to.to_owned());
     let expected = [

@@ -80,6 +80,10 @@ async fn an_identifier_of_several_customers_is_refused_with_their_number() {
     let refused = world.find(By::Name("Ann O'Hara".into())).await.expect_err("two");
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("2 customers"), "{}", refused.message());
+    let household = Customer { phone: ann().phone, ..customer("C3") };
+    world.import(vec![household], &["phone"]).await;
+    let refused = world.find(By::Phone(ann().phone)).await.expect_err("two");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
 }
 
 #[tokio::test]
@@ -122,8 +126,7 @@ async fn withheld_consent_erases_personal_data_and_refuses_more() {
 #[tokio::test]
 async fn rows_of_one_request_that_clash_are_rejected_and_the_others_stored() {
     let mut world = World::new().await;
-    let with_card =
-        |id: &str, card: &str| Customer { cards: vec![card.into()], ..customer(id) };
+    let with_card = |id: &str, card: &str| Customer { cards: vec![card.into()], ..customer(id) };
     let rows = vec![
         with_card("A", "K1"),
         with_card("B", "K1"),
@@ -299,7 +302,8 @@ async fn lists_are_paged_by_external_id_and_tokens_belong_to_their_filter() {
     request.filter = "category:VIP".into();
     let foreign = world.customers.list_customers(signed(request.clone(), KEY)).await;
     assert_eq!(foreign.expect_err("foreign").code(), Code::InvalidArgument);
-    request = ListCustomersRequest { filter: "points > 5".into(), ..ListCustomersRequest::default() };
+    request =
+        ListCustomersRequest { filter: "points > 5".into(), ..ListCustomersRequest::default() };
     let unknown = world.customers.list_customers(signed(request, KEY)).await;
     assert_eq!(unknown.expect_err("not yet").code(), Code::InvalidArgument);
 }

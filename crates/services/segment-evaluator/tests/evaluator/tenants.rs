@@ -1,7 +1,7 @@
 use carillon_contracts::{
     audience::v1::{
-        CountCustomersRequest, Customer, GetCustomerRequest, ResolveCustomersRequest,
-        identifier::By,
+        CountCustomersRequest, Customer, GetCustomerRequest, PreviewContentRequest,
+        ResolveCustomersRequest, identifier::By,
     },
     campaign::v1::Organisation,
     ids::{CustomerId, OrganisationId, pack_customers},
@@ -22,11 +22,9 @@ async fn an_organisation_sees_its_own_customers_only() {
     let theirs = world.try_import(OTHER, vec![card("C9")], &[]).await.expect("imported");
     assert_eq!(theirs.stored, 1, "cards are unique within an organisation");
 
-    for by in [By::ExternalId("C1".into())] {
-        let request = GetCustomerRequest { identifier: identified(by) };
-        let refused = world.customers.get_customer(signed(request, OTHER)).await;
-        assert_eq!(refused.expect_err("not theirs").code(), Code::NotFound);
-    }
+    let request = GetCustomerRequest { identifier: identified(By::ExternalId("C1".into())) };
+    let refused = world.customers.get_customer(signed(request, OTHER)).await;
+    assert_eq!(refused.expect_err("not theirs").code(), Code::NotFound);
     let by_card = GetCustomerRequest { identifier: identified(By::Card("LC-1".into())) };
     let found = world.customers.get_customer(signed(by_card, OTHER)).await.expect("found");
     assert_eq!(found.into_inner().external_id, "C9");
@@ -44,6 +42,12 @@ async fn an_organisation_sees_its_own_customers_only() {
     assert_eq!(ours.expect("resolved").into_inner().customers.len(), 2);
     let theirs = world.audience.resolve_customers(request(other)).await;
     assert!(theirs.expect("resolved").into_inner().customers.is_empty());
+    let preview = PreviewContentRequest {
+        organisation_id: OrganisationId::random().to_string(),
+        ..PreviewContentRequest::default()
+    };
+    let nowhere = world.audience.preview_content(preview).await.expect_err("unknown");
+    assert_eq!(nowhere.code(), Code::NotFound);
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use carillon_contracts::audience::v1::Customer;
 
 use crate::{
@@ -5,6 +7,9 @@ use crate::{
     plans::run_due,
     world::{World, customer, next},
 };
+
+/// Bytes by which a search begins; every form is longer.
+const BEGINNING: usize = 8;
 
 /// The ways in which a text could lie in a file without being sealed.
 fn forms(text: &str) -> Vec<Vec<u8>> {
@@ -28,8 +33,17 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
     digits.collect()
 }
 
-fn found(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+/// Which of the needles lies in the bytes, all of them searched in one pass.
+fn first_found<'a>(bytes: &[u8], needles: &'a [(String, Vec<u8>)]) -> Option<&'a str> {
+    let mut beginnings: HashMap<&[u8], Vec<&(String, Vec<u8>)>> = HashMap::new();
+    for needle in needles {
+        beginnings.entry(&needle.1[..BEGINNING]).or_default().push(needle);
+    }
+    let found = bytes.windows(BEGINNING).enumerate().find_map(|(at, window)| {
+        let candidates = beginnings.get(window)?;
+        candidates.iter().find(|(_, form)| bytes[at..].starts_with(form))
+    });
+    found.map(|(secret, _)| secret.as_str())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,13 +92,12 @@ async fn no_personal_data_lies_in_clear_in_the_files() {
     for file in world.files() {
         bytes.extend(std::fs::read(file).expect("a file"));
     }
-    assert!(found(&bytes, b"M1"), "the files were read");
+    let known = [("the schema".to_owned(), b"customer_categories".to_vec())];
+    assert!(first_found(&bytes, &known).is_some(), "the files were read");
+    let mut needles: Vec<(String, Vec<u8>)> = Vec::new();
     for secret in secrets {
-        for form in forms(secret) {
-            assert!(!found(&bytes, &form), "{secret} lies in clear");
-        }
+        needles.extend(forms(secret).into_iter().map(|form| (secret.to_owned(), form)));
     }
-    for secret in some_of_the_files {
-        assert!(!found(&bytes, secret.as_bytes()), "{secret} lies in clear");
-    }
+    needles.extend(some_of_the_files.into_iter().map(|text| (text.clone(), text.into_bytes())));
+    assert_eq!(first_found(&bytes, &needles), None);
 }

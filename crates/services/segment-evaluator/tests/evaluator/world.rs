@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use carillon_broker::{Broker as _, Consumer, Destination, Publication, memory::MemoryBroker, topology};
+use carillon_broker::{
+    Broker as _, Consumer, Destination, Publication, memory::MemoryBroker, topology,
+};
 use carillon_contracts::{
     audience::v1::{
         Activity, Customer, Identifier, ImportActivitiesRequest, ImportCustomersRequest,
@@ -39,7 +41,7 @@ pub struct World {
     pub customers: CustomerServiceClient<Transport>,
     pub activities: ActivityServiceClient<Transport>,
     pub audience: AudienceServiceClient<Transport>,
-    stop: Stop,
+    stop: StopAtEnd,
     directory: Arc<TempDir>,
     next_seq: i64,
 }
@@ -83,7 +85,7 @@ impl World {
             customers: CustomerServiceClient::new(public.clone()),
             activities: ActivityServiceClient::new(public),
             audience: AudienceServiceClient::new(in_process(service.internal)),
-            stop,
+            stop: StopAtEnd(stop),
             directory,
             next_seq,
         }
@@ -92,8 +94,8 @@ impl World {
     /// Stops the service and starts it again on the same file, with a broker that forgot everything.
     pub async fn restart(self) -> Self {
         let Self { organisation, database, clock, stop, directory, next_seq, .. } = self;
-        stop.now();
-        assert!(stop.drained(Duration::from_secs(5)).await, "the tasks end");
+        stop.0.now();
+        assert!(stop.0.drained(Duration::from_secs(5)).await, "the tasks end");
         database.close().await.expect("closed");
         Self::open(directory, organisation, clock, next_seq).await
     }
@@ -133,8 +135,7 @@ impl World {
         paths: &[&str],
     ) -> Result<ImportResponse, Status> {
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-        let request =
-            ImportCustomersRequest { customers, update_mask: Some(FieldMask { paths }) };
+        let request = ImportCustomersRequest { customers, update_mask: Some(FieldMask { paths }) };
         let request = signed(stream::iter([request]), key);
         let mut answers = self.customers.import_customers(request).await?.into_inner();
         answers.next().await.expect("an answer")
@@ -151,9 +152,8 @@ impl World {
     }
 
     pub async fn find(&mut self, by: By) -> Result<Customer, Status> {
-        let request = carillon_contracts::audience::v1::GetCustomerRequest {
-            identifier: identified(by),
-        };
+        let request =
+            carillon_contracts::audience::v1::GetCustomerRequest { identifier: identified(by) };
         Ok(self.customers.get_customer(signed(request, KEY)).await?.into_inner())
     }
 
@@ -200,9 +200,12 @@ impl World {
     }
 }
 
-impl Drop for World {
+/// The service's tasks end with the test.
+struct StopAtEnd(Stop);
+
+impl Drop for StopAtEnd {
     fn drop(&mut self) {
-        self.stop.now();
+        self.0.now();
     }
 }
 
@@ -237,9 +240,9 @@ pub fn reasons(response: &ImportResponse) -> Vec<(u32, &str)> {
     response.rejects.iter().map(|reject| (reject.index, reject.reason.as_str())).collect()
 }
 
-/// The next delivery's body within two seconds, answered.
+/// The next delivery's body within ten seconds, answered.
 pub async fn next(consumer: &mut dyn Consumer) -> Option<bytes::Bytes> {
-    let delivery = tokio::time::timeout(Duration::from_secs(2), consumer.next()).await.ok()??;
+    let delivery = tokio::time::timeout(Duration::from_secs(10), consumer.next()).await.ok()??;
     let body = delivery.body.clone();
     delivery.ack();
     Some(body)

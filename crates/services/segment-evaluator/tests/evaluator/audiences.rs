@@ -57,7 +57,7 @@ async fn an_audience_is_counted_and_unknown_customers_are_named() {
 async fn a_forecast_counts_messages_and_parts_and_shared_addresses_once() {
     let mut world = World::with(Organisation::default()).await;
     let mut rows: Vec<Customer> = (0..6).map(reachable).collect();
-    rows[1].phone.clone_from(&rows[0].phone);
+    rows[1].phone = rows[0].phone.clone();
     rows[2].subscribe_sms = Some(false);
     rows[3].first_name = "Жанна".into();
     rows[4].email = String::new();

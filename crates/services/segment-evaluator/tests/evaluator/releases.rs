@@ -1,0 +1,172 @@
+use std::time::Duration;
+
+use carillon_broker::{Consumer, topology};
+use carillon_contracts::{
+    audience::v1::Customer,
+    events::v1::{DeliveryChanged, RunDue, Totals, event::Body},
+    ids::{BatchId, CampaignId, RunId},
+    jobs::v1::{Cause, Channel, Content, SendJob, SmsContent},
+};
+use carillon_service_kit::database::Sql as _;
+use carillon_testkit::eventually;
+use jiff::SignedDuration;
+use prost::Message as _;
+use uuid::Uuid;
+
+use crate::{
+    plans::{due, open, run, tell_due},
+    world::{World, reachable},
+};
+
+const QUIET: Duration = Duration::from_millis(700);
+
+/// A run of SMS only.
+async fn sms_run(world: &mut World, customers: usize) {
+    for from in (0..customers).step_by(1_000) {
+        let rows: Vec<Customer> = (from..customers.min(from + 1_000)).map(reachable).collect();
+        world.import(rows, &[]).await;
+    }
+    let text = "Hi {UserName}".into();
+    let content = Content { sms: Some(SmsContent { text }), email: None };
+    tell_due(world, RunDue { content: Some(content), ..due("everyone") }).await;
+    let closed = "SELECT 1 FROM runs WHERE closed = 1";
+    eventually("the plan is closed", async || {
+        world.database.reader().row(closed, []).await.expect("read").is_some()
+    })
+    .await;
+}
+
+async fn jobs(world: &World) -> Box<dyn Consumer> {
+    world.consume(&topology::job_queue("sms", "bulk")).await
+}
+
+/// Jobs that arrive until there is a pause.
+async fn drain(jobs: &mut dyn Consumer) -> Vec<SendJob> {
+    let mut arrived = Vec::new();
+    while let Ok(Some(delivery)) = tokio::time::timeout(QUIET, jobs.next()).await {
+        arrived.push(SendJob::decode(delivery.body.clone()).expect("a job"));
+        delivery.ack();
+    }
+    arrived
+}
+
+fn totals(version: u64, unattempted: u32) -> Totals {
+    Totals { version, unattempted, accepted: unattempted == 0, ..Totals::default() }
+}
+
+async fn tell(world: &mut World, job: &SendJob, totals: Totals) {
+    let changed = DeliveryChanged {
+        campaign_id: job.campaign_id.clone(),
+        run_id: job.run_id.clone(),
+        batch_id: job.batch_id.clone(),
+        totals: Some(totals),
+        ..DeliveryChanged::default()
+    };
+    let body = Body::DeliveryChanged(changed);
+    world.tell(topology::SMS_DISPATCHER, topology::DELIVERY_CHANGED, body).await;
+}
+
+fn number(job: &SendJob) -> u32 {
+    let is = |number: &u32| BatchId::of(run(), Channel::Sms, *number).to_wire() == job.batch_id;
+    (0..1_000).find(is).expect("a batch of the run")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_batches_are_out_than_there_are_places() {
+    let mut world = World::new().await;
+    sms_run(&mut world, 3_000).await;
+    let mut jobs = jobs(&world).await;
+    let first = drain(jobs.as_mut()).await;
+    assert_eq!(first.iter().map(number).collect::<Vec<_>>(), [0, 1]);
+    tell(&mut world, &first[0], totals(1, 20)).await;
+    assert!(drain(jobs.as_mut()).await.is_empty(), "it waits for throttle or money");
+    tell(&mut world, &first[0], totals(2, 0)).await;
+    let second = drain(jobs.as_mut()).await;
+    assert_eq!(second.iter().map(number).collect::<Vec<_>>(), [2, 3], "one place more by the flow");
+    tell(&mut world, &first[0], totals(1, 20)).await;
+    assert!(drain(jobs.as_mut()).await.is_empty(), "older totals count for nothing");
+    world.clock.advance(SignedDuration::from_secs(11));
+    tell(&mut world, &second[0], totals(1, 0)).await;
+    let third = drain(jobs.as_mut()).await;
+    assert_eq!(third.iter().map(number).collect::<Vec<_>>(), [4], "the flow is 10 s old: R is 3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_releases_again_what_is_not_accepted() {
+    let mut world = World::new().await;
+    sms_run(&mut world, 1_500).await;
+    let mut queue = jobs(&world).await;
+    let first = drain(queue.as_mut()).await;
+    assert_eq!(first.len(), 2);
+    tell(&mut world, &first[0], totals(1, 0)).await;
+    assert_eq!(drain(queue.as_mut()).await.iter().map(number).collect::<Vec<_>>(), [2]);
+    drop(queue);
+    let world = world.restart().await;
+    let mut queue = jobs(&world).await;
+    let again = drain(queue.as_mut()).await;
+    assert_eq!(again.iter().map(number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(open(&again[0]).recipients.len(), 500, "with its block");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_past_its_deadline_goes_with_the_cause_in_place_of_its_block() {
+    let mut world = World::new().await;
+    world.clock.advance(SignedDuration::from_hours(13));
+    sms_run(&mut world, 3).await;
+    let mut jobs = jobs(&world).await;
+    let expired = drain(jobs.as_mut()).await;
+    let [job] = &expired[..] else { panic!("one batch") };
+    assert_eq!((job.cause(), job.block.is_none()), (Cause::Expired, true));
+    assert_eq!(job.customer_ids.len(), 3 * 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_is_dropped_when_its_batch_is_closed() {
+    let mut world = World::new().await;
+    sms_run(&mut world, 3).await;
+    let mut jobs = jobs(&world).await;
+    let first = drain(jobs.as_mut()).await;
+    let left = "SELECT COUNT(*) FROM batches WHERE block IS NOT NULL";
+    let count = async |world: &World| -> i64 {
+        let row = world.database.reader().row(left, []).await.expect("read").expect("a row");
+        row.try_get_by_index(0).expect("a count")
+    };
+    assert_eq!(count(&world).await, 1);
+    tell(&mut world, &first[0], Totals { closed: true, ..totals(3, 0) }).await;
+    eventually("the block is gone", async || count(&world).await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_batches_flow_without_waiting_for_anything() {
+    let mut world = World::new().await;
+    world.import((0..3).map(reachable).collect(), &[]).await;
+    let mut jobs = jobs(&world).await;
+    for number in 0..40 {
+        let campaign = CampaignId::new(Uuid::from_u128(number));
+        let (campaign_id, run) = (campaign.to_wire(), RunId::of(campaign, "now"));
+        let text = "Hi {UserName}".into();
+        let content = Content { sms: Some(SmsContent { text }), email: None };
+        let due = RunDue {
+            campaign_id,
+            run_id: run.to_wire(),
+            content: Some(content),
+            ..due("everyone")
+        };
+        tell_due(&mut world, due).await;
+    }
+    let closed = "SELECT COUNT(*) FROM runs WHERE closed = 1";
+    eventually("every plan is closed", async || {
+        let row = world.database.reader().row(closed, []).await.expect("read").expect("a row");
+        row.try_get_by_index::<i64>(0).expect("a count") == 40
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    for _ in 0..40 {
+        let delivery = jobs.next().await.expect("a job");
+        let job = SendJob::decode(delivery.body.clone()).expect("a job");
+        delivery.ack();
+        tell(&mut world, &job, totals(1, 0)).await;
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(3), "a wait of 250 ms a batch would be 10 s: {took:?}");
+}
