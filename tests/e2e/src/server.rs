@@ -20,7 +20,9 @@ pub fn binary() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "-p", "carillon"])
-            .args((profile.file_name().is_some_and(|name| name == "release")).then_some("--release"))
+            .args(
+                (profile.file_name().is_some_and(|name| name == "release")).then_some("--release"),
+            )
             .current_dir(root())
             .status()
             .expect("cargo runs");
@@ -100,9 +102,10 @@ impl Server {
             .spawn()
             .expect("the server starts");
         let printed = BufReader::new(child.stdout.take().expect("its output"));
-        let url = printed.lines().map_while(Result::ok).find_map(|line| {
-            line.trim().strip_prefix("server").map(|url| url.trim().to_owned())
-        });
+        let url = printed
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.trim().strip_prefix("server").map(|url| url.trim().to_owned()));
         self.url = url.unwrap_or_else(|| panic!("no address:\n{}", self.read_log()));
         self.child = Some(child);
     }

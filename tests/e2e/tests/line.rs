@@ -97,9 +97,7 @@ fn assert_rejects(file: &str, rejects: &str) {
         .expect("the rejects")
         .deserialize::<BTreeMap<String, String>>()
         .map(|row| row.expect("a row"))
-        .map(|row| {
-            (row["reject_line"].parse().expect("a number"), row["reject_reason"].clone())
-        })
+        .map(|row| (row["reject_line"].parse().expect("a number"), row["reject_reason"].clone()))
         .collect();
     expected.sort();
     found.sort();

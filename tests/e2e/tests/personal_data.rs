@@ -30,7 +30,6 @@ impl Needles {
     fn of(addresses: &[String]) -> Self {
         let mut by_length: Vec<(usize, HashSet<Vec<u8>>)> = Vec::new();
         for needle in addresses.iter().flat_map(|address| spellings(address)) {
-
             let length = needle.len();
             match by_length.iter_mut().find(|(known, _)| *known == length) {
                 Some((_, set)) => {
@@ -75,7 +74,12 @@ fn assert_clean(server: &Server, needles: &Needles, when: &str) {
     assert!(all.iter().any(|path| path.to_string_lossy().ends_with("-wal")), "{all:?}");
     for path in all {
         let hits = needles.found_in(&fs::read(&path).unwrap_or_default());
-        assert!(hits.is_empty(), "{when}: {} holds {:?}", path.display(), &hits[..hits.len().min(5)]);
+        assert!(
+            hits.is_empty(),
+            "{when}: {} holds {:?}",
+            path.display(),
+            &hits[..hits.len().min(5)]
+        );
     }
 }
 

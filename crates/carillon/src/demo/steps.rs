@@ -177,10 +177,8 @@ impl Demo<'_> {
         campaign: &Campaign,
         row: &ReportMessage,
     ) -> Result<carillon_contracts::campaign::v1::Preview, Error> {
-        let request = PreviewCampaignRequest {
-            id: campaign.id.clone(),
-            customer: row.external_id.clone(),
-        };
+        let request =
+            PreviewCampaignRequest { id: campaign.id.clone(), customer: row.external_id.clone() };
         Ok(client.campaigns().preview_campaign(request).await?.into_inner())
     }
 
@@ -198,7 +196,8 @@ impl Demo<'_> {
         let name = email.file_name().unwrap_or_default().to_string_lossy();
         screen.line(&format!("                        {name}"))?;
         screen.line("data/*.db               a database a service; addresses in it are sealed")?;
-        screen.line("*.rejects.csv           the rejected rows with their reasons, to be mended")?;
+        screen
+            .line("*.rejects.csv           the rejected rows with their reasons, to be mended")?;
         screen.step("What to try next")?;
         screen.line(&format!("carillon dev --data {folder}/data"))?;
         screen.line(&format!("export CARILLON_API_KEY=$(cat {folder}/organisation-key)"))?;

@@ -41,10 +41,10 @@ impl Server {
 pub async fn start(data: &Path, port: u16, config: Config) -> Result<Server, Error> {
     let folder = Folder::lock(data)?;
     let key = match &config.wrapping_key {
-        Some(file) => WrappingKey::from_hex(
-            &file.read().map_err(|error| Error::failed(error.to_string()))?,
-        )
-        .map_err(|error| Error::failed(format!("wrapping_key: {error}")))?,
+        Some(file) => {
+            WrappingKey::from_hex(&file.read().map_err(|error| Error::failed(error.to_string()))?)
+                .map_err(|error| Error::failed(format!("wrapping_key: {error}")))?
+        }
         None => folder.wrapping_key()?,
     };
     let platform_key = folder.secret("api-key", || {

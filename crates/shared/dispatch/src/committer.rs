@@ -1,7 +1,13 @@
 //! Gathers what deliveries want written into micro-batches: while one commit is under way, the
 //! next one fills up.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use carillon_contracts::ids::BatchId;
 use carillon_service_kit::Stop;
@@ -34,6 +40,7 @@ impl Request {
 #[derive(Clone)]
 pub(crate) struct Committer {
     requests: mpsc::UnboundedSender<Request>,
+    claims: Arc<AtomicI64>,
 }
 
 impl Committer {
@@ -41,7 +48,7 @@ impl Committer {
     pub(crate) fn spawn(store: Store, epoch: i64, stop: &Stop) -> Self {
         let (requests, incoming) = mpsc::unbounded_channel();
         stop.spawn("dispatch committer", commit_all(store, epoch, incoming, stop.clone()));
-        Self { requests }
+        Self { requests, claims: Arc::default() }
     }
 
     /// The message's permit is given back once the record is committed.
@@ -58,8 +65,9 @@ impl Committer {
         let _ = self.requests.send(request);
     }
 
-    /// `None` when the process is ending.
-    pub(crate) async fn claim(&self, claim: Claim) -> Option<Answer> {
+    /// Numbers the claim and carries it out; `None` when the process is ending.
+    pub(crate) async fn claim(&self, mut claim: Claim) -> Option<Answer> {
+        claim.number = self.claims.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::Claim { claim, answer }).ok()?;
         answered.await.ok()

@@ -155,6 +155,7 @@ impl<G: Gateway> Dispatcher<G> {
             let claimed_at = Instant::now();
             let claim = Claim {
                 key: (header.run_day, header.batch),
+                number: 0,
                 permits: permits.len(),
                 funding,
                 kind: ClaimKind::First {
@@ -166,7 +167,7 @@ impl<G: Gateway> Dispatcher<G> {
                 },
             };
             let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
-            calls.begin(answer.claimed, claimed_at, permits, &recorded);
+            calls.begin(answer, claimed_at, permits, &recorded);
             next = end;
         }
         Ok(())
@@ -178,6 +179,7 @@ impl<G: Gateway> Dispatcher<G> {
         for start in (0..header.count()).step_by(MICRO_BATCH) {
             let claim = Claim {
                 key: (header.run_day, header.batch),
+                number: 0,
                 permits: 0,
                 funding: Funding::Free,
                 kind: ClaimKind::First {
@@ -202,6 +204,7 @@ impl<G: Gateway> Dispatcher<G> {
     ) -> Result<(), DeliverError> {
         let claim = Claim {
             key: (header.run_day, header.batch),
+            number: 0,
             permits: 0,
             funding: Funding::Free,
             kind: ClaimKind::Accept { header: Arc::clone(header), wanted, job: Arc::new(job) },

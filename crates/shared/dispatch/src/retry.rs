@@ -19,7 +19,7 @@ use crate::{
     open::{Header, OpenError, Opened},
     send::Calls,
     start::Dispatcher,
-    store::{self, Claim, ClaimKind, Due},
+    store::{self, Answer, Claim, ClaimKind, Due},
 };
 
 const BEAT: Duration = Duration::from_millis(250);
@@ -89,11 +89,11 @@ impl<G: Gateway> Dispatcher<G> {
                 break;
             }
             let claimed_at = Instant::now();
-            let claimed = self.claim_due(key, permits.len(), funding).await;
-            if claimed.is_empty() {
+            let Some(answer) = self.claim_due(key, permits.len(), funding).await else { break };
+            if answer.claimed.is_empty() {
                 break;
             }
-            calls.begin(claimed, claimed_at, permits, &recorded);
+            calls.begin(answer, claimed_at, permits, &recorded);
         }
         drop(recorded);
         while all_recorded.recv().await.is_some() {}
@@ -104,9 +104,9 @@ impl<G: Gateway> Dispatcher<G> {
         key: (i32, carillon_contracts::ids::BatchId),
         permits: usize,
         funding: Funding,
-    ) -> Vec<(usize, u32)> {
-        let claim = Claim { key, permits, funding, kind: ClaimKind::Due };
-        self.committer.claim(claim).await.map(|answer| answer.claimed).unwrap_or_default()
+    ) -> Option<Answer> {
+        let claim = Claim { key, number: 0, permits, funding, kind: ClaimKind::Due };
+        self.committer.claim(claim).await
     }
 }
 

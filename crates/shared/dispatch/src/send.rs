@@ -15,7 +15,7 @@ use crate::{
     domain::{backoff, outcome::Outcome},
     gateway::{Gateway, Outgoing},
     open::{Header, Opened},
-    store::Recorded,
+    store::{Answer, Recorded},
 };
 
 /// A claim older than this must be cleared again before a call.
@@ -46,16 +46,17 @@ impl<G: Gateway> Calls<G> {
     /// Calls each claimed message at once; each is recorded when its call ends.
     pub(crate) fn begin(
         &self,
-        claimed: Vec<(usize, u32)>,
+        answer: Answer,
         claimed_at: Instant,
         permits: Vec<OwnedSemaphorePermit>,
         unrecorded: &Unrecorded,
     ) {
-        for ((position, attempt), permit) in claimed.into_iter().zip(permits) {
+        let claim = answer.claim;
+        for ((position, attempt), permit) in answer.claimed.into_iter().zip(permits) {
             let (calls, unrecorded) = (self.clone(), unrecorded.clone());
             tokio::spawn(async move {
                 let outcome = calls.call(position, attempt, claimed_at).await;
-                let recorded = calls.record_of(position, attempt, outcome);
+                let recorded = calls.record_of(claim, position, attempt, outcome);
                 let key = (calls.header.run_day, calls.header.batch);
                 calls.committer.record(key, recorded, permit, unrecorded);
             });
@@ -84,11 +85,11 @@ impl<G: Gateway> Calls<G> {
         self.gateway.send(prepared, outgoing).await
     }
 
-    fn record_of(&self, position: usize, attempt: u32, outcome: Outcome) -> Recorded {
+    fn record_of(&self, claim: i64, position: usize, attempt: u32, outcome: Outcome) -> Recorded {
         let now_ms = self.clock.now_ms();
         let mut recorded = Recorded {
             message: self.header.message(position),
-            attempt,
+            claim,
             keep_attempt: attempt,
             state: MessageState::Sent,
             reason: "",

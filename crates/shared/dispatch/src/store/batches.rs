@@ -130,7 +130,7 @@ pub(crate) async fn refresh_due(
     tx.run(
         "UPDATE batches SET next_due_at = (
              SELECT MIN(MIN(m.next_attempt_at), batches.deadline_at) FROM messages m
-             WHERE m.run_day = $1 AND m.batch_id = $2 AND m.state = 'queued')
+             WHERE m.batch_id = $2 AND m.state = 'queued')
          WHERE run_day = $1 AND id = $2",
         [run_day.into(), batch.uuid().into()],
     )
@@ -196,9 +196,9 @@ pub(crate) async fn money_arrived(
     .await?;
     tx.run(
         "UPDATE messages SET next_attempt_at = $2
-         WHERE state = 'queued' AND reason = 'insufficient_balance' AND next_attempt_at > $2
-             AND (run_day, batch_id) IN (
-                 SELECT run_day, id FROM batches WHERE organisation_id = $1 AND waits_for_money = 1)",
+         WHERE batch_id IN (
+                 SELECT id FROM batches WHERE organisation_id = $1 AND waits_for_money = 1)
+             AND state = 'queued' AND reason = 'insufficient_balance' AND next_attempt_at > $2",
         [organisation.uuid().into(), now_ms.into()],
     )
     .await?;

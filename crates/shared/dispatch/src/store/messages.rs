@@ -1,4 +1,6 @@
-//! The rows of messages. Many travel to the database as one JSON array.
+//! The rows of messages. Many travel to the database as one JSON array, which SQLite reads into a
+//! table of its own first: joined as it is, it would be parsed again for every row of the day.
+//! Rows of a batch are found by `batch_id` alone, for the day would win over its index.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -37,8 +39,9 @@ pub(crate) struct Queued {
 #[derive(Clone)]
 pub(crate) struct Recorded {
     pub message: MessageId,
-    /// The attempt that this is the outcome of, and the one to keep: lower if it did not count.
-    pub attempt: u32,
+    /// The claim that this is the outcome of.
+    pub claim: i64,
+    /// The attempts that count: one less where the call was not begun.
     pub keep_attempt: u32,
     pub state: MessageState,
     pub reason: &'static str,
@@ -50,15 +53,13 @@ pub(crate) struct Recorded {
 /// Positions in the range that have a row.
 pub(crate) async fn present(
     tx: &DatabaseTransaction,
-    run_day: i32,
     batch: BatchId,
     range: &Range<usize>,
 ) -> Result<BTreeSet<usize>, DbErr> {
     let edge = |position: usize| i64::try_from(position).unwrap_or(i64::MAX);
     let sql = "SELECT position FROM messages
-               WHERE run_day = $1 AND batch_id = $2 AND position >= $3 AND position < $4";
-    let values =
-        [run_day.into(), batch.uuid().into(), edge(range.start).into(), edge(range.end).into()];
+               WHERE batch_id = $1 AND position >= $2 AND position < $3";
+    let values = [batch.uuid().into(), edge(range.start).into(), edge(range.end).into()];
     let rows = tx.rows(sql, values).await?;
     rows.iter()
         .map(|row| row.try_get_by_index::<u32>(0).map(|position| position as usize))
@@ -66,17 +67,22 @@ pub(crate) async fn present(
 }
 
 /// Units that the batch's grant is spent on: of rows sending, posted, or queued after an attempt.
-pub(crate) async fn used(
-    tx: &DatabaseTransaction,
-    run_day: i32,
-    batch: BatchId,
-) -> Result<i64, DbErr> {
+pub(crate) async fn used(tx: &DatabaseTransaction, batch: BatchId) -> Result<i64, DbErr> {
     let sql = "SELECT COALESCE(SUM(units), 0) FROM messages
-               WHERE run_day = $1 AND batch_id = $2 AND (
+               WHERE batch_id = $1 AND (
                    state IN ('sending', 'sent', 'delivered', 'undelivered', 'unknown')
                    OR state = 'queued' AND attempt > 0)";
-    let row = tx.row(sql, [run_day.into(), batch.uuid().into()]).await?;
+    let row = tx.row(sql, [batch.uuid().into()]).await?;
     row.map_or(Ok(0), |row| row.try_get_by_index(0))
+}
+
+/// Which worker writes, and by which of its claims: a record of an earlier claim, repeated after
+/// its attempt was undone, must not touch the rows of a later one.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer {
+    pub epoch: i64,
+    pub claim: i64,
+    pub now_ms: i64,
 }
 
 /// The first attempt: a row that is already there stays as it is, and its position is not in the
@@ -85,19 +91,24 @@ pub(crate) async fn insert(
     tx: &DatabaseTransaction,
     run_day: i32,
     batch: BatchId,
-    epoch: i64,
-    now_ms: i64,
+    writer: Writer,
     rows: &[Written],
 ) -> Result<BTreeSet<u32>, DbErr> {
-    let values =
-        [run_day.into(), batch.uuid().into(), epoch.into(), now_ms.into(), written(rows).into()];
+    let values = [
+        run_day.into(),
+        batch.uuid().into(),
+        writer.epoch.into(),
+        writer.claim.into(),
+        writer.now_ms.into(),
+        written(rows).into(),
+    ];
     let inserted = tx
         .rows(
-            "INSERT INTO messages (run_day, batch_id, worker_epoch, changed_at,
+            "INSERT INTO messages (run_day, batch_id, worker_epoch, claim, changed_at,
                  id, position, state, reason, attempt, units, next_attempt_at)
-             SELECT $1, $2, $3, $4, unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3,
+             SELECT $1, $2, $3, $4, $5, unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3,
                  value ->> 4, value ->> 5, value ->> 6
-             FROM json_each($5) WHERE true
+             FROM json_each($6) WHERE true
              ON CONFLICT DO NOTHING RETURNING position",
             values,
         )
@@ -109,16 +120,26 @@ pub(crate) async fn insert(
 pub(crate) async fn update_queued(
     tx: &DatabaseTransaction,
     run_day: i32,
-    epoch: i64,
-    now_ms: i64,
+    writer: Writer,
     rows: &[Written],
 ) -> Result<(), DbErr> {
     tx.run(
-        "UPDATE messages SET worker_epoch = $2, changed_at = $3, state = given.value ->> 2,
-             reason = given.value ->> 3, attempt = given.value ->> 4, next_attempt_at = given.value ->> 6
-         FROM json_each($4) AS given
-         WHERE run_day = $1 AND messages.id = unhex(given.value ->> 0) AND state = 'queued'",
-        [run_day.into(), epoch.into(), now_ms.into(), written(rows).into()],
+        "WITH given AS MATERIALIZED (
+             SELECT unhex(value ->> 0) AS id, value ->> 2 AS state, value ->> 3 AS reason,
+                 value ->> 4 AS attempt, value ->> 6 AS next_attempt_at
+             FROM json_each($5)
+         )
+         UPDATE messages SET worker_epoch = $2, claim = $3, changed_at = $4, state = given.state,
+             reason = given.reason, attempt = given.attempt, next_attempt_at = given.next_attempt_at
+         FROM given
+         WHERE messages.run_day = $1 AND messages.id = given.id AND messages.state = 'queued'",
+        [
+            run_day.into(),
+            writer.epoch.into(),
+            writer.claim.into(),
+            writer.now_ms.into(),
+            written(rows).into(),
+        ],
     )
     .await
     .map(|_| ())
@@ -156,7 +177,7 @@ pub(crate) async fn record(
         .map(|row| {
             json!([
                 row.message.uuid().simple().to_string(),
-                row.attempt,
+                row.claim,
                 row.state.word(),
                 row.reason,
                 row.keep_attempt,
@@ -170,15 +191,22 @@ pub(crate) async fn record(
         [run_day.into(), epoch.into(), now_ms.into(), Json::Array(rows).to_string().into()];
     let changed = tx
         .rows(
-            "UPDATE messages SET changed_at = $3, state = given.value ->> 2, reason = given.value ->> 3,
-                 attempt = given.value ->> 4, next_attempt_at = given.value ->> 5,
-                 provider_id = given.value ->> 6, provider_code = given.value ->> 7
-             FROM json_each($4) AS given
-             WHERE run_day = $1 AND messages.id = unhex(given.value ->> 0)
-                 AND worker_epoch = $2 AND attempt = given.value ->> 1
-                 AND (state = 'sending'
-                     OR state = 'unknown' AND given.value ->> 2 IN ('sent', 'failed'))
-             RETURNING position, state, reason, units, attempt, changed_at, provider_code",
+            "WITH given AS MATERIALIZED (
+                 SELECT unhex(value ->> 0) AS id, value ->> 1 AS claim, value ->> 2 AS state,
+                     value ->> 3 AS reason, value ->> 4 AS attempt, value ->> 5 AS next_attempt_at,
+                     value ->> 6 AS provider_id, value ->> 7 AS provider_code
+                 FROM json_each($4)
+             )
+             UPDATE messages SET changed_at = $3, state = given.state, reason = given.reason,
+                 attempt = given.attempt, next_attempt_at = given.next_attempt_at,
+                 provider_id = given.provider_id, provider_code = given.provider_code
+             FROM given
+             WHERE messages.run_day = $1 AND messages.id = given.id
+                 AND messages.worker_epoch = $2 AND messages.claim = given.claim
+                 AND (messages.state = 'sending'
+                     OR messages.state = 'unknown' AND given.state IN ('sent', 'failed'))
+             RETURNING messages.position, messages.state, messages.reason, messages.units,
+                 messages.attempt, messages.changed_at, messages.provider_code",
             values,
         )
         .await?;
@@ -202,17 +230,16 @@ pub(crate) fn change_of(row: &QueryResult) -> Result<MessageChange, DbErr> {
 /// that wait for money, for billing has just been asked.
 pub(crate) async fn queued(
     tx: &DatabaseTransaction,
-    run_day: i32,
     batch: BatchId,
     now_ms: i64,
     past_deadline: bool,
 ) -> Result<Vec<Queued>, DbErr> {
     let sql = "SELECT id, position, reason, attempt, units FROM messages
-               WHERE run_day = $1 AND batch_id = $2 AND state = 'queued' AND (
-                   $4 OR next_attempt_at <= $3
+               WHERE batch_id = $1 AND state = 'queued' AND (
+                   $3 OR next_attempt_at <= $2
                    OR reason IN ('insufficient_balance', 'billing_unavailable'))
                ORDER BY position";
-    let values = [run_day.into(), batch.uuid().into(), now_ms.into(), past_deadline.into()];
+    let values = [batch.uuid().into(), now_ms.into(), past_deadline.into()];
     let rows = tx.rows(sql, values).await?;
     rows.iter()
         .map(|row| {
@@ -230,15 +257,14 @@ pub(crate) async fn queued(
 /// Units have come free: rows that wait for money are looked at again.
 pub(crate) async fn wake_short(
     tx: &DatabaseTransaction,
-    run_day: i32,
     batch: BatchId,
     now_ms: i64,
 ) -> Result<(), DbErr> {
     tx.run(
-        "UPDATE messages SET next_attempt_at = $3
-         WHERE run_day = $1 AND batch_id = $2 AND state = 'queued'
-             AND reason = 'insufficient_balance' AND next_attempt_at > $3",
-        [run_day.into(), batch.uuid().into(), now_ms.into()],
+        "UPDATE messages SET next_attempt_at = $2
+         WHERE batch_id = $1 AND state = 'queued'
+             AND reason = 'insufficient_balance' AND next_attempt_at > $2",
+        [batch.uuid().into(), now_ms.into()],
     )
     .await
     .map(|_| ())

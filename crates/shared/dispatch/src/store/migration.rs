@@ -69,12 +69,13 @@ CREATE TABLE messages (
     attempt INTEGER NOT NULL,
     units INTEGER NOT NULL,
     worker_epoch INTEGER NOT NULL,
+    claim INTEGER NOT NULL,
     next_attempt_at INTEGER,
     changed_at INTEGER NOT NULL,
     provider_id TEXT NOT NULL DEFAULT '',
     provider_code TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (run_day, id)
 ) WITHOUT ROWID;
-CREATE INDEX messages_by_batch ON messages (run_day, batch_id, position);
+CREATE INDEX messages_by_batch ON messages (batch_id, position);
 CREATE INDEX messages_sending ON messages (worker_epoch) WHERE state = 'sending';
 ";

@@ -16,7 +16,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::{
     batches::{self, BatchRow},
-    messages::{self, Recorded, Written},
+    messages::{self, Recorded, Writer, Written},
     totals,
 };
 use crate::{
@@ -48,6 +48,8 @@ pub(crate) struct Record {
 #[derive(Clone)]
 pub(crate) struct Claim {
     pub key: (i32, BatchId),
+    /// Unique in its worker's epoch.
+    pub number: i64,
     /// Messages that may be sent, at most: one for each permit in hand.
     pub permits: usize,
     pub funding: Funding,
@@ -73,6 +75,8 @@ pub(crate) enum ClaimKind {
 /// What may be sent: positions with their attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
+    /// The number of the claim that this answers.
+    pub claim: i64,
     pub claimed: Vec<(usize, u32)>,
 }
 
@@ -88,7 +92,11 @@ impl Store {
     /// nothing behind.
     pub(crate) async fn step(&self, step: &Step) -> Result<Vec<Answer>, DbErr> {
         let now_ms = self.clock.now_ms();
-        let mut answers: Vec<Answer> = step.claims.iter().map(|_| Answer::default()).collect();
+        let mut answers: Vec<Answer> = step
+            .claims
+            .iter()
+            .map(|claim| Answer { claim: claim.number, ..Answer::default() })
+            .collect();
         let mut work: BTreeMap<(i32, BatchId), Work> = BTreeMap::new();
         for record in &step.records {
             work.entry(record.key).or_default().records.push(record.recorded.clone());
@@ -151,7 +159,7 @@ impl OneBatch<'_> {
         let mut publish = !changes.is_empty();
         for (index, claim) in work.claims {
             publish |= matches!(claim.kind, ClaimKind::Accept { .. });
-            answers[index] = self.claim(claim, &mut row, &mut changes).await?;
+            answers[index].claimed = self.claim(claim, &mut row, &mut changes).await?;
         }
         if publish || !changes.is_empty() {
             let outbox = &self.store.outbox;
@@ -165,7 +173,7 @@ impl OneBatch<'_> {
         claim: Claim,
         row: &mut BatchRow,
         changes: &mut Vec<MessageChange>,
-    ) -> Result<Answer, DbErr> {
+    ) -> Result<Vec<(usize, u32)>, DbErr> {
         let (run_day, batch) = self.key;
         let mut funding = claim.funding;
         let mut ask_again_ms = self.now_ms + ASK_AGAIN_MS;
@@ -189,42 +197,46 @@ impl OneBatch<'_> {
             ClaimKind::First { header, range, units, instead, cut } => {
                 (terms.instead, terms.cut) = (instead, cut);
                 let claiming = self.claiming(terms, claim.permits).await?;
-                self.first(&header, range, &units, claiming, changes).await
+                self.first(claim.number, &header, range, &units, claiming, changes).await
             }
             ClaimKind::Due => {
                 let claiming = self.claiming(terms, claim.permits).await?;
-                self.due(terms, claiming, changes).await
+                self.due(claim.number, terms, claiming, changes).await
             }
             ClaimKind::Accept { job, .. } => {
-                let count = totals::count(self.tx, run_day, batch).await?;
+                let count = totals::count(self.tx, batch).await?;
                 if !job.is_empty() && count.is_attempted(row) && !count.is_closed(row) {
                     batches::store_job(self.tx, run_day, batch, &job).await?;
                     row.has_job = true;
                 }
-                Ok(Answer::default())
+                Ok(Vec::new())
             }
         }
     }
 
     async fn claiming(&self, terms: Terms, permits: usize) -> Result<Claiming, DbErr> {
-        let (run_day, batch) = self.key;
         let used = match terms.funding {
-            Funding::Granted { .. } => messages::used(self.tx, run_day, batch).await?,
+            Funding::Granted { .. } => messages::used(self.tx, self.key.1).await?,
             Funding::Free | Funding::Unavailable => 0,
         };
         Ok(Claiming::new(terms, used, permits))
     }
 
+    fn writer(&self, claim: i64) -> Writer {
+        Writer { epoch: self.epoch, claim, now_ms: self.now_ms }
+    }
+
     async fn first(
         &self,
+        claim: i64,
         header: &Header,
         range: Range<usize>,
         units: &[u32],
         mut claiming: Claiming,
         changes: &mut Vec<MessageChange>,
-    ) -> Result<Answer, DbErr> {
+    ) -> Result<Vec<(usize, u32)>, DbErr> {
         let (run_day, batch) = self.key;
-        let present = messages::present(self.tx, run_day, batch, &range).await?;
+        let present = messages::present(self.tx, batch, &range).await?;
         let rows: Vec<Written> = range
             .filter(|position| !present.contains(position))
             .map(|position| {
@@ -233,21 +245,21 @@ impl OneBatch<'_> {
                 write(verdict, header.message(position), as_u32(position), 0, units)
             })
             .collect();
-        let inserted =
-            messages::insert(self.tx, run_day, batch, self.epoch, self.now_ms, &rows).await?;
+        let inserted = messages::insert(self.tx, run_day, batch, self.writer(claim), &rows).await?;
         let rows = rows.into_iter().filter(|row| inserted.contains(&row.position));
         Ok(self.sort_out(rows, changes))
     }
 
     async fn due(
         &self,
+        claim: i64,
         terms: Terms,
         mut claiming: Claiming,
         changes: &mut Vec<MessageChange>,
-    ) -> Result<Answer, DbErr> {
+    ) -> Result<Vec<(usize, u32)>, DbErr> {
         let (run_day, batch) = self.key;
         let late = terms.now_ms >= terms.deadline_ms;
-        let queued = messages::queued(self.tx, run_day, batch, self.now_ms, late).await?;
+        let queued = messages::queued(self.tx, batch, self.now_ms, late).await?;
         let mut rows = Vec::new();
         for row in queued {
             let verdict = claiming.decide(row.units, row.attempt > 0);
@@ -260,8 +272,7 @@ impl OneBatch<'_> {
             rows.push((written, same));
         }
         let (written, same): (Vec<Written>, Vec<bool>) = rows.into_iter().unzip();
-        let (epoch, now_ms) = (self.epoch, self.now_ms);
-        messages::update_queued(self.tx, run_day, epoch, now_ms, &written).await?;
+        messages::update_queued(self.tx, run_day, self.writer(claim), &written).await?;
         batches::refresh_due(self.tx, run_day, batch).await?;
         let told = written.into_iter().zip(same).filter(|(_, same)| !same).map(|(row, _)| row);
         Ok(self.sort_out(told, changes))
@@ -272,11 +283,11 @@ impl OneBatch<'_> {
         &self,
         rows: impl Iterator<Item = Written>,
         changes: &mut Vec<MessageChange>,
-    ) -> Answer {
-        let mut answer = Answer::default();
+    ) -> Vec<(usize, u32)> {
+        let mut claimed = Vec::new();
         for row in rows {
             if row.state == MessageState::Sending {
-                answer.claimed.push((row.position as usize, row.attempt));
+                claimed.push((row.position as usize, row.attempt));
                 continue;
             }
             changes.push(MessageChange {
@@ -289,7 +300,7 @@ impl OneBatch<'_> {
                 provider_code: String::new(),
             });
         }
-        answer
+        claimed
     }
 }
 

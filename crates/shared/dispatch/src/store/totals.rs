@@ -51,16 +51,12 @@ impl Count {
     }
 }
 
-pub(crate) async fn count(
-    tx: &DatabaseTransaction,
-    run_day: i32,
-    batch: BatchId,
-) -> Result<Count, DbErr> {
+pub(crate) async fn count(tx: &DatabaseTransaction, batch: BatchId) -> Result<Count, DbErr> {
     let sql = "SELECT state, reason, COUNT(*) AS n, SUM(units) AS units,
                    MIN(next_attempt_at) AS next_attempt_at
-               FROM messages WHERE run_day = $1 AND batch_id = $2 GROUP BY state, reason";
+               FROM messages WHERE batch_id = $1 GROUP BY state, reason";
     let mut count = Count::default();
-    for row in tx.rows(sql, [run_day.into(), batch.uuid().into()]).await? {
+    for row in tx.rows(sql, [batch.uuid().into()]).await? {
         let (state, reason): (String, String) =
             (row.try_get("", "state")?, row.try_get("", "reason")?);
         let (n, units): (u32, i64) = (row.try_get("", "n")?, row.try_get("", "units")?);
@@ -101,9 +97,9 @@ pub(crate) async fn publish(
         change.state.parse::<MessageState>().is_ok_and(|now| now.is_settled() && !now.is_posted())
     });
     if freed {
-        messages::wake_short(tx, run_day, id, now_ms).await?;
+        messages::wake_short(tx, id, now_ms).await?;
     }
-    let count = count(tx, run_day, id).await?;
+    let count = count(tx, id).await?;
     let closed = batch.closed || count.is_closed(batch);
     let accepted = batch.accepted || closed || (count.is_attempted(batch) && batch.has_job);
     let waits_for_money = count.waits_for_money();
