@@ -166,15 +166,24 @@ impl Server {
     }
 
     pub fn run_as(&self, key: &str, args: &[&str]) -> Done {
-        let output = Command::new(binary())
+        let mut command = self.command(args);
+        Done::of(&command.env("CARILLON_API_KEY", key).output().expect("the command runs"))
+    }
+
+    /// Runs the command with a variable set.
+    pub fn run_with(&self, args: &[&str], variable: &str, value: &str) -> Done {
+        Done::of(&self.command(args).env(variable, value).output().expect("the command runs"))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
             .args(args)
             .current_dir(self.folder.path())
             .env("CARILLON_SERVER", &self.url)
-            .env("CARILLON_API_KEY", key)
-            .stdin(Stdio::null())
-            .output()
-            .expect("the command runs");
-        Done::of(&output)
+            .env("CARILLON_API_KEY", &self.key)
+            .stdin(Stdio::null());
+        command
     }
 
     /// Stores a campaign of a file's text; answers its id.
