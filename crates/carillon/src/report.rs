@@ -90,7 +90,7 @@ fn channel_json(channel: &ChannelReport) -> Value {
         "states": channel.states,
         "waiting": channel.waiting,
         "in_flight": channel.in_flight,
-        "units": channel.units,
+        "parts": channel.parts,
     })
 }
 
@@ -114,7 +114,7 @@ fn csv(out: Out<'_>, look: Look, report: &Report) -> Result<(), Error> {
         }
         row("planned", "", channel.planned)?;
         row("in_flight", "", channel.in_flight)?;
-        row("units", "", channel.units)?;
+        row("parts", "", channel.parts)?;
     }
     rows.finish()?;
     Ok(())

@@ -2,11 +2,11 @@
 //! in no encoding, while a run is under way and after it.
 
 use std::{
-    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
 
+use aho_corasick::AhoCorasick;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use carillon_e2e::{Server, customers, server::root};
 
@@ -23,35 +23,18 @@ fn spellings(address: &str) -> Vec<Vec<u8>> {
     all.into_iter().map(String::into_bytes).collect()
 }
 
-/// Finds any of many needles in one pass: all share a length, so a window's hash decides.
-struct Needles(Vec<(usize, HashSet<Vec<u8>>)>);
+/// Finds any of many needles in one pass.
+struct Needles(AhoCorasick);
 
 impl Needles {
     fn of(addresses: &[String]) -> Self {
-        let mut by_length: Vec<(usize, HashSet<Vec<u8>>)> = Vec::new();
-        for needle in addresses.iter().flat_map(|address| spellings(address)) {
-            let length = needle.len();
-            match by_length.iter_mut().find(|(known, _)| *known == length) {
-                Some((_, set)) => {
-                    set.insert(needle);
-                }
-                None => by_length.push((length, HashSet::from([needle]))),
-            }
-        }
-        Self(by_length)
+        let needles = addresses.iter().flat_map(|address| spellings(address));
+        Self(AhoCorasick::new(needles).expect("few enough needles"))
     }
 
     fn found_in(&self, haystack: &[u8]) -> Vec<String> {
-        let mut found = Vec::new();
-        for (length, set) in &self.0 {
-            for window in haystack.windows(*length) {
-                let plausible = window.iter().all(|byte| byte.is_ascii_graphic());
-                if plausible && set.contains(window) {
-                    found.push(String::from_utf8_lossy(window).into_owned());
-                }
-            }
-        }
-        found
+        let hits = self.0.find_iter(haystack);
+        hits.map(|hit| String::from_utf8_lossy(&haystack[hit.range()]).into_owned()).collect()
     }
 }
 

@@ -74,10 +74,7 @@ fn files_that_are_not_what_they_should_be() {
     customers("csv_column_twice", b"external_id,email,email\nC1,a@example.org,b@example.org\n");
     customers("csv_empty", b"");
     customers("csv_binary", &[0xff, 0xfe, 0x00, 0x01, 0x02, 0x80]);
-    customers(
-        "csv_broken_quote",
-        b"external_id,first_name\nC1,\"Ann\nC2,Bob\nC3,Cid\n",
-    );
+    customers("csv_broken_quote", b"external_id,first_name\nC1,\"Ann\nC2,Bob\nC3,Cid\n");
     let mut long = b"external_id,first_name\nC1,".to_vec();
     long.extend(std::iter::repeat_n(b'x', 10 * 1024 * 1024));
     long.extend_from_slice(b"\nC2,Bob\n");
@@ -97,7 +94,10 @@ fn rows_that_cannot_be_kept() {
         imported(&server, name, "customers", content.as_bytes());
     };
     customers("row_phone_without_country", "external_id,phone\nC1,07700 900123\n");
-    customers("row_email_with_line_break", "external_id,email\nC1,\"a@example.org\r\nBcc: b@c.d\"\n");
+    customers(
+        "row_email_with_line_break",
+        "external_id,email\nC1,\"a@example.org\r\nBcc: b@c.d\"\n",
+    );
     customers("row_birthday_30_february", "external_id,birthday\nC1,1990-02-30\n");
     customers(
         "row_withheld_with_personal_data",
@@ -108,13 +108,23 @@ fn rows_that_cannot_be_kept() {
     customers("row_points_not_a_number", "external_id,points\nC1,many\n");
     customers("row_consent_unknown", "external_id,consent\nC1,perhaps\n");
     customers("row_card_taken", "external_id,cards\nC8,4711\nC9,4711\n");
-    let _ = server.run(&["customers", "import", &server.write("one.csv", "external_id\nK1\n")]).ok();
+    let _ =
+        server.run(&["customers", "import", &server.write("one.csv", "external_id\nK1\n")]).ok();
     let activity = |name: &str, content: &str| {
         imported(&server, name, "activity", content.as_bytes());
     };
-    activity("activity_in_the_future", "event_id,external_id,kind,at\nE1,K1,visit,2199-01-01T00:00:00Z\n");
-    activity("activity_of_nobody", "event_id,external_id,kind,at\nE1,K9,visit,2026-01-01T00:00:00Z\n");
-    activity("activity_kind_unknown", "event_id,external_id,kind,at\nE1,K1,vist,2026-01-01T00:00:00Z\n");
+    activity(
+        "activity_in_the_future",
+        "event_id,external_id,kind,at\nE1,K1,visit,2199-01-01T00:00:00Z\n",
+    );
+    activity(
+        "activity_of_nobody",
+        "event_id,external_id,kind,at\nE1,K9,visit,2026-01-01T00:00:00Z\n",
+    );
+    activity(
+        "activity_kind_unknown",
+        "event_id,external_id,kind,at\nE1,K1,vist,2026-01-01T00:00:00Z\n",
+    );
     activity("activity_time_wrong", "event_id,external_id,kind,at\nE1,K1,visit,yesterday\n");
     activity(
         "activity_event_reused",
@@ -163,15 +173,27 @@ fn campaigns_that_cannot_be() {
     lint("campaign_ends_before_it_begins", &campaign("2099-12-31", "2025-12-31"));
     lint("campaign_date_of_no_day", &campaign("2099-12-31", "2099-02-30"));
     lint("campaign_unknown_key", &campaign("active:", "activ:"));
-    lint("campaign_schedule_unknown", &campaign("schedule: now", "schedule: { weekly: { days: [mon], at: \"09:00\" } }"));
+    lint(
+        "campaign_schedule_unknown",
+        &campaign("schedule: now", "schedule: { weekly: { days: [mon], at: \"09:00\" } }"),
+    );
     lint("campaign_pending_period_too_long", &campaign("12h", "30d"));
     lint("campaign_pending_period_no_duration", &campaign("12h", "soon"));
     lint("campaign_audience_missing", &campaign("audience: { everyone: true }\n", ""));
-    lint("campaign_audience_filter_wrong", &campaign("{ everyone: true }", "{ filter: 'vip = maybe' }"));
-    lint("campaign_audience_of_unknown_customers", &campaign("{ everyone: true }", "{ customers: [C1, C2] }"));
+    lint(
+        "campaign_audience_filter_wrong",
+        &campaign("{ everyone: true }", "{ filter: 'vip = maybe' }"),
+    );
+    lint(
+        "campaign_audience_of_unknown_customers",
+        &campaign("{ everyone: true }", "{ customers: [C1, C2] }"),
+    );
     lint("campaign_subject_of_two_lines", &campaign("For you", "For\\nyou"));
     lint("campaign_no_name", &campaign("name: Monday", "name: ''"));
-    lint("campaign_html_file_not_there", &campaign("text: \"Hello\" }", "html_file: nowhere.html }"));
+    lint(
+        "campaign_html_file_not_there",
+        &campaign("text: \"Hello\" }", "html_file: nowhere.html }"),
+    );
     lint("campaign_not_yaml", "name: [unclosed\n");
     lint(
         "campaign_everything_wrong_at_once",
@@ -189,10 +211,7 @@ fn requests_that_are_refused() {
     run("report_not_started", &["report", &draft]);
     run("preview_of_nobody", &["campaign", "preview", &draft, "--customer", "C404"]);
     run("campaign_not_an_id", &["campaign", "show", "Monday"]);
-    run(
-        "campaign_not_there",
-        &["campaign", "show", "00000000-0000-7000-8000-000000000000"],
-    );
+    run("campaign_not_there", &["campaign", "show", "00000000-0000-7000-8000-000000000000"]);
     let past = server.campaign(&campaign("2099-12-31", "2026-01-02"));
     run("start_after_its_end", &["campaign", "start", &past, "--yes"]);
     run("credit_of_nothing", &["balance", "credit", "0", "--request-id", "r"]);

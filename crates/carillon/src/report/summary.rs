@@ -1,7 +1,6 @@
 //! The report for people: a headline, and figures that add up from top to bottom.
 
 use carillon_contracts::{
-    jobs::v1::Channel,
     report::v1::{ChannelReport, Report},
     vocabulary::ChannelWord as _,
 };
@@ -40,11 +39,7 @@ pub fn print(out: Out<'_>, look: Look, report: &Report) -> Result<(), Error> {
         let name = format!("    of these waiting: {}", words_of(&reason));
         sums.line_unless_zero(Line::Note, name, figures.collect());
     }
-    let parts = |channel: &ChannelReport| match channel.channel() {
-        Channel::Sms => channel.units,
-        Channel::Email | Channel::Unspecified => 0,
-    };
-    sums.line_unless_zero(Line::Note, "SMS parts", of(parts));
+    sums.line_unless_zero(Line::Note, "SMS parts", of(|channel| channel.parts));
     sums.write(out, look)?;
     Ok(())
 }

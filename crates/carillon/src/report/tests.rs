@@ -13,7 +13,7 @@ fn report() -> Report {
         states: counts(&[("delivered", 1200), ("failed", 10), ("expired", 0)]),
         waiting: counts(&[("insufficient_balance", 40)]),
         in_flight: 50,
-        units: 1230,
+        parts: 1230,
     };
     let email = ChannelReport {
         channel: 2,

@@ -81,7 +81,8 @@ fn message(run: RunId, entry: Entry, names: &HashMap<CustomerId, String>) -> Rep
         Fate::Message(row) => ReportMessage {
             state: row.state,
             reason: row.reason,
-            parts: row.units,
+            // An e-mail's unit is no part.
+            parts: if channel == Channel::Sms { row.units } else { 0 },
             attempt: row.attempt,
             change_time: Timestamp::from_millisecond(row.changed_at).ok().map(time::to_wire),
             provider_code: row.provider_code,

@@ -67,7 +67,8 @@ impl RunSums {
             states: sums.states,
             waiting: sums.waiting,
             in_flight: sums.in_flight,
-            units: sums.units,
+            // An e-mail's unit is no part.
+            parts: if channel == Channel::Sms { sums.units } else { 0 },
         };
         self.channels.into_iter().map(channel).collect()
     }

@@ -108,8 +108,8 @@ async fn check_end(api: &CampaignApi, history: &History, truth: &Truth) {
     assert_eq!(report.planned, truth.planned);
     assert_eq!(report.skipped, truth.skipped);
     assert_eq!((&report.states, &report.waiting), (&truth.states, &truth.waiting));
-    let units: u64 = report.channels.iter().map(|channel| channel.units).sum();
-    assert_eq!(units, truth.units);
+    let parts: u64 = report.channels.iter().map(|channel| channel.parts).sum();
+    assert_eq!(parts, truth.parts);
     let finished =
         if report.in_flight == 0 { CampaignState::Finished } else { CampaignState::Running };
     assert_eq!(report.campaign_state(), finished);

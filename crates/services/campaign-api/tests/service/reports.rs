@@ -217,7 +217,7 @@ async fn a_run_is_reported_from_its_start_to_its_end() {
     let ended = report(&world, &started.id).await;
     assert_eq!((ended.matched, ended.planned, ended.in_flight), (6, 4, 0));
     assert_eq!(ended.states, counts(&[("failed", 1), ("sent", 3)]));
-    assert_eq!((ended.waiting.len(), ended.channels[0].units), (0, 6));
+    assert_eq!((ended.waiting.len(), ended.channels[0].parts), (0, 6));
     assert_eq!(ended.campaign_name, "Monday");
     let again = world.try_start(&started.id).await.expect("the same");
     assert_eq!(again.state(), CampaignState::Finished, "starting again does nothing more");

@@ -54,7 +54,7 @@ pub(super) struct Truth {
     pub skipped: BTreeMap<String, u64>,
     pub states: BTreeMap<String, u64>,
     pub waiting: BTreeMap<String, u64>,
-    pub units: u64,
+    pub parts: u64,
     /// Customer, channel and what became of the message; sorted.
     pub list: Vec<(Vec<u8>, String, String)>,
 }
@@ -308,7 +308,9 @@ impl History {
                 if let Some(map) = map {
                     *map.entry(word.to_owned()).or_default() += 1;
                 }
-                truth.units += now.units();
+                if step.channel == Channel::Sms {
+                    truth.parts += now.units();
+                }
                 let fate = match now {
                     Now::Planned => "planned".to_owned(),
                     _ => format!("{state}/{reason}"),
