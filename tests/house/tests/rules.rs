@@ -170,6 +170,19 @@ fn sql_never_asks_for_the_time() {
 }
 
 #[test]
+fn a_migration_is_done_whole_or_not_at_all() {
+    let offences: Vec<String> = product("crates")
+        .iter()
+        .filter(|source| {
+            let count = |what: &str| source.text.matches(what).count();
+            count("impl MigrationTrait for") > count("fn use_transaction(&self) -> Option<bool> {")
+        })
+        .map(|source| source.path.display().to_string())
+        .collect();
+    assert_none("a migration without use_transaction", &offences);
+}
+
+#[test]
 fn no_hand_written_file_is_over_500_lines() {
     let offences: Vec<String> = below("crates")
         .iter()

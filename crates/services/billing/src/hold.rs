@@ -31,6 +31,10 @@ impl Billing {
         let tx = self.database.begin().await?;
         let known = store::hold(&tx, organisation, batch).await?;
         let mut row = known.unwrap_or_else(|| HoldRow::wanting(wanted));
+        if row.wanted == 0 {
+            // Its totals came first: a call before this one did not reach us.
+            row.wanted = wanted;
+        }
         let available = store::account(&tx, organisation).await?.available;
         let raise = row.short().min(available);
         row.granted += raise;

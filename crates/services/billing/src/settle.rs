@@ -48,7 +48,7 @@ impl HoldRow {
         if self.version == 0 {
             return Split { held: self.granted, spent: 0 };
         }
-        let covered = self.granted.min(self.needed);
+        let covered = self.granted.min(self.needed.max(self.posted));
         Split { held: covered - self.posted, spent: self.posted }
     }
 

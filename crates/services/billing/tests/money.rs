@@ -1,5 +1,7 @@
 //! Holds, totals and credits through the service's own doors, in any order.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use std::sync::Arc;
 
 use carillon_billing::{Migrator, Parts, Service, start};
@@ -185,6 +187,14 @@ async fn a_batch_closed_before_its_hold_is_granted_nothing() {
     billing.credit(100, "a").await.unwrap();
     billing.tell(&[(9, totals(1, 0, 0, true))]).await;
     assert_eq!(billing.hold(9, 10).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_heard_before_the_first_hold_do_not_stand_in_its_way() {
+    let mut billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    billing.tell(&[(9, totals(1, 10, 0, false))]).await;
+    assert_eq!(billing.hold(9, 10).await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

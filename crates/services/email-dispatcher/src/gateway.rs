@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -26,10 +26,13 @@ pub(crate) struct EmailGateway {
     pub senders: Senders,
 }
 
-/// The names that organisations send under, read once each.
+/// A change of the name holds within this time.
+const NAME_FRESH: Duration = Duration::from_secs(30);
+
+/// The names that organisations send under.
 pub(crate) struct Senders {
     tenancy: Tenancy,
-    names: Mutex<HashMap<OrganisationId, Arc<str>>>,
+    names: Mutex<HashMap<OrganisationId, (Instant, Arc<str>)>>,
 }
 
 impl Senders {
@@ -39,11 +42,13 @@ impl Senders {
 
     async fn name(&self, organisation: OrganisationId) -> Option<Arc<str>> {
         let names = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = names().get(&organisation) {
+        if let Some((read, name)) = names().get(&organisation)
+            && read.elapsed() < NAME_FRESH
+        {
             return Some(Arc::clone(name));
         }
         let name: Arc<str> = self.tenancy.organisation(organisation).await.ok()??.name.into();
-        names().insert(organisation, Arc::clone(&name));
+        names().insert(organisation, (Instant::now(), Arc::clone(&name)));
         Some(name)
     }
 }

@@ -31,15 +31,16 @@ impl Funds for Billing {
         batch: BatchId,
         wanted: i64,
     ) -> Result<i64, FundsUnavailable> {
-        let mut request = Request::new(HoldRequest {
+        let request = Request::new(HoldRequest {
             organisation_id: organisation.to_string(),
             batch_id: batch.to_string(),
             wanted,
         });
-        request.set_timeout(TIMEOUT);
-        match self.client.clone().hold(request).await {
-            Ok(response) => Ok(response.into_inner().granted),
-            Err(status) => Err(FundsUnavailable(status.message().to_owned())),
+        let mut client = self.client.clone();
+        match tokio::time::timeout(TIMEOUT, client.hold(request)).await {
+            Ok(Ok(response)) => Ok(response.into_inner().granted),
+            Ok(Err(status)) => Err(FundsUnavailable(status.message().to_owned())),
+            Err(_) => Err(FundsUnavailable("no answer in time".into())),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use carillon_contracts::ids::BatchId;
-use carillon_service_kit::Stop;
+use carillon_service_kit::{Stop, database::is_transient};
 use sea_orm::DbErr;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -20,6 +20,7 @@ use crate::{
 };
 
 const BACK_OFF: Duration = Duration::from_millis(200);
+const TRIES_WHILE_STOPPING: u32 = 20;
 /// How long a few records wait for more, so that one commit serves many. A claim waits for nothing.
 const LINGER: Duration = Duration::from_millis(4);
 
@@ -65,7 +66,8 @@ impl Committer {
         let _ = self.requests.send(request);
     }
 
-    /// Numbers the claim and carries it out; `None` when the process is ending.
+    /// Numbers the claim and carries it out; `None` when the process is ending, or the
+    /// batch cannot be written.
     pub(crate) async fn claim(&self, mut claim: Claim) -> Option<Answer> {
         claim.number = self.claims.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -105,25 +107,47 @@ async fn commit_all(
                 }
             }
         }
-        let written = commit(&store, &step, &stop).await?;
+        let written = commit(&store, step, &stop).await?;
         drop(held);
         for (answer, written) in answers.into_iter().zip(written) {
-            let _ = answer.send(written);
+            if let Some(written) = written {
+                let _ = answer.send(written);
+            }
         }
     }
     Ok(())
 }
 
-/// A step that failed left nothing behind, so it is safe to do again.
-async fn commit(store: &Store, step: &Step, stop: &Stop) -> Result<Vec<Answer>, DbErr> {
+/// Writes the step; what cannot be written, for a reason that will not pass, is set aside by the
+/// batch, so that one damaged row does not hold up all others. Its claims get no answer.
+async fn commit(store: &Store, step: Step, stop: &Stop) -> Result<Vec<Option<Answer>>, DbErr> {
+    let mut tries = 0;
     loop {
-        match store.step(step).await {
-            Ok(answers) => return Ok(answers),
-            Err(error) if stop.is_stopping() => return Err(error),
-            Err(error) => {
+        match store.step(&step).await {
+            Ok(answers) => return Ok(answers.into_iter().map(Some).collect()),
+            Err(error) if is_transient(&error) => {
+                tries += 1;
+                if stop.is_stopping() && tries > TRIES_WHILE_STOPPING {
+                    return Err(error);
+                }
                 tracing::error!(%error, "messages not recorded; trying again");
-                stop.sleep(BACK_OFF).await;
+                tokio::time::sleep(BACK_OFF).await;
+            }
+            Err(_) => break,
+        }
+    }
+    let mut answers: Vec<Option<Answer>> = step.claims.iter().map(|_| None).collect();
+    for (key, alone, claims) in step.by_batch() {
+        match store.step(&alone).await {
+            Ok(written) => {
+                for (index, answer) in claims.into_iter().zip(written) {
+                    answers[index] = Some(answer);
+                }
+            }
+            Err(error) => {
+                tracing::error!(batch = %key.1, %error, "a batch's messages cannot be recorded");
             }
         }
     }
+    Ok(answers)
 }

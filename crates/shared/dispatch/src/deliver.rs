@@ -9,7 +9,7 @@ use std::{
 use carillon_broker::{Consumer, Delivery, topology};
 use carillon_contracts::{
     jobs::v1::{Cause, SendJob},
-    vocabulary::ChannelWord as _,
+    vocabulary::{ChannelWord as _, MessageState},
 };
 use carillon_service_kit::Stop;
 use prost::Message as _;
@@ -28,6 +28,8 @@ use crate::{
 
 /// Batches in hand, at most.
 const PREFETCH: u16 = 64;
+/// How long a delivery whose batch is in hand waits before it looks again.
+const IN_HAND_PAUSE: Duration = Duration::from_millis(100);
 /// A delivery unfinished after this is cut: what is left goes on without the broker.
 const CUT_AFTER: Duration = Duration::from_secs(30);
 
@@ -37,8 +39,13 @@ pub(crate) enum DeliverError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Database(#[from] DbErr),
-    #[error("stopping")]
+    #[error("nobody writes what it asks for")]
     Stopping,
+    /// A twin of the delivery, or a retry, is working on it.
+    #[error("the batch is in hand already")]
+    InHand,
+    #[error("the batch still has messages that nobody will finish")]
+    NotAccepted,
 }
 
 impl<G: Gateway> Dispatcher<G> {
@@ -74,7 +81,11 @@ impl<G: Gateway> Dispatcher<G> {
     async fn deliver(&self, delivery: Delivery, stop: &Stop) {
         match self.carry_out(&delivery, stop).await {
             Ok(()) => delivery.ack(),
-            Err(DeliverError::Stopping) => delivery.requeue(),
+            Err(DeliverError::Stopping) if stop.is_stopping() => delivery.requeue(),
+            Err(DeliverError::InHand) => {
+                stop.sleep(IN_HAND_PAUSE).await;
+                delivery.requeue();
+            }
             Err(error) => {
                 let tries = delivery.delivery_count + 1;
                 tracing::error!(%error, tries, "batch not carried out; delivered again");
@@ -88,17 +99,16 @@ impl<G: Gateway> Dispatcher<G> {
         let job = SendJob::decode(delivery.body.clone())
             .map_err(|error| OpenError::Damaged(error.to_string()))?;
         let header = Arc::new(Header::of(&job)?);
-        let Some(_held) = self.in_hand.take(header.batch) else {
-            // A twin of what is in hand: whoever holds it answers for the batch.
-            return Ok(());
-        };
+        let _held = self.in_hand.take(header.batch).ok_or(DeliverError::InHand)?;
         let kept = self.store.database.reader();
         if store::accepted(kept, header.run_day, header.batch).await? {
             return self.accept(&header, 0, Vec::new()).await;
         }
-        let (block, content) = match (&job.block, &job.content) {
-            (Some(block), Some(content)) if header.cause == Cause::Unspecified => (block, content),
-            _ => return self.settle_unsent(&header).await,
+        if let Some(end) = self.end_without_sending(&header) {
+            return self.settle_unsent(&header, end).await;
+        }
+        let (Some(block), Some(content)) = (&job.block, &job.content) else {
+            return Err(OpenError::Damaged("a job without its block".into()).into());
         };
         let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
         let wanted = opened.wanted();
@@ -108,6 +118,16 @@ impl<G: Gateway> Dispatcher<G> {
         self.claim_all(&calls, funding, recorded, stop).await?;
         while all_recorded.recv().await.is_some() {}
         self.accept(&header, wanted, delivery.body.to_vec()).await
+    }
+
+    /// How all messages end if none may be sent: as the release says, or because it is too late.
+    fn end_without_sending(&self, header: &Header) -> Option<(MessageState, &'static str)> {
+        let late = self.store.clock.now() >= header.deadline;
+        match header.cause {
+            Cause::Cancelled => Some((MessageState::Cancelled, "campaign_cancelled")),
+            Cause::Expired => Some((MessageState::Expired, "deadline_passed")),
+            Cause::Unspecified => late.then_some((MessageState::Expired, "deadline_passed")),
+        }
     }
 
     pub(crate) fn calls(&self, header: &Arc<Header>, opened: Opened<G::Prepared>) -> Calls<G> {
@@ -174,7 +194,11 @@ impl<G: Gateway> Dispatcher<G> {
     }
 
     /// Released only to be settled: every recipient gets a row with its end.
-    async fn settle_unsent(&self, header: &Arc<Header>) -> Result<(), DeliverError> {
+    async fn settle_unsent(
+        &self,
+        header: &Arc<Header>,
+        end: (MessageState, &'static str),
+    ) -> Result<(), DeliverError> {
         let none = Arc::new(Vec::new());
         for start in (0..header.count()).step_by(MICRO_BATCH) {
             let claim = Claim {
@@ -186,7 +210,7 @@ impl<G: Gateway> Dispatcher<G> {
                     header: Arc::clone(header),
                     range: start..(start + MICRO_BATCH).min(header.count()),
                     units: Arc::clone(&none),
-                    instead: header.instead(),
+                    instead: Some(end),
                     cut: false,
                 },
             };
@@ -209,6 +233,7 @@ impl<G: Gateway> Dispatcher<G> {
             funding: Funding::Free,
             kind: ClaimKind::Accept { header: Arc::clone(header), wanted, job: Arc::new(job) },
         };
-        self.committer.claim(claim).await.map(|_| ()).ok_or(DeliverError::Stopping)
+        let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
+        if answer.accepted { Ok(()) } else { Err(DeliverError::NotAccepted) }
     }
 }

@@ -17,6 +17,10 @@ pub(crate) struct Held {
 }
 
 impl InHand {
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     pub(crate) fn take(&self, batch: BatchId) -> Option<Held> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(batch).then(|| Held { all: self.clone(), batch })

@@ -9,7 +9,6 @@ use carillon_contracts::{
     },
     jobs::v1::{self as jobs, Cause, Channel, SealedBlock, SendJob},
     time,
-    vocabulary::MessageState,
 };
 use carillon_sealing::{SealError, WrappingKey};
 use jiff::Timestamp;
@@ -71,15 +70,6 @@ impl Header {
 
     pub(crate) fn message(&self, position: usize) -> MessageId {
         MessageId::of(self.run, self.channel, self.customers[position])
-    }
-
-    /// How every message ends if the batch was released only to be settled.
-    pub(crate) fn instead(&self) -> Option<(MessageState, &'static str)> {
-        match self.cause {
-            Cause::Unspecified => None,
-            Cause::Cancelled => Some((MessageState::Cancelled, "campaign_cancelled")),
-            Cause::Expired => Some((MessageState::Expired, "deadline_passed")),
-        }
     }
 }
 

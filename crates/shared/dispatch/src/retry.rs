@@ -1,12 +1,11 @@
 //! Later attempts, and the sweep: batches with due rows, from the database alone.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use carillon_contracts::{ids::OrganisationId, jobs::v1::SendJob};
+use carillon_contracts::{ids::BatchId, jobs::v1::SendJob};
 use carillon_service_kit::Stop;
 use prost::Message as _;
 use sea_orm::DbErr;
@@ -23,15 +22,16 @@ use crate::{
 };
 
 const BEAT: Duration = Duration::from_millis(250);
-/// Batches looked at in one round, and worked on at a time.
-const AT_ONCE: u32 = 64;
+/// Batches taken in one round, at most; those in hand are passed over.
+const AT_ONCE: usize = 64;
 
 impl<G: Gateway> Dispatcher<G> {
     pub(crate) async fn retry(self, stop: Stop) -> Result<(), DbErr> {
         while stop.sleep(BEAT).await {
             let now_ms = self.store.clock.now_ms();
-            let due = store::due(self.store.database.reader(), now_ms, AT_ONCE).await?;
-            for due in round_robin(due) {
+            let limit = AT_ONCE + self.in_hand.count();
+            let reader = self.store.database.reader();
+            for due in store::due_of_all_organisations(reader, now_ms, limit).await? {
                 let Some(held) = self.in_hand.take(due.batch) else { continue };
                 let (dispatcher, stopping) = (self.clone(), stop.clone());
                 stop.spawn("retry", async move {
@@ -51,11 +51,13 @@ impl<G: Gateway> Dispatcher<G> {
     async fn attempt(&self, due: Due, stop: &Stop) -> Result<(), DeliverError> {
         let key = (due.run_day, due.batch);
         let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
-        let (Some(job), false) = (&due.job, past_deadline) else {
-            // Nothing is sent any more: the claim only settles.
-            self.claim_due(key, 1, Funding::Free).await;
+        if past_deadline {
+            // Nothing is sent any more: without permits the claim only settles.
+            self.claim_due(key, 0, Funding::Free).await;
             return Ok(());
-        };
+        }
+        let reader = self.store.database.reader();
+        let Some(job) = store::job(reader, due.run_day, due.batch).await? else { return Ok(()) };
         let job = SendJob::decode(job.as_slice())
             .map_err(|error| OpenError::Damaged(error.to_string()))?;
         let header = Arc::new(Header::of(&job)?);
@@ -75,13 +77,7 @@ impl<G: Gateway> Dispatcher<G> {
     }
 
     /// Claims and sends until nothing more is due, and waits until all of it is recorded.
-    async fn send_due(
-        &self,
-        calls: &Calls<G>,
-        key: (i32, carillon_contracts::ids::BatchId),
-        funding: Funding,
-        stop: &Stop,
-    ) {
+    async fn send_due(&self, calls: &Calls<G>, key: (i32, BatchId), funding: Funding, stop: &Stop) {
         let (recorded, mut all_recorded) = mpsc::channel(1);
         loop {
             let permits = self.permits.take(calls.header.count()).await;
@@ -101,32 +97,11 @@ impl<G: Gateway> Dispatcher<G> {
 
     async fn claim_due(
         &self,
-        key: (i32, carillon_contracts::ids::BatchId),
+        key: (i32, BatchId),
         permits: usize,
         funding: Funding,
     ) -> Option<Answer> {
         let claim = Claim { key, number: 0, permits, funding, kind: ClaimKind::Due };
         self.committer.claim(claim).await
     }
-}
-
-/// One batch of each organisation in turn, so that one's backlog does not hold up another's.
-fn round_robin(due: Vec<Due>) -> Vec<Due> {
-    let mut order: Vec<OrganisationId> = Vec::new();
-    let mut queues: HashMap<OrganisationId, VecDeque<Due>> = HashMap::new();
-    let total = due.len();
-    for one in due {
-        let queue = queues.entry(one.organisation).or_insert_with(|| {
-            order.push(one.organisation);
-            VecDeque::new()
-        });
-        queue.push_back(one);
-    }
-    let mut turns = Vec::with_capacity(total);
-    while turns.len() < total {
-        for organisation in &order {
-            turns.extend(queues.get_mut(organisation).and_then(VecDeque::pop_front));
-        }
-    }
-    turns
 }

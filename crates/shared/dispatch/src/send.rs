@@ -1,12 +1,14 @@
 //! One call for one claimed message, and what is recorded of it.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use carillon_contracts::vocabulary::{MessageState, WaitReason};
 use carillon_service_kit::Clock;
+use futures::FutureExt as _;
 use rand::RngExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -55,7 +57,11 @@ impl<G: Gateway> Calls<G> {
         for ((position, attempt), permit) in answer.claimed.into_iter().zip(permits) {
             let (calls, unrecorded) = (self.clone(), unrecorded.clone());
             tokio::spawn(async move {
-                let outcome = calls.call(position, attempt, claimed_at).await;
+                let call = AssertUnwindSafe(calls.call(position, attempt, claimed_at));
+                let outcome = call.catch_unwind().await.unwrap_or_else(|_| {
+                    tracing::error!(message = %calls.header.message(position), "a call panicked");
+                    Outcome::InDoubt { code: "panicked".into() }
+                });
                 let recorded = calls.record_of(claim, position, attempt, outcome);
                 let key = (calls.header.run_day, calls.header.batch);
                 calls.committer.record(key, recorded, permit, unrecorded);

@@ -79,6 +79,7 @@ pub async fn start<G: Gateway>(parts: Parts<G>) -> Result<(), DbErr> {
     for class in topology::CLASSES {
         stop.spawn("job consumer", dispatcher.clone().consume(class, stop.clone()));
     }
-    stop.spawn("retry loop", dispatcher.retry(stop.clone()));
+    let stopping = stop.clone();
+    stop.keep("retry loop", move || dispatcher.clone().retry(stopping.clone()));
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What a dispatcher promises, on a real database and the in-memory broker.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod harness;
 
 use std::{sync::Arc, time::Duration};
@@ -252,6 +254,55 @@ async fn content_that_cannot_be_used_fails_its_messages() {
     let (_, changes) = harness.told().await;
     assert!(changes.iter().all(|(_, _, reason)| reason == "content_invalid"));
     harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_panics_is_in_doubt_and_holds_up_nobody() {
+    let mut harness = Harness::new();
+    harness.calls.panics = Some(address(7));
+    harness.start().await;
+    harness.publish(&harness.job(20)).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "unknown")), (19, 1));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_a_retry_holds_is_delivered_until_every_recipient_has_a_row() {
+    let harness = Harness::new();
+    harness.start().await;
+    let mut job = harness.job(300);
+    job.deadline = Some(carillon_contracts::time::to_wire(harness.clock.now()));
+    for _ in 0..3 {
+        harness.publish(&job).await;
+    }
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!(settled(&totals, "expired"), 300, "too late is settled, sealed block or not");
+    eventually("all acked", || async { harness.job_depth().await == 0 }).await;
+    assert_eq!(harness.calls.total(), 0);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_damaged_batch_does_not_hold_up_another() {
+    let harness = Harness::new();
+    harness.start().await;
+    let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
+    harness.calls.answers(&address(0), vec![transient]);
+    let damaged = harness.job(1);
+    harness.publish(&damaged).await;
+    harness.until("accepted", |totals| totals.accepted).await;
+    let database = harness.database().await;
+    let tx = database.begin().await.unwrap();
+    tx.run("UPDATE messages SET state = 'nonsense'", []).await.unwrap();
+    tx.run("UPDATE batches SET accepted = 0", []).await.unwrap();
+    tx.commit().await.unwrap();
+    harness.publish(&damaged).await;
+    let mut sound = harness.job(50);
+    let run = carillon_contracts::ids::RunId::new(uuid::Uuid::from_u128(42));
+    sound = harness.of_another_run(sound, run);
+    harness.publish(&sound).await;
+    eventually("the sound one is sent", || async { harness.calls.total() >= 51 }).await;
 }
 
 /// What billing tells when credits arrive.

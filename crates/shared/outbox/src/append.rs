@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use carillon_broker::{Broker, topology};
 use carillon_contracts::{
@@ -23,6 +26,7 @@ pub struct Outbox {
     pub(crate) heard: Heard,
     /// How long a row must have been overtaken before it is sent again.
     pub(crate) patience: Duration,
+    pub(crate) begun: Arc<AtomicBool>,
     wake: Arc<Notify>,
 }
 
@@ -40,6 +44,7 @@ impl Outbox {
             clock,
             heard: Heard::default(),
             patience: Duration::from_secs(60),
+            begun: Arc::default(),
             wake: Arc::default(),
         }
     }
@@ -102,9 +107,12 @@ impl Outbox {
 
     /// Starts the relay, the listener for marks, and the resending of overtaken rows.
     pub fn spawn(&self, stop: &Stop) {
-        stop.spawn("outbox relay", self.clone().relay(stop.clone()));
-        stop.spawn("outbox marks", self.clone().hear_marks(stop.clone()));
-        stop.spawn("outbox again", self.clone().send_again(stop.clone()));
+        let (outbox, stopping) = (self.clone(), stop.clone());
+        stop.keep("outbox relay", move || outbox.clone().relay(stopping.clone()));
+        let (outbox, stopping) = (self.clone(), stop.clone());
+        stop.keep("outbox marks", move || outbox.clone().hear_marks(stopping.clone()));
+        let (outbox, stopping) = (self.clone(), stop.clone());
+        stop.keep("outbox again", move || outbox.clone().send_again(stopping.clone()));
     }
 }
 

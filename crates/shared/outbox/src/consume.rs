@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use carillon_broker::{Broker, Consumer, Delivery, Destination, Publication, topology};
 use carillon_contracts::events::v1::{Event, Mark};
-use carillon_service_kit::{Clock, Database, Stop, database::Sql as _};
+use carillon_service_kit::{
+    Clock, Database, Stop,
+    database::{Sql as _, is_transient},
+};
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 
@@ -77,7 +80,8 @@ impl Subscriber {
                 subscriber: self.clone(),
                 handler: Arc::clone(&handler),
             };
-            stop.spawn("event consumer", listening.run(stop.clone()));
+            let (listening, stopping) = (Arc::new(listening), stop.clone());
+            stop.keep("event consumer", move || Arc::clone(&listening).run(stopping.clone()));
         }
     }
 }
@@ -97,7 +101,7 @@ struct Counted {
 }
 
 impl Listening {
-    async fn run(self, stop: Stop) -> Result<(), DbErr> {
+    async fn run(self: Arc<Self>, stop: Stop) -> Result<(), DbErr> {
         let queue = topology::event_queue(self.subscriber.name, &self.stream);
         while !stop.is_stopping() {
             let Ok(mut consumer) = self.subscriber.broker.consume(&queue, PREFETCH).await else {
@@ -159,11 +163,8 @@ impl Listening {
         for one in counted.drain(..) {
             match self.transact(std::slice::from_ref(&one)).await {
                 Ok(()) => one.delivery.ack(),
-                Err(HandlerError::Database(
-                    error @ (DbErr::Conn(_) | DbErr::ConnectionAcquire(_)),
-                )) => {
-                    return Err(error);
-                }
+                // Nothing is wrong with the event: what is in hand is delivered again.
+                Err(HandlerError::Database(error)) if is_transient(&error) => return Err(error),
                 Err(error) => self.refuse(one, &error).await?,
             }
         }
@@ -269,19 +270,15 @@ impl Listening {
 
     async fn prune_inbox(&self) -> Result<(), DbErr> {
         let before = self.subscriber.clock.now_ms() - INBOX_KEEP_MS;
-        let stale = "SELECT 1 FROM inbox WHERE stream = $1 AND handled_at < $2
-                     AND seq <= (SELECT mark FROM marks WHERE stream = $1) LIMIT 1";
-        let values = || [self.stream.clone().into(), before.into()];
-        if self.subscriber.database.reader().row(stale, values()).await?.is_none() {
+        let oldest = "SELECT handled_at FROM inbox WHERE stream = $1 ORDER BY seq LIMIT 1";
+        let reader = self.subscriber.database.reader();
+        let oldest = reader.row(oldest, [self.stream.clone().into()]).await?;
+        let oldest = oldest.map(|row| row.try_get_by_index::<i64>(0)).transpose()?;
+        if oldest.is_none_or(|handled_at| handled_at >= before) {
             return Ok(());
         }
         let tx = self.subscriber.database.begin().await?;
-        tx.run(
-            "DELETE FROM inbox WHERE stream = $1 AND handled_at < $2
-             AND seq <= (SELECT mark FROM marks WHERE stream = $1)",
-            values(),
-        )
-        .await?;
+        tx.run(PRUNE_INBOX, [self.stream.clone().into(), before.into()]).await?;
         tx.commit().await
     }
 }
@@ -297,3 +294,11 @@ UPDATE marks SET
         ) AS run WHERE run.start = marks.mark
     ), mark)
 WHERE stream = $1";
+
+/// Up to the first that is not yet old enough.
+const PRUNE_INBOX: &str = "
+DELETE FROM inbox WHERE stream = $1
+    AND seq <= (SELECT mark FROM marks WHERE stream = $1)
+    AND seq < COALESCE(
+        (SELECT seq FROM inbox WHERE stream = $1 AND handled_at >= $2 ORDER BY seq LIMIT 1),
+        9223372036854775807)";

@@ -13,6 +13,10 @@ impl MigrationName for CreateOutbox {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateOutbox {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, SQLITE).await
     }

@@ -1,6 +1,6 @@
 //! Numbers new rows without gaps, publishes them, and remembers which the broker confirmed.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use carillon_broker::{CONFIRM_TIMEOUT, Destination, Publication, PublishError};
 use carillon_service_kit::{Stop, database::Sql as _};
@@ -21,7 +21,10 @@ pub(crate) struct Row {
 
 impl Outbox {
     pub(crate) async fn relay(self, stop: Stop) -> Result<(), DbErr> {
-        self.forget_sent().await?;
+        if !self.begun.load(Ordering::Acquire) {
+            self.forget_sent().await?;
+            self.begun.store(true, Ordering::Release);
+        }
         let mut confirmed = Vec::new();
         loop {
             let numbered = self.settle_round(&confirmed).await?;

@@ -1,5 +1,7 @@
 //! Events between two services: handled once, lost by no broker, parked when poisoned.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},

@@ -128,7 +128,18 @@ fn statement(backend: DbBackend, sql: &str, values: impl IntoIterator<Item = Val
     Statement::from_sql_and_values(backend, sql, values)
 }
 
-/// A migration written as SQL, a text for each kind of database.
+/// Whether the same statements may succeed later: the database was busy, full or out of reach.
+/// What a constraint or a row's own content refused will be refused again.
+pub fn is_transient(error: &DbErr) -> bool {
+    match error {
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
+        DbErr::Exec(error) | DbErr::Query(error) => !error.to_string().contains("constraint"),
+        _ => false,
+    }
+}
+
+/// A migration written as SQL, a text for each kind of database. It must say `use_transaction`,
+/// or SQLite would keep a part of it when the process is killed.
 pub async fn run_migration(
     manager: &sea_orm_migration::SchemaManager<'_>,
     sqlite: &str,

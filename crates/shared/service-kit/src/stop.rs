@@ -4,6 +4,9 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// Between a task's failure and its next beginning.
+const REST: Duration = Duration::from_secs(1);
+
 /// Hands out the word to stop, and knows the tasks that must end after it.
 #[derive(Clone, Default)]
 pub struct Stop {
@@ -61,6 +64,25 @@ impl Stop {
             }
         };
         self.tasks.spawn(guarded);
+    }
+
+    /// Runs a task that outlives its errors: one that fails is logged, and begun again after a
+    /// rest, until stopping. For loops that hold nothing which a fresh start would lose.
+    pub fn keep<F, E>(&self, name: &'static str, task: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let stop = self.clone();
+        self.spawn(name, async move {
+            while let Err(error) = task().await {
+                tracing::error!(task = name, %error, "a task failed; beginning again");
+                if !stop.sleep(REST).await {
+                    break;
+                }
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
     }
 
     /// Waits until every task has ended, `limit` at most. Answers whether they did.

@@ -12,6 +12,10 @@ impl MigrationName for CreateTenancy {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateTenancy {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, SQLITE).await
     }

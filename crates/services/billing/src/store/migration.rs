@@ -22,6 +22,10 @@ impl MigrationName for CreateBilling {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateBilling {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, SQLITE).await
     }

@@ -34,7 +34,9 @@ pub(crate) async fn insert_missing(
     tx.run(
         "INSERT INTO batches (run_day, id, organisation_id, campaign_id, run_id, channel,
              deadline_at, count, wanted)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (run_day, id) DO UPDATE SET wanted = excluded.wanted
+         WHERE wanted < excluded.wanted",
         [
             header.run_day.into(),
             header.batch.uuid().into(),
@@ -142,33 +144,47 @@ pub(crate) async fn refresh_due(
 pub(crate) struct Due {
     pub run_day: i32,
     pub batch: BatchId,
-    pub organisation: OrganisationId,
-    /// The job as it was delivered; without it rows can only be settled.
-    pub job: Option<Vec<u8>>,
     pub waits_for_money: bool,
     pub wanted: i64,
     pub deadline_ms: i64,
 }
 
-/// Due batches of all organisations, the longest overdue first.
-pub(crate) async fn due(connection: &impl Sql, now_ms: i64, limit: u32) -> Result<Vec<Due>, DbErr> {
-    let sql = "SELECT run_day, id, organisation_id, job, waits_for_money, wanted, deadline_at
-               FROM batches WHERE next_due_at <= $1 AND (job IS NOT NULL OR deadline_at <= $1)
-               ORDER BY next_due_at LIMIT $2";
+/// Due batches of all organisations in turn, the longest overdue of each first.
+pub(crate) async fn due_of_all_organisations(
+    connection: &impl Sql,
+    now_ms: i64,
+    limit: usize,
+) -> Result<Vec<Due>, DbErr> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = "SELECT run_day, id, waits_for_money, wanted, deadline_at FROM (
+                   SELECT run_day, id, waits_for_money, wanted, deadline_at, next_due_at,
+                       ROW_NUMBER() OVER (PARTITION BY organisation_id ORDER BY next_due_at) AS turn
+                   FROM batches
+                   WHERE next_due_at <= $1 AND (job IS NOT NULL OR deadline_at <= $1))
+               ORDER BY turn, next_due_at LIMIT $2";
     let rows = connection.rows(sql, [now_ms.into(), limit.into()]).await?;
     rows.iter()
         .map(|row| {
             Ok(Due {
                 run_day: row.try_get("", "run_day")?,
                 batch: BatchId::new(row.try_get("", "id")?),
-                organisation: OrganisationId::new(row.try_get("", "organisation_id")?),
-                job: row.try_get("", "job")?,
                 waits_for_money: row.try_get("", "waits_for_money")?,
                 wanted: row.try_get("", "wanted")?,
                 deadline_ms: row.try_get("", "deadline_at")?,
             })
         })
         .collect()
+}
+
+/// The job as it was delivered; without it rows can only be settled.
+pub(crate) async fn job(
+    connection: &impl Sql,
+    run_day: i32,
+    batch: BatchId,
+) -> Result<Option<Vec<u8>>, DbErr> {
+    let sql = "SELECT job FROM batches WHERE run_day = $1 AND id = $2";
+    let row = connection.row(sql, [run_day.into(), batch.uuid().into()]).await?;
+    row.map_or(Ok(None), |row| row.try_get_by_index(0))
 }
 
 /// How often the organisation's credits were raised, as this service has heard.

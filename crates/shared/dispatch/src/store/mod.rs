@@ -8,7 +8,7 @@ mod step;
 mod takeover;
 mod totals;
 
-pub(crate) use batches::{Due, accepted, due, money_arrived, raises};
+pub(crate) use batches::{Due, accepted, due_of_all_organisations, job, money_arrived, raises};
 pub(crate) use messages::Recorded;
 pub use migration::Migrator;
 pub(crate) use step::{Answer, Claim, ClaimKind, Record, Step, Store};

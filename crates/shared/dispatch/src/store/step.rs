@@ -40,6 +40,23 @@ pub(crate) struct Step {
     pub claims: Vec<Claim>,
 }
 
+impl Step {
+    /// The same work, a step a batch; with the positions of its claims in the whole.
+    pub(crate) fn by_batch(self) -> Vec<((i32, BatchId), Self, Vec<usize>)> {
+        let mut parts: BTreeMap<(i32, BatchId), (Self, Vec<usize>)> = BTreeMap::new();
+        let empty = || (Self { epoch: self.epoch, ..Self::default() }, Vec::new());
+        for record in self.records {
+            parts.entry(record.key).or_insert_with(empty).0.records.push(record);
+        }
+        for (index, claim) in self.claims.into_iter().enumerate() {
+            let (part, claims) = parts.entry(claim.key).or_insert_with(empty);
+            part.claims.push(claim);
+            claims.push(index);
+        }
+        parts.into_iter().map(|(key, (part, claims))| (key, part, claims)).collect()
+    }
+}
+
 pub(crate) struct Record {
     pub key: (i32, BatchId),
     pub recorded: Recorded,
@@ -78,6 +95,8 @@ pub(crate) struct Answer {
     /// The number of the claim that this answers.
     pub claim: i64,
     pub claimed: Vec<(usize, u32)>,
+    /// Of an `Accept`: nothing of the batch depends on the delivery any more.
+    pub accepted: bool,
 }
 
 /// What one step does to one batch.
@@ -156,14 +175,18 @@ impl OneBatch<'_> {
             let (epoch, now_ms) = (self.epoch, self.now_ms);
             changes = messages::record(self.tx, run_day, epoch, now_ms, &work.records).await?;
         }
-        let mut publish = !changes.is_empty();
+        let mut accepting = Vec::new();
         for (index, claim) in work.claims {
-            publish |= matches!(claim.kind, ClaimKind::Accept { .. });
+            if matches!(claim.kind, ClaimKind::Accept { .. }) {
+                accepting.push(index);
+            }
             answers[index].claimed = self.claim(claim, &mut row, &mut changes).await?;
         }
-        if publish || !changes.is_empty() {
+        if !accepting.is_empty() || !changes.is_empty() {
             let outbox = &self.store.outbox;
-            totals::publish(self.tx, outbox, self.key, &row, changes, self.now_ms).await?;
+            let accepted =
+                totals::publish(self.tx, outbox, self.key, &row, changes, self.now_ms).await?;
+            accepting.into_iter().for_each(|index| answers[index].accepted = accepted);
         }
         Ok(())
     }

@@ -83,7 +83,8 @@ pub(crate) async fn count(tx: &DatabaseTransaction, batch: BatchId) -> Result<Co
     Ok(count)
 }
 
-/// Writes what follows from the rows into the batch, and publishes it with the changes.
+/// Writes what follows from the rows into the batch, and publishes it with the changes. Answers
+/// whether the batch is accepted.
 pub(crate) async fn publish(
     tx: &DatabaseTransaction,
     outbox: &Outbox,
@@ -91,7 +92,7 @@ pub(crate) async fn publish(
     batch: &BatchRow,
     changes: Vec<MessageChange>,
     now_ms: i64,
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
     let (run_day, id) = key;
     let freed = changes.iter().any(|change| {
         change.state.parse::<MessageState>().is_ok_and(|now| now.is_settled() && !now.is_posted())
@@ -141,5 +142,6 @@ pub(crate) async fn publish(
         totals: Some(totals),
         changes,
     };
-    outbox.append(tx, batch.organisation, Body::DeliveryChanged(changed)).await.map(|_| ())
+    outbox.append(tx, batch.organisation, Body::DeliveryChanged(changed)).await?;
+    Ok(accepted)
 }

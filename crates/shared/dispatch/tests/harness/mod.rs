@@ -31,6 +31,8 @@ pub struct Calls {
     pub script: Arc<Mutex<HashMap<String, Vec<Outcome>>>>,
     /// Calls never come back.
     pub hang: bool,
+    /// A call to this address panics.
+    pub panics: Option<String>,
 }
 
 impl Calls {
@@ -65,6 +67,8 @@ impl Gateway for Calls {
 
     async fn send(&self, (): &(), outgoing: Outgoing<'_>) -> Outcome {
         *self.made.lock().unwrap().entry(outgoing.message).or_default() += 1;
+        let address = outgoing.recipient.address();
+        assert_ne!(self.panics.as_deref(), Some(address), "the gateway's own fault");
         if self.hang {
             std::future::pending::<()>().await;
         }
@@ -203,6 +207,24 @@ impl Harness {
             cause: Cause::Unspecified.into(),
             traceparent: String::new(),
         }
+    }
+
+    /// The same recipients in a batch of another run.
+    pub fn of_another_run(&self, mut job: SendJob, run: RunId) -> SendJob {
+        let (old, new) =
+            (BatchId::from_wire(&job.batch_id).unwrap(), BatchId::of(run, Channel::Sms, 0));
+        let sealed = job.block.take().unwrap();
+        let key =
+            Self::key().unwrap(&sealed.key_id, &sealed.wrapped_key, old.uuid().as_bytes()).unwrap();
+        let packed = key.open(&sealed.ciphertext, old.uuid().as_bytes()).unwrap();
+        let (key, wrapped) = Self::key().new_data_key(new.uuid().as_bytes()).unwrap();
+        job.block = Some(SealedBlock {
+            key_id: sealed.key_id,
+            wrapped_key: wrapped.into(),
+            ciphertext: key.seal(&packed, new.uuid().as_bytes()).unwrap().into(),
+        });
+        (job.run_id, job.batch_id) = (run.to_wire(), new.to_wire());
+        job
     }
 
     /// The newest totals that the report was told, and every change, in order.
