@@ -16,17 +16,23 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# Rust needs a C compiler to link with, and SQLite and zstd are compiled by it.
+.PHONY: compiler
+compiler:
+	@command -v cc >/dev/null || { \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -qy build-essential; }
+
 .PHONY: run
-run: ## Start every service in one process, on embedded parts
+run: compiler ## Start every service in one process, on embedded parts
 	$(CARGO) run -p carillon -- dev
 
 .PHONY: demo
-demo: ## One campaign from a file to its report
+demo: compiler ## One campaign from a file to its report
 	@$(CARGO) build -p carillon
 	@target/debug/carillon demo --examples examples
 
 .PHONY: test
-test: ## Run every test
+test: compiler ## Run every test
 	$(CARGO) test --workspace
 
 .PHONY: check
@@ -38,7 +44,7 @@ check-format:
 	$(CARGO) fmt --all --check
 
 .PHONY: check-lints
-check-lints:
+check-lints: compiler
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: check-proto
@@ -51,7 +57,7 @@ check-licences: $(DENY)
 	$(DENY) --offline check --hide-inclusion-graph licenses bans sources
 
 .PHONY: model
-model: ## Check the protocol's model and print how many states it has
+model: compiler ## Check the protocol's model and print how many states it has
 	$(CARGO) run -p carillon-model
 
 .PHONY: proto

@@ -27,11 +27,6 @@ pub trait Gateway: Send + Sync + 'static {
 
     fn channel(&self) -> Channel;
 
-    /// Called again with the same message id, it does not send again.
-    fn is_idempotent(&self) -> bool {
-        false
-    }
-
     /// An error is the content's own fault and fails every message of the batch.
     fn prepare(&self, content: &Content) -> Result<Self::Prepared, String>;
 

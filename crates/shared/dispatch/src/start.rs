@@ -60,7 +60,7 @@ pub async fn start<G: Gateway>(parts: Parts<G>) -> Result<(), DbErr> {
     let Parts { name, database, broker, clock, stop, key, gateway, funds, permits } = parts;
     let outbox = Outbox::new(name, database.clone(), Arc::clone(&broker), clock.clone());
     let store = Store { database: database.clone(), outbox: outbox.clone(), clock: clock.clone() };
-    let epoch = store.begin_epoch(gateway.is_idempotent()).await?;
+    let epoch = store.begin_epoch().await?;
     outbox.spawn(&stop);
     let tenancy = Tenancy::new(database.clone());
     let subscriber = Subscriber::new(name, database, Arc::clone(&broker), clock.clone());

@@ -11,7 +11,7 @@ use super::{Store, batches, messages, totals};
 impl Store {
     /// Takes a new epoch, and takes over every `sending` row of the earlier ones: with the data
     /// folder locked by this process, no other worker can be alive. Answers the epoch.
-    pub(crate) async fn begin_epoch(&self, idempotent: bool) -> Result<i64, DbErr> {
+    pub(crate) async fn begin_epoch(&self) -> Result<i64, DbErr> {
         let now_ms = self.clock.now_ms();
         let tx = self.database.begin().await?;
         tx.run("UPDATE workers SET dead = 1", []).await?;
@@ -20,7 +20,7 @@ impl Store {
             .await?
             .ok_or(DbErr::RecordNotInserted)?;
         let epoch: i64 = row.try_get_by_index(0)?;
-        for ((run_day, batch), changes) in orphans(&tx, idempotent, now_ms).await? {
+        for ((run_day, batch), changes) in orphans(&tx, now_ms).await? {
             if let Some(row) = batches::read(&tx, run_day, batch).await? {
                 let key = (run_day, batch);
                 totals::publish(&tx, &self.outbox, key, &row, changes, now_ms).await?;
@@ -32,22 +32,17 @@ impl Store {
     }
 }
 
-/// With idempotency on the other side the call can be made again; without, only counted.
 async fn orphans(
     tx: &DatabaseTransaction,
-    idempotent: bool,
     now_ms: i64,
 ) -> Result<BTreeMap<(i32, BatchId), Vec<MessageChange>>, DbErr> {
-    let (state, reason) =
-        if idempotent { ("queued", "retrying") } else { ("unknown", "worker_lost") };
-    let next = idempotent.then_some(now_ms);
     let rows = tx
         .rows(
-            "UPDATE messages SET state = $1, reason = $2, next_attempt_at = $3, changed_at = $4
+            "UPDATE messages SET state = 'unknown', reason = 'worker_lost', changed_at = $1
              WHERE state = 'sending'
              RETURNING run_day, batch_id, position, state, reason, units, attempt, changed_at,
                  provider_code",
-            [state.into(), reason.into(), next.into(), now_ms.into()],
+            [now_ms.into()],
         )
         .await?;
     let mut orphans: BTreeMap<(i32, BatchId), Vec<MessageChange>> = BTreeMap::new();
