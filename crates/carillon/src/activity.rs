@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::{
-    cli::Context,
+    context::Context,
     client::Client,
     error::Error,
     import::{

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::{
-    cli::Context,
+    context::Context,
     client::Client,
     error::Error,
     output::{Format, Look, Out, instant, instant_text, rows::Rows, write_record},

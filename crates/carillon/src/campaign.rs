@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::file::CampaignFile;
 use crate::{
-    cli::Context,
+    context::Context,
     error::Error,
     output::{Format, rows::Rows, write_record},
     watch,

@@ -1,18 +1,17 @@
 //! The command line.
 
-use std::io::{self, BufWriter, Stdout, Write as _};
+use std::io::Write as _;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::{
     activity, balance, campaign,
-    client::{Client, DEFAULT_SERVER},
+    context::{Context, Global},
     customers,
     demo::{self, DemoArgs},
     dev::{self, DevArgs},
     error::Error,
     org,
-    output::{Format, Look},
     report,
 };
 
@@ -35,25 +34,6 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options of every command.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// The server's address
-    #[arg(long, global = true, env = "CARILLON_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
-    pub server: String,
-    /// The API key
-    #[arg(
-        long,
-        global = true,
-        env = "CARILLON_API_KEY",
-        value_name = "KEY",
-        hide_env_values = true
-    )]
-    pub api_key: Option<String>,
-    /// The form of the result [default: table]
-    #[arg(short, long, global = true, value_name = "FORMAT")]
-    pub output: Option<Format>,
-}
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -78,29 +58,6 @@ pub enum Command {
     /// The prepaid balance
     #[command(subcommand, arg_required_else_help = true)]
     Balance(balance::BalanceCommand),
-}
-
-/// What a command works with.
-pub struct Context {
-    pub look: Look,
-    /// As given; a command may have a default of its own.
-    pub format: Option<Format>,
-    pub out: BufWriter<Stdout>,
-    global: Global,
-}
-
-impl Context {
-    fn new(global: Global) -> Self {
-        let format = global.output;
-        let look = Look::of_stdout(format.unwrap_or(Format::Table));
-        Self { look, format, out: BufWriter::new(io::stdout()), global }
-    }
-
-    /// Connects. Commands check their arguments and files first, so that those need no server.
-    pub async fn client(&self) -> Result<Client, Error> {
-        let key = self.global.api_key.as_deref().filter(|key| !key.trim().is_empty());
-        Client::connect(&self.global.server, key).await
-    }
 }
 
 /// Carries out a command line.

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     activity::{ImportArgs, import_file},
-    cli::Context,
+    context::Context,
     error::Error,
     output::{Format, thousands, write_record},
 };

@@ -14,6 +14,7 @@ pub mod balance;
 pub mod campaign;
 pub mod cli;
 pub mod client;
+pub mod context;
 pub mod csv_rows;
 pub mod customers;
 pub mod demo;

@@ -9,7 +9,7 @@ use prost_types::FieldMask;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::Context,
+    context::Context,
     error::Error,
     nearest::hint,
     output::{Format, instant, write_record},

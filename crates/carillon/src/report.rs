@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     campaign::state_word,
-    cli::Context,
+    context::Context,
     client::Client,
     error::Error,
     output::{Format, Look, Ordered, Out, instant, printable, rows::Rows, thousands, write_json},

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::{
-    cli::Context,
+    context::Context,
     client::Client,
     error::Error,
     output::{Format, Look, Out, printable, thousands},

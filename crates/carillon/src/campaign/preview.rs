@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::Context,
+    context::Context,
     error::Error,
     output::{Format, Look, Out, printable, printable_lines, rows::Rows, write_json},
 };

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{forecast, show};
 use crate::{
-    cli::Context,
+    context::Context,
     client::Client,
     error::Error,
     output::{Format, Look, printable},

@@ -15,7 +15,7 @@ use super::{
     list::{consent_word, walk},
 };
 use crate::{
-    cli::Context,
+    context::Context,
     client::Client,
     error::Error,
     import::{columns::ATTRIBUTE_PREFIX, rejects::temporary_name},

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{ListArgs, export, import::CONSENT};
 use crate::{
-    cli::Context,
+    context::Context,
     client::Client,
     error::Error,
     output::{Format, instant, rows::Rows},

@@ -78,6 +78,7 @@ pub fn start(parts: Parts) -> Service {
     let project = Arc::new(report::Project(api.clone()));
     for event in [
         topology::RUN_DUE,
+        topology::RUN_MISSED,
         topology::BATCH_PLANNED,
         topology::RUN_PLANNED,
         topology::DELIVERY_CHANGED,

@@ -13,15 +13,17 @@ pub const SERVICES: [&str; 6] =
 pub const ORGANISATION_CHANGED: &str = "organisation.changed";
 pub const CAMPAIGN_PUBLISHED: &str = "campaign.published";
 pub const RUN_DUE: &str = "run.due";
+pub const RUN_MISSED: &str = "run.missed";
 pub const BATCH_PLANNED: &str = "batch.planned";
 pub const RUN_PLANNED: &str = "run.planned";
 pub const DELIVERY_CHANGED: &str = "delivery.changed";
 pub const BALANCE_RAISED: &str = "balance.raised";
 
-pub const EVENTS: [&str; 7] = [
+pub const EVENTS: [&str; 8] = [
     ORGANISATION_CHANGED,
     CAMPAIGN_PUBLISHED,
     RUN_DUE,
+    RUN_MISSED,
     BATCH_PLANNED,
     RUN_PLANNED,
     DELIVERY_CHANGED,
@@ -37,7 +39,7 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
         }
         CAMPAIGN_PUBLISHED => &[SCHEDULER],
         RUN_DUE => &[SEGMENT_EVALUATOR, CAMPAIGN_API],
-        BATCH_PLANNED | RUN_PLANNED => &[CAMPAIGN_API],
+        RUN_MISSED | BATCH_PLANNED | RUN_PLANNED => &[CAMPAIGN_API],
         DELIVERY_CHANGED if producer == SMS_DISPATCHER => {
             &[CAMPAIGN_API, SEGMENT_EVALUATOR, BILLING]
         }
@@ -51,7 +53,7 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
 pub fn producers(event: &str) -> &'static [&'static str] {
     match event {
         ORGANISATION_CHANGED | CAMPAIGN_PUBLISHED => &[CAMPAIGN_API],
-        RUN_DUE => &[SCHEDULER],
+        RUN_DUE | RUN_MISSED => &[SCHEDULER],
         BATCH_PLANNED | RUN_PLANNED => &[SEGMENT_EVALUATOR],
         DELIVERY_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         BALANCE_RAISED => &[BILLING],

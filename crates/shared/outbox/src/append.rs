@@ -14,7 +14,7 @@ use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::Notify;
 
-use crate::marks::Heard;
+use crate::heard::Heard;
 
 /// A producer's side: what its service writes events with.
 #[derive(Clone)]
@@ -121,6 +121,7 @@ fn event_type(body: &Body) -> &'static str {
         Body::OrganisationChanged(_) => topology::ORGANISATION_CHANGED,
         Body::CampaignPublished(_) => topology::CAMPAIGN_PUBLISHED,
         Body::RunDue(_) => topology::RUN_DUE,
+        Body::RunMissed(_) => topology::RUN_MISSED,
         Body::BatchPlanned(_) => topology::BATCH_PLANNED,
         Body::RunPlanned(_) => topology::RUN_PLANNED,
         Body::DeliveryChanged(_) => topology::DELIVERY_CHANGED,

@@ -6,6 +6,7 @@ mod again;
 mod append;
 mod consume;
 mod headers;
+mod heard;
 mod marks;
 mod migration;
 mod relay;

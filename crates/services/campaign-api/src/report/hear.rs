@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use carillon_contracts::{
-    events::v1::{BatchPlanned, DeliveryChanged, Event, RunDue, RunPlanned, event::Body},
+    events::v1::{BatchPlanned, DeliveryChanged, Event, RunDue, RunMissed, RunPlanned, event::Body},
     ids::{BatchId, CampaignId, CustomerId, OrganisationId, RunId, unpack_customers},
     jobs::v1::Channel,
     time,
@@ -47,6 +47,10 @@ impl Handler for Project {
             Some(Body::RunDue(due)) => {
                 let about = self.about(event, &due.campaign_id, &due.run_id)?;
                 run_due(tx, &about, due).await
+            }
+            Some(Body::RunMissed(missed)) => {
+                let about = self.about(event, &missed.campaign_id, &missed.run_id)?;
+                run_missed(tx, &about, missed).await
             }
             Some(Body::BatchPlanned(planned)) => {
                 let about = self.about(event, &planned.campaign_id, &planned.run_id)?;
@@ -101,13 +105,27 @@ async fn run_due(
     about: &About,
     due: &RunDue,
 ) -> Result<(), HandlerError> {
-    let instant = |at: &Option<prost_types::Timestamp>| {
-        at.as_ref().and_then(time::from_wire).map(|at| at.as_millisecond())
-    };
     let nominal = instant(&due.nominal_time).ok_or_else(|| wrong("no nominal_time"))?;
     let deadline = instant(&due.deadline).ok_or_else(|| wrong("no deadline"))?;
     let run = about.open_run(tx).await?;
-    Ok(store::set_due(tx, run, nominal, deadline, about.now_ms).await?)
+    Ok(store::set_due(tx, run, nominal, Some(deadline), about.now_ms).await?)
+}
+
+fn instant(at: &Option<prost_types::Timestamp>) -> Option<i64> {
+    at.as_ref().and_then(time::from_wire).map(|at| at.as_millisecond())
+}
+
+/// Nobody plans a missed run: to the report it is one whose plan holds nobody.
+async fn run_missed(
+    tx: &DatabaseTransaction,
+    about: &About,
+    missed: &RunMissed,
+) -> Result<(), HandlerError> {
+    let nominal = instant(&missed.nominal_time).ok_or_else(|| wrong("no nominal_time"))?;
+    let run = about.open_run(tx).await?;
+    store::set_due(tx, run, nominal, None, about.now_ms).await?;
+    store::close_plan(tx, run, &Plan::default(), about.now_ms).await?;
+    about.finish(tx, run).await
 }
 
 /// One step of the plan. Told again, it counts once: batches by their id, skips by their step.

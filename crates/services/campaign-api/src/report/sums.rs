@@ -75,7 +75,7 @@ impl RunSums {
 }
 
 /// What the planner itself counted when it closed the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub matched: u64,
     pub planned: u64,

@@ -30,6 +30,10 @@ impl MigrationName for CreateCampaigns {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateCampaigns {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, SQLITE).await
     }

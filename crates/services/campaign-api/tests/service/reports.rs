@@ -4,8 +4,8 @@ use carillon_broker::topology;
 use carillon_contracts::{
     campaign::v1::{Campaign, CampaignState},
     events::v1::{
-        BatchPlanned, DeliveryChanged, MessageChange, PlannedBatch, RunDue, RunPlanned, Skipped,
-        Totals, event::Body,
+        BatchPlanned, DeliveryChanged, MessageChange, PlannedBatch, RunDue, RunMissed, RunPlanned,
+        Skipped, Totals, event::Body,
     },
     ids::{BatchId, CampaignId, CustomerId, MessageId, RunId, pack_customers},
     jobs::v1::Channel,
@@ -279,6 +279,33 @@ async fn a_plan_without_anyone_finishes_at_once() {
         report(&world, &started.id).await.campaign_state() == CampaignState::Finished
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_missed_run_is_reported_with_zeros_and_finishes_its_campaign() {
+    let world = World::new().await;
+    let started = world.started().await;
+    let run = Run::of(&world, &started);
+    let nominal = world.clock.now() - jiff::SignedDuration::from_hours(30);
+    let missed = Body::RunMissed(RunMissed {
+        campaign_id: run.campaign.to_wire(),
+        run_id: run.run.to_wire(),
+        occurrence_key: "now".into(),
+        nominal_time: Some(time::to_wire(nominal)),
+    });
+    let scheduler = world.neighbour(topology::SCHEDULER);
+    scheduler.tell(missed.clone()).await;
+    scheduler.tell(missed).await;
+    eventually("the campaign is finished", || async {
+        report(&world, &started.id).await.campaign_state() == CampaignState::Finished
+    })
+    .await;
+    let ended = report(&world, &started.id).await;
+    assert_eq!((&ended.run, ended.plan_complete), (&started.run_id, true));
+    assert_eq!((ended.matched, ended.planned, ended.in_flight), (0, 0, 0));
+    assert!(ended.skipped.is_empty() && ended.states.is_empty() && ended.waiting.is_empty());
+    assert_eq!(ended.start_time, Some(time::to_wire(nominal)));
+    assert!(messages(&world, &started.id, 0).await.is_empty());
 }
 
 #[tokio::test]

@@ -23,6 +23,10 @@ impl MigrationName for CreateSchedules {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateSchedules {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, SQLITE).await
     }

@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 
-/// A campaign whose time has come.
+/// A campaign whose time has come, as stored.
 pub(crate) struct DueSchedule {
     pub organisation: OrganisationId,
     pub campaign: CampaignId,
-    pub nominal: Timestamp,
-    pub published: CampaignPublished,
+    /// Milliseconds since 1970.
+    pub next_fire_ms: i64,
+    /// An encoded `CampaignPublished`.
+    pub published: Vec<u8>,
 }
 
 /// Keeps a campaign's document if it is newer than the one known.
@@ -43,37 +45,48 @@ pub(crate) async fn keep_newest(
     .map(|_| ())
 }
 
-/// Whether anything is due: a look that needs no lock.
-pub(crate) async fn any_due_of_all(connection: &impl Sql, now: Timestamp) -> Result<bool, DbErr> {
+/// Whether anything is due but for those left alone: a look that needs no lock.
+pub(crate) async fn any_due_of_all(
+    connection: &impl Sql,
+    now: Timestamp,
+    but: &[CampaignId],
+) -> Result<bool, DbErr> {
     let sql = format!("SELECT 1 {DUE} LIMIT 1");
-    Ok(connection.row(&sql, [now.as_millisecond().into()]).await?.is_some())
+    let values = [now.as_millisecond().into(), list(but).into()];
+    Ok(connection.row(&sql, values).await?.is_some())
 }
 
-/// What is due in all organisations, the longest waiting first.
+/// What is due in all organisations but for those left alone, the longest waiting first.
 pub(crate) async fn due_of_all(
     tx: &DatabaseTransaction,
     now: Timestamp,
+    but: &[CampaignId],
     limit: u32,
 ) -> Result<Vec<DueSchedule>, DbErr> {
     let sql = format!(
         "SELECT organisation_id, campaign_id, next_fire_at, published {DUE}
-         ORDER BY next_fire_at LIMIT $2"
+         ORDER BY next_fire_at LIMIT $3"
     );
-    let rows = tx.rows(&sql, [now.as_millisecond().into(), limit.into()]).await?;
-    let wrong = |error: &dyn std::fmt::Display| DbErr::Type(error.to_string());
-    rows.iter()
+    let values = [now.as_millisecond().into(), list(but).into(), limit.into()];
+    tx.rows(&sql, values)
+        .await?
+        .iter()
         .map(|row| {
-            let published: Vec<u8> = row.try_get("", "published")?;
-            let nominal = Timestamp::from_millisecond(row.try_get("", "next_fire_at")?);
             Ok(DueSchedule {
                 organisation: OrganisationId::new(row.try_get("", "organisation_id")?),
                 campaign: CampaignId::new(row.try_get("", "campaign_id")?),
-                nominal: nominal.map_err(|error| wrong(&error))?,
-                published: CampaignPublished::decode(published.as_slice())
-                    .map_err(|error| wrong(&error))?,
+                next_fire_ms: row.try_get("", "next_fire_at")?,
+                published: row.try_get("", "published")?,
             })
         })
         .collect()
+}
+
+/// A JSON array of hexadecimal ids.
+fn list(campaigns: &[CampaignId]) -> String {
+    let ids: Vec<String> =
+        campaigns.iter().map(|id| format!("\"{}\"", id.uuid().simple())).collect();
+    format!("[{}]", ids.join(","))
 }
 
 pub(crate) async fn clear_next_fire(
@@ -88,4 +101,5 @@ pub(crate) async fn clear_next_fire(
 
 /// A campaign of an organisation that this service has not heard of yet waits for its zone.
 const DUE: &str = "FROM schedules WHERE next_fire_at <= $1
+    AND campaign_id NOT IN (SELECT unhex(value) FROM json_each($2))
     AND organisation_id IN (SELECT organisation_id FROM tenants)";

@@ -1,4 +1,5 @@
 use carillon_contracts::{
+    events::v1::RunMissed,
     ids::{CampaignId, OrganisationId, RunId},
     schedule::v1::ListRunsRequest,
     time,
@@ -80,6 +81,52 @@ async fn an_occurrence_whose_deadline_has_passed_is_missed_and_never_sent() {
     assert_eq!(runs.len(), 1);
     assert!(runs[0].missed);
     assert_eq!(runs[0].id, RunId::of(campaign, "now").to_string());
+}
+
+#[tokio::test]
+async fn a_missed_run_is_told_of_once() {
+    let world = World::new().await;
+    let (campaign, nominal) = (CampaignId::random(), world.clock.now() - hours(12));
+    world.publish(started(campaign, 1, nominal)).await;
+    eventually("the missed run was heard of", || async { !world.heard_missed().is_empty() }).await;
+    world.publish(started(campaign, 2, nominal)).await;
+    world.flush().await;
+    let expected = RunMissed {
+        campaign_id: campaign.to_wire(),
+        run_id: RunId::of(campaign, "now").to_wire(),
+        occurrence_key: "now".into(),
+        nominal_time: Some(time::to_wire(nominal)),
+    };
+    assert_eq!(world.heard_missed(), [expected]);
+}
+
+#[tokio::test]
+async fn a_schedule_that_cannot_be_read_holds_up_no_other() {
+    let world = World::new().await;
+    let (broken, sound) = (CampaignId::random(), CampaignId::random());
+    world.publish(started(broken, 1, world.clock.now() + hours(1))).await;
+    world.publish(started(sound, 1, world.clock.now() + hours(2))).await;
+    world.flush().await;
+    let sql = format!(
+        "UPDATE schedules SET published = x'ff' WHERE campaign_id = x'{}'",
+        broken.uuid().simple()
+    );
+    assert_eq!(world.change(&sql).await, 1);
+    world.clock.advance(hours(2));
+    let due = world.hears(2).await;
+    assert_eq!(due[1].campaign_id, sound.to_wire());
+    world.flush().await;
+}
+
+#[tokio::test]
+async fn an_error_of_the_database_does_not_end_the_ticking() {
+    let world = World::new().await;
+    world.flush().await;
+    world.change("ALTER TABLE schedules RENAME TO away").await;
+    // Longer than a tick, so that at least one of them fails.
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    world.change("ALTER TABLE away RENAME TO schedules").await;
+    world.flush().await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use carillon_broker::{memory::MemoryBroker, topology};
 use carillon_contracts::{
     campaign::v1::{Audience, Campaign, Organisation, audience::Selection},
-    events::v1::{CampaignPublished, Event, KeyHash, OrganisationChanged, RunDue, event::Body},
+    events::v1::{CampaignPublished, Event, KeyHash, OrganisationChanged, RunDue, RunMissed, event::Body},
     ids::{CampaignId, OrganisationId},
     jobs::v1::{Content, SmsContent},
     schedule::v1::run_service_client::RunServiceClient,
@@ -20,6 +20,7 @@ use carillon_outbox::{Handler, HandlerError, Outbox, Subscriber};
 use carillon_scheduler::{Migrator, Parts};
 use carillon_service_kit::{
     Clock, Database, Stop,
+    database::Sql as _,
     rpc::{self, Transport},
 };
 use carillon_testkit::{TestDatabase, database};
@@ -38,6 +39,7 @@ pub struct World {
     _listener: TestDatabase,
     outbox: Outbox,
     due: Arc<Mutex<Vec<RunDue>>>,
+    missed: Arc<Mutex<Vec<RunMissed>>>,
     around: Stop,
 }
 
@@ -48,6 +50,17 @@ impl Handler for Record {
     async fn handle(&self, _: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
         let Some(Body::RunDue(due)) = event.body.clone() else { panic!("not run.due") };
         self.0.lock().expect("unpoisoned").push(due);
+        Ok(())
+    }
+}
+
+struct RecordMissed(Arc<Mutex<Vec<RunMissed>>>);
+
+#[async_trait]
+impl Handler for RecordMissed {
+    async fn handle(&self, _: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
+        let Some(Body::RunMissed(missed)) = event.body.clone() else { panic!("not run.missed") };
+        self.0.lock().expect("unpoisoned").push(missed);
         Ok(())
     }
 }
@@ -76,6 +89,14 @@ impl World {
             clock.clone(),
         )
         .spawn(topology::RUN_DUE, Arc::new(Record(Arc::clone(&due))), &around);
+        let missed = Arc::default();
+        Subscriber::new(
+            topology::CAMPAIGN_API,
+            listener.database.clone(),
+            broker.clone(),
+            clock.clone(),
+        )
+        .spawn(topology::RUN_MISSED, Arc::new(RecordMissed(Arc::clone(&missed))), &around);
         let mut world = Self {
             clock,
             organisation: OrganisationId::random(),
@@ -86,6 +107,7 @@ impl World {
             _listener: listener,
             outbox,
             due,
+            missed,
             around,
         };
         world.start();
@@ -152,6 +174,19 @@ impl World {
     /// The runs heard of so far.
     pub fn heard(&self) -> Vec<RunDue> {
         self.due.lock().expect("unpoisoned").clone()
+    }
+
+    /// The missed runs heard of so far.
+    pub fn heard_missed(&self) -> Vec<RunMissed> {
+        self.missed.lock().expect("unpoisoned").clone()
+    }
+
+    /// Changes the scheduler's own tables behind its back.
+    pub async fn change(&self, sql: &str) -> u64 {
+        let tx = self.scheduler.database.begin().await.expect("a transaction");
+        let changed = tx.run(sql, []).await.expect("changed").rows_affected();
+        tx.commit().await.expect("committed");
+        changed
     }
 
     pub async fn hears(&self, runs: usize) -> Vec<RunDue> {

@@ -29,6 +29,10 @@ impl MigrationName for CreateCustomers {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateCustomers {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, CUSTOMERS).await
     }
@@ -44,6 +48,10 @@ impl MigrationName for CreatePlans {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreatePlans {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, PLANS).await
     }

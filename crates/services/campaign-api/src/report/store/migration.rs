@@ -12,6 +12,10 @@ impl MigrationName for CreateReport {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateReport {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, SQLITE).await
     }

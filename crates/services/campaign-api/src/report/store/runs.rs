@@ -28,9 +28,9 @@ impl From<RunKey> for Value {
 pub(crate) struct RunRow {
     pub key: RunKey,
     pub run: RunId,
-    /// `None` before `run.due` was heard.
+    /// `None` before `run.due` or `run.missed` was heard.
     pub nominal_ms: Option<i64>,
-    /// `None` before `run.planned` was heard.
+    /// `None` before `run.planned` or `run.missed` was heard.
     pub plan: Option<Plan>,
     pub updated_ms: i64,
 }
@@ -109,11 +109,12 @@ pub(crate) async fn newest_run(
     connection.row(&sql, values).await?.as_ref().map(read).transpose()
 }
 
+/// A missed run tells of no deadline.
 pub(crate) async fn set_due(
     tx: &DatabaseTransaction,
     run: RunKey,
     nominal_ms: i64,
-    deadline_ms: i64,
+    deadline_ms: Option<i64>,
     now_ms: i64,
 ) -> Result<(), DbErr> {
     let sql = "UPDATE report_runs SET nominal_at = $2, deadline_at = $3, updated_at = $4
