@@ -12,8 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::{
-    context::Context,
     client::Client,
+    context::Context,
     error::Error,
     import::{
         Import, Importable, Refusal, Source,

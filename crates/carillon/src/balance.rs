@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::{
-    context::Context,
     client::Client,
+    context::Context,
     error::Error,
     output::{Format, Look, Out, instant, instant_text, rows::Rows, write_record},
 };

@@ -11,8 +11,7 @@ use crate::{
     demo::{self, DemoArgs},
     dev::{self, DevArgs},
     error::Error,
-    org,
-    report,
+    org, report,
 };
 
 const EXAMPLE: &str = "\
@@ -33,7 +32,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
-
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

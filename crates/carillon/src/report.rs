@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     campaign::state_word,
-    context::Context,
     client::Client,
+    context::Context,
     error::Error,
     output::{Format, Look, Ordered, Out, instant, printable, rows::Rows, thousands, write_json},
 };

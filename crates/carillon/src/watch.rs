@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::{
-    context::Context,
     client::Client,
+    context::Context,
     error::Error,
     output::{Format, Look, Out, printable, thousands},
     report,

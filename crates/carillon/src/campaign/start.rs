@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::{forecast, show};
 use crate::{
-    context::Context,
     client::Client,
+    context::Context,
     error::Error,
     output::{Format, Look, printable},
     report,

@@ -15,8 +15,8 @@ use super::{
     list::{consent_word, walk},
 };
 use crate::{
-    context::Context,
     client::Client,
+    context::Context,
     error::Error,
     import::{columns::ATTRIBUTE_PREFIX, rejects::temporary_name},
     output::{Format, cell::defuse, csv_fault, thousands},

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{ListArgs, export, import::CONSENT};
 use crate::{
-    context::Context,
     client::Client,
+    context::Context,
     error::Error,
     output::{Format, instant, rows::Rows},
 };

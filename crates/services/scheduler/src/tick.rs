@@ -105,8 +105,7 @@ impl Scheduler {
         let nominal =
             Timestamp::from_millisecond(next_fire_ms).map_err(|error| unreadable(&error))?;
         let published = CampaignPublished::decode(published.as_slice());
-        let document =
-            published.map_err(|error| unreadable(&error))?.campaign.unwrap_or_default();
+        let document = published.map_err(|error| unreadable(&error))?.campaign.unwrap_or_default();
         let zone = self.zone(organisation).await?;
         let pending = pending_period(document.pending_period.as_ref());
         let occurrence = Occurrence::at_once(nominal, pending, &zone);

@@ -1,10 +1,11 @@
-//! Deliveries: a batch's totals say when it gives up its place, and when its block can go. Of totals
-//! the newest version wins, so they may come late, twice, and in any order.
+//! Deliveries: a batch's totals say whether it holds its place, and when its block can go. The
+//! newest version wins, so they may come late, twice, and in any order.
 
 use async_trait::async_trait;
 use carillon_contracts::{
-    events::v1::{Event, event::Body},
+    events::v1::{Event, Totals, event::Body},
     ids::{BatchId, OrganisationId},
+    vocabulary::WaitReason,
 };
 use carillon_outbox::{Handler, HandlerError};
 use sea_orm::DatabaseTransaction;
@@ -29,6 +30,7 @@ impl Handler for Deliveries {
             version: totals.version.cast_signed(),
             accepted: totals.accepted,
             unattempted: totals.unattempted,
+            held_up: held_up(totals),
             closed: totals.closed,
         };
         let at = self.0.clock.now_ms();
@@ -39,6 +41,15 @@ impl Handler for Deliveries {
     fn committed(&self) {
         self.0.release_soon.notify_one();
     }
+}
+
+/// Who waits for throttle or money would hold up those behind them too, so their batch keeps its
+/// place. A retry, a receipt or quiet hours hold up nobody.
+fn held_up(totals: &Totals) -> u32 {
+    let reasons =
+        [WaitReason::Throttled, WaitReason::InsufficientBalance, WaitReason::BillingUnavailable];
+    let waiting = reasons.iter().filter_map(|reason| totals.waiting.get(reason.word()));
+    waiting.fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 fn wrong(what: impl std::fmt::Display) -> HandlerError {

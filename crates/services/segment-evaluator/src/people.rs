@@ -13,7 +13,7 @@ use crate::{
     domain::{
         decide::{AddressHash, Candidate, Person, Reach},
         filter::{Selection, next_of},
-        record::Subscription,
+        record::{Profile, Subscription},
     },
     failure::Failure,
     store::{self, CandidateRow},
@@ -109,9 +109,15 @@ fn person(keeper: &Keeper, row: CandidateRow, open: Open<'_>) -> Result<Person, 
         sms: reach(row.subscribe_sms, row.phone_hash, row.phone_uses)?,
         email: reach(row.subscribe_email, row.email_hash, row.email_uses)?,
     };
-    let profile = match open.wants(&candidate) {
-        true => Some(keeper.open(candidate.id, &row.profile)?),
-        false => None,
-    };
-    Ok(Person { candidate, profile })
+    let profile = open.wants(&candidate).then(|| opened(keeper, candidate.id, &row.profile));
+    Ok(Person { candidate, profile: profile.flatten() })
+}
+
+/// A profile that does not open must not stop everybody else's plan: without one, its customer has
+/// no valid address.
+fn opened(keeper: &Keeper, customer: CustomerId, sealed: &[u8]) -> Option<Profile> {
+    let opened = keeper.open(customer, sealed);
+    opened
+        .inspect_err(|error| tracing::error!(%customer, %error, "profile does not open; skipped"))
+        .ok()
 }

@@ -23,6 +23,7 @@ use crate::{
     },
     failure::Failure,
     hex,
+    plan::claim_late,
     store::{self, ActivityRow, CustomerWrite, json},
     vault::{Hashes, Keeper},
 };
@@ -181,7 +182,9 @@ impl Evaluator {
         write_rows(&tx, organisation, &changes).await?;
         write_categories(&tx, organisation, &changes).await?;
         write_cards(&tx, organisation, &changes).await?;
-        store::use_addresses(&tx, organisation, &address_differences(&changes)).await?;
+        let differences = address_differences(&changes);
+        store::use_addresses(&tx, organisation, &differences).await?;
+        claim_late(&tx, organisation, &differences).await?;
         self.write_points(&tx, organisation, &changes).await?;
         let consents = changes
             .iter()

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use carillon_contracts::{
-    events::v1::{BatchPlanned, DeliveryChanged, Event, RunDue, RunMissed, RunPlanned, event::Body},
+    events::v1::{
+        BatchPlanned, DeliveryChanged, Event, RunDue, RunMissed, RunPlanned, event::Body,
+    },
     ids::{BatchId, CampaignId, CustomerId, OrganisationId, RunId, unpack_customers},
     jobs::v1::Channel,
     time,

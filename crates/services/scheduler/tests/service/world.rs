@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use carillon_broker::{memory::MemoryBroker, topology};
 use carillon_contracts::{
     campaign::v1::{Audience, Campaign, Organisation, audience::Selection},
-    events::v1::{CampaignPublished, Event, KeyHash, OrganisationChanged, RunDue, RunMissed, event::Body},
+    events::v1::{
+        CampaignPublished, Event, KeyHash, OrganisationChanged, RunDue, RunMissed, event::Body,
+    },
     ids::{CampaignId, OrganisationId},
     jobs::v1::{Content, SmsContent},
     schedule::v1::run_service_client::RunServiceClient,

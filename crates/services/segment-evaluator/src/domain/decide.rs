@@ -37,7 +37,7 @@ pub(crate) struct Reach {
     pub shared: bool,
 }
 
-/// A candidate with the opened profile; `None` where no channel needs it.
+/// A candidate with the opened profile; `None` where no channel needs it, or it does not open.
 pub(crate) struct Person {
     pub candidate: Candidate,
     pub profile: Option<Profile>,
@@ -95,6 +95,8 @@ pub(crate) struct Decided {
     pub skipped: BTreeMap<SkipReason, Vec<usize>>,
     /// Shared addresses that got their message here.
     pub claims: Vec<AddressHash>,
+    /// The addresses of the others who got theirs.
+    pub unshared: Vec<AddressHash>,
 }
 
 /// Decides in order: of those who share an address, the first gets the message. `claimed` holds the
@@ -105,9 +107,13 @@ pub(crate) fn decide(
     require_consent: bool,
     claimed: &mut HashSet<(Channel, AddressHash)>,
 ) -> Decided {
-    let (planned, skipped, claims) =
-        (Vec::with_capacity(people.len()), BTreeMap::new(), Vec::new());
-    let mut decided = Decided { channel, planned, skipped, claims };
+    let mut decided = Decided {
+        channel,
+        planned: Vec::with_capacity(people.len()),
+        skipped: BTreeMap::new(),
+        claims: Vec::new(),
+        unshared: Vec::with_capacity(people.len()),
+    };
     for (position, person) in people.iter().enumerate() {
         let reach = person.candidate.reach(channel);
         let mut reason = person.skipped(channel, require_consent);
@@ -120,7 +126,10 @@ pub(crate) fn decide(
         }
         match reason {
             Some(reason) => decided.skipped.entry(reason).or_default().push(position),
-            None => decided.planned.push(position),
+            None => {
+                decided.planned.push(position);
+                decided.unshared.extend(reach.address.filter(|_| !reach.shared));
+            }
         }
     }
     decided

@@ -1,6 +1,8 @@
-//! Plan: cuts runs into batches, step by step. Runs of several organisations take turns.
+//! Plan: cuts runs into batches, step by step. Runs of several organisations take turns. Neither a
+//! database that is out of reach nor a run that cannot be read ends it.
 
 mod block;
+mod late;
 mod step;
 
 use std::{
@@ -17,9 +19,12 @@ use crate::{
     Evaluator,
     store::{self, OpenRun},
 };
+pub(crate) use late::claim_late;
 use step::{Prepared, Stepped};
 
 const IDLE: Duration = Duration::from_millis(250);
+/// After an error of the database.
+const BACK_OFF: Duration = Duration::from_secs(1);
 /// A run whose step failed is left alone for this long, so that it holds up no other.
 const REST: Duration = Duration::from_secs(5);
 
@@ -35,8 +40,14 @@ impl Evaluator {
         let mut planner =
             Planner { evaluator: self, prepared: HashMap::new(), resting: HashMap::new() };
         while !stop.is_stopping() {
-            if planner.round(&stop).await? {
-                continue;
+            match planner.round(&stop).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "open runs not read; trying again");
+                    stop.sleep(BACK_OFF).await;
+                    continue;
+                }
             }
             tokio::select! {
                 () = planner.evaluator.plan_soon.notified() => {}

@@ -2,8 +2,9 @@
 //! one batch a channel, and stored with the cursor and the event in one transaction.
 //!
 //! Shared addresses are looked up, and blocks sealed, before that transaction. That is safe because
-//! the claims of a run change only together with its cursor: if the transaction finds the cursor
-//! where the step read it, the claims are those that the step saw.
+//! the claims that a step looks up change only together with the cursor: if the transaction finds
+//! the cursor where the step read it, the claims are those that the step saw. An address that came
+//! to be shared in between (`late`) is claimed in that transaction.
 
 use std::collections::HashSet;
 
@@ -21,7 +22,7 @@ use super::block;
 use crate::{
     Evaluator,
     domain::{
-        decide::{Decided, decide},
+        decide::{AddressHash, Decided, decide},
         filter::Selection,
         variables::Texts,
     },
@@ -51,7 +52,9 @@ struct Step {
     read: RunProgress,
     next: RunProgress,
     /// By channel.
-    claims: Vec<(Channel, Vec<[u8; 32]>)>,
+    claims: Vec<(Channel, Vec<AddressHash>)>,
+    /// Addresses that were not shared when they were read, by channel.
+    unshared: Vec<(Channel, Vec<AddressHash>)>,
     batches: Vec<NewBatch>,
     event: BatchPlanned,
 }
@@ -130,6 +133,7 @@ impl Evaluator {
                 skipped: Vec::new(),
             },
             claims: Vec::new(),
+            unshared: Vec::new(),
             batches: Vec::new(),
             read,
         };
@@ -192,6 +196,7 @@ impl Evaluator {
         let batch_id = batch.to_wire();
         step.event.batches.push(PlannedBatch { batch_id, channel: channel.into(), customer_ids });
         step.claims.push((channel, decided.claims));
+        step.unshared.push((channel, decided.unshared));
         Ok(())
     }
 
@@ -199,8 +204,14 @@ impl Evaluator {
     async fn store_step(&self, run: &Prepared, step: Step) -> Result<(), DbErr> {
         let tx = self.database.begin().await?;
         let now = store::run_progress(&tx, run.organisation, run.run).await?;
-        if now.as_ref() != Some(&step.read) {
+        let Some(now) = now.filter(|now| now.stands_at(&step.read)) else {
             return tx.rollback().await;
+        };
+        if now.late != step.read.late {
+            for (channel, hashes) in &step.unshared {
+                let shared = store::shared_of(&tx, run.organisation, *channel, hashes).await?;
+                store::claim_late(&tx, run.run, *channel, &shared).await?;
+            }
         }
         for (channel, hashes) in &step.claims {
             store::claim_addresses(&tx, run.run, *channel, hashes).await?;
@@ -237,3 +248,6 @@ impl Evaluator {
         self.outbox.append(tx, run.organisation, Body::RunPlanned(planned)).await.map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,15 +71,17 @@ pub(crate) async fn add_points(
     differences: &[(&str, i64)],
     at: i64,
 ) -> Result<(), DbErr> {
-    tx.run(
-        "UPDATE customers SET points = points + added.difference, updated_at = $3,
-            version = version + 1
-         FROM (
-            SELECT value->>0 AS external_id, value->>1 AS difference FROM json_each($2)
-         ) AS added
-         WHERE customers.organisation_id = $1 AND customers.external_id = added.external_id",
-        [organisation.uuid().into(), json(&differences)?.into(), at.into()],
-    )
-    .await
-    .map(|_| ())
+    let values = [organisation.uuid().into(), json(&differences)?.into(), at.into()];
+    tx.run(ADD_POINTS, values).await.map(|_| ())
 }
+
+/// The organisation stands in the list, so that the list is walked and each customer looked up.
+pub(super) const ADD_POINTS: &str = "
+WITH added AS MATERIALIZED (
+    SELECT $1 AS organisation_id, value->>0 AS external_id, value->>1 AS difference
+    FROM json_each($2)
+)
+UPDATE customers SET points = points + added.difference, updated_at = $3, version = version + 1
+FROM added
+WHERE customers.organisation_id = added.organisation_id
+AND customers.external_id = added.external_id";

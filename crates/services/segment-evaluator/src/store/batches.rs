@@ -59,7 +59,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /// A released batch whose job is not known to be with the broker.
 pub(crate) struct UnsentBatch {
-    pub seq: i64,
     pub batch: Uuid,
     pub organisation: Uuid,
     pub campaign: Uuid,
@@ -75,19 +74,20 @@ pub(crate) struct UnsentBatch {
     pub cause: i32,
 }
 
-/// The next jobs to publish, round-robin by organisation and channel.
+/// The next jobs to publish but for those left alone, round-robin by organisation and channel; by
+/// their numbers, for a row that cannot be read must not hold up the others.
 pub(crate) async fn unsent_of_all_organisations(
     connection: &impl Sql,
+    but: &[i64],
     limit: u32,
-) -> Result<Vec<UnsentBatch>, DbErr> {
-    let rows = connection.rows(UNSENT, [limit.into()]).await?;
-    rows.iter().map(UnsentBatch::read).collect()
+) -> Result<Vec<(i64, Result<UnsentBatch, DbErr>)>, DbErr> {
+    let rows = connection.rows(UNSENT, [limit.into(), json(&but)?.into()]).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, UnsentBatch::read(row)))).collect()
 }
 
 impl UnsentBatch {
     fn read(row: &QueryResult) -> Result<Self, DbErr> {
         Ok(Self {
-            seq: row.try_get_by_index(0)?,
             batch: row.try_get_by_index(1)?,
             organisation: row.try_get_by_index(2)?,
             campaign: row.try_get_by_index(3)?,
@@ -105,7 +105,7 @@ impl UnsentBatch {
     }
 }
 
-const UNSENT: &str = "
+pub(super) const UNSENT: &str = "
 SELECT b.seq, b.batch_id, b.organisation_id, b.campaign_id, b.run_id, b.run_day, b.channel,
     b.class, b.deadline, b.customer_ids, b.key_id, b.wrapped_key, b.block, b.cause
 FROM (
@@ -113,6 +113,7 @@ FROM (
         PARTITION BY organisation_id, channel, class ORDER BY seq
     ) AS turn
     FROM batches WHERE released_at IS NOT NULL AND sent = 0
+        AND seq NOT IN (SELECT value FROM json_each($2))
     ORDER BY turn, seq LIMIT $1
 ) AS next JOIN batches b ON b.seq = next.seq
 ORDER BY next.turn, next.seq";
@@ -139,22 +140,27 @@ pub(crate) async fn mark_sent(tx: &DatabaseTransaction, seqs: &[i64]) -> Result<
 /// An in-memory broker forgot everything at the last stop, so what is not accepted goes again. The
 /// claim makes it harmless.
 pub(crate) async fn forget_sent(tx: &DatabaseTransaction) -> Result<(), DbErr> {
-    let sql = "UPDATE batches SET sent = 0
-               WHERE sent = 1 AND accepted = 0 AND closed = 0 AND released_at IS NOT NULL";
-    tx.run(sql, []).await.map(|_| ())
+    tx.run(FORGET_SENT, []).await.map(|_| ())
 }
+
+/// What is neither accepted nor closed holds a place, which an index tells.
+pub(super) const FORGET_SENT: &str = "
+UPDATE batches SET sent = 0
+WHERE sent = 1 AND accepted = 0 AND closed = 0 AND released_at IS NOT NULL AND given_up_at IS NULL";
 
 /// What a batch's newest totals say of its place.
 pub(crate) struct BatchTotals {
     pub version: i64,
     pub accepted: bool,
     pub unattempted: u32,
+    /// Messages that wait for throttle or money.
+    pub held_up: u32,
     pub closed: bool,
 }
 
 /// Keeps totals that are newer than those known; what was accepted or closed stays so, and proves
-/// that the job was sent. The sealed block goes when the batch is closed. Answers whether the totals
-/// were newer.
+/// that the job was sent. A place is given up, or taken back, as the newest totals say. The sealed
+/// block goes when the batch is closed. Answers whether the totals were newer.
 pub(crate) async fn record_totals(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
@@ -173,13 +179,14 @@ pub(crate) async fn record_totals(
                 totals.unattempted.into(),
                 totals.closed.into(),
                 at.into(),
+                totals.held_up.into(),
             ],
         )
         .await?;
     Ok(changed.rows_affected() > 0)
 }
 
-const RECORD_TOTALS: &str = "
+pub(super) const RECORD_TOTALS: &str = "
 UPDATE batches SET
     version = $3,
     accepted = CASE WHEN $4 THEN 1 ELSE accepted END,
@@ -188,6 +195,7 @@ UPDATE batches SET
     sent = CASE WHEN $4 OR $6 THEN 1 ELSE sent END,
     block = CASE WHEN $6 THEN NULL ELSE block END,
     given_up_at = CASE
-        WHEN given_up_at IS NULL AND (($4 AND $5 = 0) OR $6) THEN $7 ELSE given_up_at
+        WHEN NOT (closed OR $6 OR ((accepted OR $4) AND $5 = 0 AND $8 = 0)) THEN NULL
+        ELSE COALESCE(given_up_at, $7)
     END
 WHERE batch_id = $1 AND organisation_id = $2 AND version < $3";

@@ -91,22 +91,33 @@ pub(crate) async fn by_lookup(
     hash: &[u8; 32],
     limit: u32,
 ) -> Result<Vec<CustomerRow>, DbErr> {
-    let condition = match lookup {
-        Lookup::Phone => "c.phone_hash = $2",
-        Lookup::Email => "c.email_hash = $2",
-        Lookup::Name => {
-            "c.external_id IN (
-                SELECT external_id FROM customers WHERE organisation_id = $1 AND name_hash = $2
-                UNION SELECT external_id FROM customers
-                WHERE organisation_id = $1 AND display_name_hash = $2)"
-        }
-    };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM customers c
-         WHERE c.organisation_id = $1 AND {condition} ORDER BY c.external_id LIMIT $3"
-    );
     let values = [organisation.uuid().into(), hash.to_vec().into(), limit.into()];
-    connection.rows(&sql, values).await?.iter().map(CustomerRow::read).collect()
+    connection.rows(&lookup.sql(), values).await?.iter().map(CustomerRow::read).collect()
+}
+
+impl Lookup {
+    /// The hash's index is asked in a query of its own: the order would have the whole organisation
+    /// read by external id.
+    pub(super) fn sql(self) -> String {
+        let matching = match self {
+            Self::Phone => {
+                "SELECT external_id FROM customers WHERE organisation_id = $1 AND phone_hash = $2"
+            }
+            Self::Email => {
+                "SELECT external_id FROM customers WHERE organisation_id = $1 AND email_hash = $2"
+            }
+            Self::Name => {
+                "SELECT external_id FROM customers WHERE organisation_id = $1 AND name_hash = $2
+                 UNION SELECT external_id FROM customers
+                 WHERE organisation_id = $1 AND display_name_hash = $2"
+            }
+        };
+        format!(
+            "SELECT {COLUMNS} FROM customers c
+             WHERE c.organisation_id = $1 AND c.external_id IN ({matching})
+             ORDER BY c.external_id LIMIT $3"
+        )
+    }
 }
 
 pub(crate) async fn by_card(

@@ -151,6 +151,8 @@ CREATE TRIGGER consent_log_whole BEFORE DELETE ON consent_log
 BEGIN SELECT RAISE(ABORT, 'the consent log is append-only'); END;
 ";
 
+/// `late` counts how often customers came to share an address while the run was being planned.
+/// Places are counted from their index alone.
 const PLANS: &str = "
 CREATE TABLE runs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -169,6 +171,7 @@ CREATE TABLE runs (
     planned INTEGER NOT NULL,
     skipped TEXT NOT NULL,
     closed INTEGER NOT NULL,
+    late INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 );
 CREATE INDEX runs_open ON runs (organisation_id, seq) WHERE closed = 0;
@@ -209,7 +212,8 @@ CREATE TABLE batches (
 );
 CREATE INDEX batches_waiting ON batches (organisation_id, channel, class, seq)
     WHERE released_at IS NULL;
-CREATE INDEX batches_placed ON batches (organisation_id, channel, class)
+CREATE INDEX batches_placed ON batches
+    (organisation_id, channel, class, accepted, deadline, released_at, given_up_at)
     WHERE released_at IS NOT NULL AND given_up_at IS NULL;
 CREATE INDEX batches_given_up ON batches (organisation_id, channel, class, given_up_at)
     WHERE given_up_at IS NOT NULL;

@@ -7,8 +7,11 @@ mod batches;
 mod consent_log;
 mod customers;
 mod keys;
+mod late;
 mod migration;
 mod places;
+#[cfg(test)]
+mod query_plans;
 mod runs;
 mod write;
 
@@ -26,6 +29,9 @@ pub(crate) use customers::{
     set_subscription, versions,
 };
 pub(crate) use keys::{data_key, keep_data_key};
+pub(crate) use late::{
+    Owner, claim_late, count_late, newly_shared, open_runs, owners_up_to, recipients_of, shared_of,
+};
 pub use migration::Migrator;
 pub(crate) use places::{open_lanes, release_in_all_organisations, room_in_any_organisation};
 pub(crate) use runs::{

@@ -35,7 +35,7 @@ pub(crate) async fn open_lanes(
 
 /// Lanes in which a batch waits and there is room for it.
 async fn lanes(connection: &impl Sql, now: i64) -> Result<Vec<Lane>, DbErr> {
-    let rows = connection.rows(LANES, [(now - RECENT_MS).into()]).await?;
+    let rows = connection.rows(LANES, [(now - RECENT_MS).into(), now.into()]).await?;
     let mut open = Vec::with_capacity(rows.len());
     for row in rows {
         let room = room(row.try_get_by_index(3)?, row.try_get_by_index(4)?);
@@ -51,11 +51,13 @@ async fn lanes(connection: &impl Sql, now: i64) -> Result<Vec<Lane>, DbErr> {
     Ok(open)
 }
 
-const LANES: &str = "
+/// A batch that was accepted holds no place past its deadline: nothing of it waits any longer.
+pub(super) const LANES: &str = "
 SELECT l.organisation_id, l.channel, l.class,
     (SELECT COUNT(*) FROM batches p WHERE p.organisation_id = l.organisation_id
         AND p.channel = l.channel AND p.class = l.class
-        AND p.released_at IS NOT NULL AND p.given_up_at IS NULL),
+        AND p.released_at IS NOT NULL AND p.given_up_at IS NULL
+        AND (p.accepted = 0 OR p.deadline > $2)),
     (SELECT COUNT(*) FROM batches g WHERE g.organisation_id = l.organisation_id
         AND g.channel = l.channel AND g.class = l.class
         AND g.given_up_at IS NOT NULL AND g.given_up_at > $1)
@@ -96,7 +98,7 @@ pub(crate) async fn release_in_all_organisations(
 }
 
 /// Cause 2 is `CAUSE_EXPIRED`.
-const RELEASE: &str = "
+pub(super) const RELEASE: &str = "
 UPDATE batches SET released_at = $5,
     cause = CASE WHEN deadline <= $5 THEN 2 ELSE cause END,
     block = CASE WHEN deadline <= $5 THEN NULL ELSE block END

@@ -58,8 +58,7 @@ pub(crate) struct OpenRun {
 pub(crate) async fn open_runs_of_all_organisations(
     connection: &impl Sql,
 ) -> Result<Vec<OpenRun>, DbErr> {
-    let sql = "SELECT organisation_id, run_id FROM runs WHERE closed = 0 ORDER BY seq";
-    let rows = connection.rows(sql, []).await?;
+    let rows = connection.rows(OPEN_RUNS, []).await?;
     rows.iter()
         .map(|row| {
             Ok(OpenRun {
@@ -69,6 +68,10 @@ pub(crate) async fn open_runs_of_all_organisations(
         })
         .collect()
 }
+
+/// `+` keeps the order from choosing the walk: the index of open runs is to be read, not the table.
+pub(super) const OPEN_RUNS: &str =
+    "SELECT organisation_id, run_id FROM runs WHERE closed = 0 ORDER BY +seq";
 
 pub(crate) struct RunRow {
     pub campaign: Uuid,
@@ -113,6 +116,8 @@ pub(crate) struct RunProgress {
     /// By reason.
     pub skipped: BTreeMap<String, u64>,
     pub closed: bool,
+    /// How often customers came to share an address since the run fell due.
+    pub late: i64,
 }
 
 impl RunProgress {
@@ -128,7 +133,13 @@ impl RunProgress {
             skipped: serde_json::from_str(&skipped)
                 .map_err(|error| DbErr::Json(error.to_string()))?,
             closed: row.try_get_by_index(7)?,
+            late: row.try_get_by_index(8)?,
         })
+    }
+
+    /// Nobody planned a step since: sharing an address is no step.
+    pub(crate) fn stands_at(&self, other: &Self) -> bool {
+        *self == Self { late: self.late, ..other.clone() }
     }
 
     pub(crate) fn batches(&mut self, channel: Channel) -> &mut u32 {
@@ -144,7 +155,8 @@ pub(crate) async fn run_progress(
     organisation: OrganisationId,
     run: RunId,
 ) -> Result<Option<RunProgress>, DbErr> {
-    let sql = "SELECT position, step, sms_batches, email_batches, matched, planned, skipped, closed
+    let sql = "SELECT position, step, sms_batches, email_batches, matched, planned, skipped,
+                   closed, late
                FROM runs WHERE run_id = $1 AND organisation_id = $2";
     let row = connection.row(sql, [run.uuid().into(), organisation.uuid().into()]).await?;
     row.as_ref().map(RunProgress::read).transpose()

@@ -8,7 +8,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use serde::Serialize;
 
 use super::{bytes, json};
-use crate::hex;
+use crate::{domain::record::CHANNELS, hex};
 
 /// A customer to write. Binary values are hexadecimal.
 #[derive(Serialize)]
@@ -160,23 +160,34 @@ pub(crate) async fn use_addresses(
         .await?;
     }
     if !fewer.is_empty() {
-        let fewer = json(&fewer)?;
-        tx.run(FEWER_USES, [organisation.uuid().into(), fewer.clone().into()]).await?;
-        tx.run(
-            "DELETE FROM address_uses WHERE organisation_id = $1 AND customers = 0
-             AND (channel, hash) IN (SELECT value->>0, unhex(value->>1) FROM json_each($2))",
-            [organisation.uuid().into(), fewer.into()],
-        )
-        .await?;
+        tx.run(FEWER_USES, [organisation.uuid().into(), json(&fewer)?.into()]).await?;
+        for channel in CHANNELS.map(i32::from) {
+            let hashes: Vec<&str> = fewer
+                .iter()
+                .filter(|(of, ..)| *of == channel)
+                .map(|(_, hash, _)| hash.as_str())
+                .collect();
+            let values = [organisation.uuid().into(), json(&hashes)?.into(), channel.into()];
+            tx.run(FORGET_UNUSED, values).await?;
+        }
     }
     Ok(())
 }
 
-const FEWER_USES: &str = "
-UPDATE address_uses SET customers = customers + fewer.difference
-FROM (
-    SELECT value->>0 AS channel, unhex(value->>1) AS hash, value->>2 AS difference
+/// The organisation stands in the list, so that the list is walked and each address looked up.
+pub(super) const FEWER_USES: &str = "
+WITH fewer AS MATERIALIZED (
+    SELECT $1 AS organisation_id, value->>0 AS channel, unhex(value->>1) AS hash,
+        value->>2 AS difference
     FROM json_each($2)
-) AS fewer
-WHERE address_uses.organisation_id = $1 AND address_uses.channel = fewer.channel
+)
+UPDATE address_uses SET customers = customers + fewer.difference
+FROM fewer
+WHERE address_uses.organisation_id = fewer.organisation_id
+AND address_uses.channel = fewer.channel
 AND address_uses.hash = fewer.hash";
+
+/// A list for one channel: a pair is not looked up by the whole key.
+pub(super) const FORGET_UNUSED: &str = "
+DELETE FROM address_uses WHERE organisation_id = $1 AND channel = $3 AND customers = 0
+AND hash IN (SELECT unhex(value) FROM json_each($2))";

@@ -205,6 +205,22 @@ async fn a_batch_holds_its_recipients_with_the_variables_that_its_texts_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_customer_whose_profile_does_not_open_is_skipped_and_stops_nobody() {
+    let mut world = World::new().await;
+    let mut rows: Vec<Customer> = (0..3).map(reachable).collect();
+    rows[1].subscribe_email = Some(false);
+    world.import(rows, &[]).await;
+    change(&world, "UPDATE customers SET profile = x'00' WHERE external_id = 'C00001'").await;
+    run_due(&mut world, "everyone").await;
+    let told = Told::hear(&world).await;
+    let sms = &told.planned()[&BatchId::of(run(), Channel::Sms, 0)];
+    assert_eq!(*sms, ids(&world, &["C00000", "C00002"]));
+    let expected =
+        BTreeMap::from([("invalid_address".to_owned(), 1), ("unsubscribed".to_owned(), 1)]);
+    assert_eq!(told.skipped(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_audience_of_nobody_closes_at_once() {
     let mut world = World::new().await;
     world.import(vec![reachable(1)], &[]).await;

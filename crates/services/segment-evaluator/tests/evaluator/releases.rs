@@ -91,6 +91,122 @@ async fn no_more_batches_are_out_than_there_are_places() {
     assert_eq!(third.iter().map(number).collect::<Vec<_>>(), [4], "the flow is 10 s old: R is 3");
 }
 
+/// Every message of the batch was tried, and waits for a reason.
+fn waiting(version: u64, reason: &str) -> Totals {
+    Totals { waiting: [(reason.to_owned(), 500)].into(), ..totals(version, 0) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_empty_purse_no_more_batches_are_out_than_there_are_places() {
+    let mut world = World::new().await;
+    sms_run(&mut world, 3_000).await;
+    let mut jobs = jobs(&world).await;
+    let first = drain(jobs.as_mut()).await;
+    assert_eq!(first.len(), 2);
+    tell(&mut world, &first[0], waiting(1, "insufficient_balance")).await;
+    tell(&mut world, &first[1], waiting(1, "billing_unavailable")).await;
+    assert!(drain(jobs.as_mut()).await.is_empty(), "who waits for money keeps the place");
+    tell(&mut world, &first[1], waiting(2, "throttled")).await;
+    assert!(drain(jobs.as_mut()).await.is_empty(), "and so does who waits for throttle");
+    for job in &first {
+        tell(&mut world, job, Totals { closed: true, ..totals(3, 0) }).await;
+    }
+    let rest = drain(jobs.as_mut()).await;
+    assert_eq!(rest.iter().map(number).collect::<Vec<_>>(), [2, 3, 4, 5], "money has come");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_is_given_up_and_taken_back_as_the_newest_totals_say() {
+    let mut world = World::new().await;
+    sms_run(&mut world, 3_000).await;
+    let mut jobs = jobs(&world).await;
+    let first = drain(jobs.as_mut()).await;
+    tell(&mut world, &first[0], waiting(1, "retrying")).await;
+    let second = drain(jobs.as_mut()).await;
+    assert_eq!(second.iter().map(number).collect::<Vec<_>>(), [2, 3], "a retry holds no place");
+    tell(&mut world, &first[0], waiting(3, "throttled")).await;
+    tell(&mut world, &first[0], waiting(2, "retrying")).await;
+    assert!(drain(jobs.as_mut()).await.is_empty(), "older totals count for nothing");
+    world.clock.advance(SignedDuration::from_secs(11));
+    for job in [&first[1], &second[0]] {
+        tell(&mut world, job, totals(1, 0)).await;
+    }
+    let third = drain(jobs.as_mut()).await;
+    assert_eq!(third.iter().map(number).collect::<Vec<_>>(), [4, 5], "2 of 4 places are taken");
+    world.clock.advance(SignedDuration::from_hours(13));
+    tell(&mut world, &first[0], Totals { closed: true, ..totals(4, 0) }).await;
+    tell(&mut world, &first[0], waiting(5, "throttled")).await;
+    let given_up = "SELECT 1 FROM batches WHERE version = 5 AND given_up_at IS NOT NULL";
+    eventually("a closed batch holds no place", async || {
+        world.database.reader().row(given_up, []).await.expect("read").is_some()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accepted_batch_holds_no_place_past_its_deadline() {
+    let mut world = World::new().await;
+    sms_run(&mut world, 1_500).await;
+    let mut jobs = jobs(&world).await;
+    let first = drain(jobs.as_mut()).await;
+    for job in &first {
+        tell(&mut world, job, waiting(1, "insufficient_balance")).await;
+    }
+    assert!(drain(jobs.as_mut()).await.is_empty());
+    world.clock.advance(SignedDuration::from_hours(12));
+    let expired = drain(jobs.as_mut()).await;
+    assert_eq!(expired.iter().map(number).collect::<Vec<_>>(), [2]);
+    assert_eq!(expired[0].cause(), Cause::Expired);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_database_ends_neither_the_plan_nor_the_release() {
+    let mut world = World::new().await;
+    for table in ["runs", "lanes", "batches"] {
+        change(&world, &format!("ALTER TABLE {table} RENAME TO away")).await;
+        // Longer than either loop idles, so that it fails at least once.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        change(&world, &format!("ALTER TABLE away RENAME TO {table}")).await;
+    }
+    sms_run(&mut world, 3).await;
+    assert_eq!(drain_for(&world, Duration::from_secs(5)).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_cannot_be_read_holds_up_no_other() {
+    let mut world = World::new().await;
+    sms_run(&mut world, 3).await;
+    let mut world = world.restart().await;
+    change(&world, "UPDATE runs SET content = x'ff'").await;
+    change(&world, "UPDATE batches SET sent = 0").await;
+    let campaign = CampaignId::new(Uuid::from_u128(7));
+    let second = RunDue {
+        campaign_id: campaign.to_wire(),
+        run_id: RunId::of(campaign, "now").to_wire(),
+        ..due("everyone")
+    };
+    tell_due(&mut world, second).await;
+    let jobs = drain_for(&world, Duration::from_secs(5)).await;
+    assert!(jobs.iter().any(|job| job.campaign_id == campaign.to_wire()));
+}
+
+async fn change(world: &World, sql: &str) {
+    let tx = world.database.begin().await.expect("begun");
+    tx.run(sql, []).await.expect("changed");
+    tx.commit().await.expect("committed");
+}
+
+/// The first job within `limit`, and those that follow it without a pause.
+async fn drain_for(world: &World, limit: Duration) -> Vec<SendJob> {
+    let mut jobs = jobs(world).await;
+    let Ok(Some(delivery)) = tokio::time::timeout(limit, jobs.next()).await else {
+        return Vec::new();
+    };
+    let first = SendJob::decode(delivery.body.clone()).expect("a job");
+    delivery.ack();
+    [vec![first], drain(jobs.as_mut()).await].concat()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_releases_again_what_is_not_accepted() {
     let mut world = World::new().await;
