@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
     sync::OnceLock,
 };
 
@@ -77,20 +77,35 @@ pub struct Server {
 impl Server {
     /// A running server with one organisation. Settings are `CARILLON__…` variables.
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        let mut server = Self {
-            folder: tempfile::tempdir().expect("a folder"),
-            settings: settings.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
-            child: None,
-            url: String::new(),
-            key: String::new(),
-        };
+        let mut server = Self::unstarted(settings);
         server.spawn();
         server.key = server.new_organisation("Café Carillon", &[]);
         server
     }
 
+    /// A folder of its own, and nothing in it.
+    pub fn unstarted(settings: &[(&str, &str)]) -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            settings: settings.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            child: None,
+            url: String::new(),
+            key: String::new(),
+        }
+    }
+
     /// Starts the process on the same folder, and waits until it listens.
     pub fn spawn(&mut self) {
+        let printed = BufReader::new(self.begin());
+        let url = printed
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.trim().strip_prefix("server").map(|url| url.trim().to_owned()));
+        self.url = url.unwrap_or_else(|| panic!("no address:\n{}", self.read_log()));
+    }
+
+    /// Starts the process, and answers what it prints.
+    pub fn begin(&mut self) -> ChildStdout {
         let log = fs::File::options().create(true).append(true).open(self.log()).expect("a log");
         let mut child = Command::new(binary())
             .args(["dev", "--port", "0", "--data"])
@@ -101,13 +116,9 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("the server starts");
-        let printed = BufReader::new(child.stdout.take().expect("its output"));
-        let url = printed
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.trim().strip_prefix("server").map(|url| url.trim().to_owned()));
-        self.url = url.unwrap_or_else(|| panic!("no address:\n{}", self.read_log()));
+        let printed = child.stdout.take().expect("its output");
         self.child = Some(child);
+        printed
     }
 
     /// kill -9.

@@ -62,6 +62,18 @@ fn twenty_kills_in_20000_messages_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
+fn a_kill_during_the_very_first_start_leaves_a_folder_that_starts() {
+    let mut server = Server::unstarted(&[]);
+    for milliseconds in [3, 10, 20, 35, 50, 70, 100, 150] {
+        server.begin();
+        thread::sleep(Duration::from_millis(milliseconds));
+        server.kill();
+    }
+    server.spawn();
+    let _ = server.new_organisation("After all", &[]);
+}
+
+#[test]
 fn a_second_process_on_the_same_folder_is_refused() {
     let server = Server::start(&[]);
     let data = server.data().display().to_string();
