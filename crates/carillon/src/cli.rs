@@ -40,21 +40,41 @@ pub enum Command {
     /// Show a whole campaign, from nothing to its report
     Demo(DemoArgs),
     /// Organisations and their settings
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon org show\n  carillon org set time_zone America/New_York"
+    )]
     Org(org::OrgCommand),
     /// Customers: import, list, export, subscriptions, blacklist
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon customers import examples/customers.csv\n  carillon customers list --filter 'category:\"VIP\"' --limit 20"
+    )]
     Customers(customers::CustomersCommand),
     /// Visits, purchases, sessions, reviews and points
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon activity import examples/activity.csv"
+    )]
     Activity(activity::ActivityCommand),
     /// Campaigns: create, check, start, follow
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon campaign create -f examples/campaign.yaml\n  carillon campaign start ID --wait"
+    )]
     Campaign(campaign::CampaignCommand),
     /// What became of a campaign
     Report(report::ReportArgs),
     /// The prepaid balance
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon balance show\n  carillon balance credit 10000 --request-id invoice-2026-117"
+    )]
     Balance(balance::BalanceCommand),
 }
 

@@ -6,11 +6,11 @@ mod parse;
 
 use std::{collections::VecDeque, io::BufRead};
 
-use csv::StringRecord;
+use csv::{ByteRecord, StringRecord};
 
 use self::{
     lines::{Line, Lines},
-    parse::{Parser, State, scan},
+    parse::{Parser, State, broken_quote, scan},
 };
 use crate::error::Error;
 
@@ -18,6 +18,9 @@ use crate::error::Error;
 const RECORD_BYTES: usize = 64 * 1024;
 /// Lines of a record, at most.
 const RECORD_LINES: usize = 100;
+
+/// The reason of a line whose quote never closes.
+pub const UNCLOSED_QUOTE: &str = "unclosed_quote";
 
 /// What stands at a line of the file.
 #[derive(Debug)]
@@ -167,6 +170,9 @@ impl<R: BufRead> Rows<R> {
     fn record(&mut self, line: u64, lines: u64, text: &[u8]) -> Item {
         let expected = self.header.len();
         let bytes = self.parser.parse(text);
+        if let Some(column) = broken_quote(text, self.delimiter) {
+            return self.broken(line, lines, column, bytes);
+        }
         let found = bytes.len();
         match StringRecord::from_byte_record(bytes) {
             Ok(cells) if found == expected => Item::Record(Record { line, lines, cells }),
@@ -199,13 +205,28 @@ impl<R: BufRead> Rows<R> {
         }
     }
 
+    fn broken(&self, line: u64, lines: u64, column: usize, bytes: ByteRecord) -> Item {
+        let field = self.header.get(column).unwrap_or_default().to_owned();
+        Item::Fault(Fault {
+            line,
+            lines,
+            message: format!(
+                "column {}: only the delimiter or the line end may follow a closing quote; remove what follows it, or double a quote that belongs to the text",
+                if field.is_empty() { (column + 1).to_string() } else { field.clone() }
+            ),
+            field,
+            reason: "broken_quote".to_owned(),
+            cells: self.fit(&StringRecord::from_byte_record_lossy(bytes)),
+        })
+    }
+
     fn unclosed(&mut self, first: &Line) -> Item {
         let cells = self.parser.parse_open(first.content());
         Item::Fault(Fault {
             line: first.number,
             lines: 1,
             field: String::new(),
-            reason: "unclosed_quote".to_owned(),
+            reason: UNCLOSED_QUOTE.to_owned(),
             message: format!(
                 "a quote opens on this line and does not close within {RECORD_LINES} lines or {} KiB; close it, or double a quote that belongs to the text; the next line was read as a record of its own",
                 RECORD_BYTES / 1024
@@ -259,7 +280,20 @@ fn header_text<'a>(file: &str, first: &'a Line) -> Result<&'a str, Error> {
     if text.contains('\r') {
         return wrong("the lines end in CR alone; save the file with LF or CR LF line ends");
     }
+    if let Some(hint) = separator_hint(text) {
+        return wrong(&format!(
+            "'{hint}' is a hint for Excel, and the first line must name the columns; remove the line `{hint}`"
+        ));
+    }
     Ok(text)
+}
+
+/// `sep=;`, by which Excel is told the delimiter, perhaps in quotes.
+fn separator_hint(text: &str) -> Option<String> {
+    let text = text.trim_matches('"');
+    let (key, delimiter) = text.split_once('=')?;
+    let hint = key.eq_ignore_ascii_case("sep") && delimiter.chars().count() == 1;
+    hint.then(|| format!("{key}={}", delimiter.escape_debug()))
 }
 
 /// The most frequent of comma, semicolon and tab outside quotes; a comma if there is none.

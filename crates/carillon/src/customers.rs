@@ -27,7 +27,7 @@ use crate::{
 pub enum CustomersCommand {
     /// Import customers from a CSV file; only the columns that it has are changed
     #[command(
-        after_help = "Columns: external_id (required), cards (a;b), first_name, last_name, display_name, phone, email, birthday (YYYY-MM-DD or --MM-DD), language, time_zone, categories (a;b), points, favourite, consent (given, not_specified, withheld), subscribe_sms, subscribe_email, joined_at, attr.<name>. An empty cell clears the field.\n\nExample:\n  carillon customers import examples/customers.csv --rejects rejected.csv"
+        after_help = "Columns: external_id (required), cards (a;b), first_name, last_name, display_name, phone, email, birthday (YYYY-MM-DD or --MM-DD), language, time_zone, categories (a;b), points, favourite, consent (given, not_specified, withheld), subscribe_sms, subscribe_email, joined_at, attr.<name>. An empty cell clears the field, but for consent, subscribe_sms and subscribe_email, where it keeps the value, and points, where it becomes 0.\n\nExample:\n  carillon customers import examples/customers.csv --rejects rejected.csv"
     )]
     Import(ImportArgs),
     /// List customers
@@ -71,7 +71,7 @@ pub enum CustomersCommand {
 
 #[derive(Debug, Args)]
 pub struct FilterArgs {
-    /// Only those that match, such as 'category:"VIP" AND points > 100'
+    /// Only those of a category, such as 'category:"VIP"'; everybody without it
     #[arg(long, value_name = "FILTER")]
     pub filter: Option<String>,
 }
@@ -145,7 +145,7 @@ pub struct SubscriptionWhom {
     /// First and last name, or the display name, if only one customer has it
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// All that match
+    /// All of a category, such as 'category:"VIP"'
     #[arg(long, value_name = "FILTER")]
     pub filter: Option<String>,
     /// Every customer of the organisation

@@ -30,6 +30,18 @@ pub async fn run(args: DemoArgs) -> Result<(), Error> {
             std::env::temp_dir().join(format!("carillon-demo-{}", &unique[..8]))
         }
     };
+    if folder.join("wrapping-key").exists() || folder.join("lock").exists() {
+        return Err(Error::failed(format!(
+            "--data: '{}' is the data folder of a `carillon dev`; give another, or none",
+            folder.display()
+        )));
+    }
+    if !args.examples.join("customers.csv").is_file() {
+        return Err(Error::failed(format!(
+            "--examples: there is no customers.csv in '{}'; give the folder of the examples",
+            args.examples.display()
+        )));
+    }
     let mut screen = Screen::new();
     screen.title("Carillon: one campaign, from a file of customers to its report")?;
     let server = dev::start(&folder.join("data"), 0, lively()).await?;

@@ -11,6 +11,7 @@ use std::{
 };
 
 pub use config::Config;
+pub(crate) use folder::write_secret;
 pub use server::{Server, start};
 
 use crate::error::Error;

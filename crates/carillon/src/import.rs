@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 pub use self::source::Source;
 use self::{
@@ -30,7 +30,7 @@ use self::{
 use crate::{
     client::Client,
     csv_rows::Fault,
-    error::Error,
+    error::{Error, is_unreachable},
     output::{self, Format, Look, Out, thousands},
 };
 
@@ -168,24 +168,36 @@ impl<I: Importable> Import<I> {
         let (request_tx, request_rx) = mpsc::channel(1);
         let (sent_tx, sent_rx) = mpsc::channel(IN_FLIGHT);
         let feeder = tokio::spawn(feed::<I>(batch_rx, request_tx, sent_tx));
-        let mut ledger = Ledger { summary: Summary::default(), rejects, bar: bar.clone() };
+        let mut ledger = Ledger::new(rejects, bar.clone());
         let answered = settle::<I>(client, request_rx, sent_rx, &mut ledger).await;
         bar.finish_and_clear();
         feeder.abort();
         if let Err(error) = answered {
-            return Err(stopped(&file, &ledger.summary, &error));
+            return Err(stopped(&file, &ledger, error));
         }
         let read = reader.await.map_err(|_| Error::failed(format!("{file}: reading broke off")))?;
-        read.map_err(|error| stopped(&file, &ledger.summary, &error))?;
+        read.map_err(|error| stopped(&file, &ledger, error))?;
         ledger.finish()
     }
 }
 
-fn stopped(file: &str, summary: &Summary, error: &Error) -> Error {
+/// Adds how far it came and what to do. Not where nothing was kept because of the key, the address or
+/// the rejects file: those say what to do themselves, and the same import would fail again.
+fn stopped(file: &str, ledger: &Ledger, error: Error) -> Error {
+    let kept = ledger.summary.stored + ledger.summary.unchanged;
+    if kept == 0 && (ledger.rejects_failed || is_key_or_address(&error)) {
+        return error;
+    }
     Error::failed(format!(
         "{error}\n{file}: the import stopped after {} rows were stored; import the file again, what is stored already counts as unchanged",
-        thousands(summary.stored + summary.unchanged)
+        thousands(kept)
     ))
+}
+
+fn is_key_or_address(error: &Error) -> bool {
+    let Error::Rpc(status) = error else { return false };
+    matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented)
+        || is_unreachable(status)
 }
 
 /// A batch that was sent, or has nothing to send, and its place among those under way.
@@ -242,10 +254,15 @@ async fn settle<I: Importable>(
 struct Ledger {
     summary: Summary,
     rejects: RejectsFile,
+    rejects_failed: bool,
     bar: ProgressBar,
 }
 
 impl Ledger {
+    fn new(rejects: RejectsFile, bar: ProgressBar) -> Self {
+        Self { summary: Summary::default(), rejects, rejects_failed: false, bar }
+    }
+
     fn enter(&mut self, batch: Origin, answer: ImportResponse) -> Result<(), Error> {
         self.summary.stored += u64::from(answer.stored);
         self.summary.unchanged += u64::from(answer.unchanged);
@@ -267,7 +284,7 @@ impl Ledger {
         faults.sort_by_key(|fault| fault.line);
         for fault in faults {
             self.summary.rejected += 1;
-            self.rejects.write(&fault)?;
+            self.rejects.write(&fault).inspect_err(|_| self.rejects_failed = true)?;
             *self.summary.reasons.entry(fault.reason).or_default() += 1;
         }
         self.show(batch.bytes);

@@ -55,7 +55,11 @@ pub struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub struct SetArgs {
+    /// The setting: name, time_zone, default_region, consent_default, require_consent,
+    /// subscribe_default or double_opt_in
     pub key: String,
+    /// Its new value: text, a zone (Europe/Amsterdam), a region (NL), not_specified or given, true
+    /// or false, as the setting needs
     pub value: String,
 }
 

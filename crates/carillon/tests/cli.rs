@@ -70,6 +70,42 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
+fn every_group_has_help_with_an_example() {
+    for group in ["org", "customers", "activity", "campaign", "balance"] {
+        let output = run(&[group, "--help"]);
+        assert_eq!(code(&output), 0, "{group}");
+        let help = text(&output.stdout);
+        assert!(help.contains(&format!("Example:\n  carillon {group} ")), "{group}: {help}");
+    }
+}
+
+#[test]
+fn the_help_of_filters_promises_only_what_is_understood() {
+    for command in ["list", "count", "export"] {
+        let help = text(&run(&["customers", command, "--help"]).stdout);
+        assert!(help.contains("category:\"VIP\"") && !help.contains("points >"), "{help}");
+    }
+}
+
+#[test]
+fn the_help_of_settings_lists_the_keys() {
+    let help = text(&run(&["org", "set", "--help"]).stdout);
+    let arguments = help.split("Options:").next().expect("a part");
+    for part in ["The setting: name", "double_opt_in", "Its new value"] {
+        assert!(arguments.contains(part), "{help}");
+    }
+}
+
+#[test]
+fn an_export_as_json_is_bad_usage_and_names_the_command_that_can() {
+    let output = run(&["customers", "export", "-o", "json"]);
+    assert_eq!(code(&output), 2);
+    let error = text(&output.stderr);
+    assert!(error.contains("carillon customers list -o json"), "{error}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn an_unknown_flag_is_bad_usage_everywhere() {
     for words in COMMANDS {
         let output = run(&[words, &["--no-such-flag"][..]].concat());

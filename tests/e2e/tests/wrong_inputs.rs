@@ -75,6 +75,11 @@ fn files_that_are_not_what_they_should_be() {
     customers("csv_empty", b"");
     customers("csv_binary", &[0xff, 0xfe, 0x00, 0x01, 0x02, 0x80]);
     customers("csv_broken_quote", b"external_id,first_name\nC1,\"Ann\nC2,Bob\nC3,Cid\n");
+    customers("csv_text_after_a_quote", b"external_id,first_name\nC1,\"An\"n\nC2,Bob\n");
+    customers("csv_excel_separator", b"sep=;\nexternal_id;first_name\nC1;Ann\n");
+    let many: Vec<String> = (0..100_000).map(|n| format!("{n:x}")).collect();
+    let many = format!("external_id,categories\nC1,{}\nC2,VIP\n", many.join(";"));
+    customers("csv_100000_categories", many.as_bytes());
     let mut long = b"external_id,first_name\nC1,".to_vec();
     long.extend(std::iter::repeat_n(b'x', 10 * 1024 * 1024));
     long.extend_from_slice(b"\nC2,Bob\n");
@@ -104,6 +109,7 @@ fn rows_that_cannot_be_kept() {
         "external_id,first_name,consent\nC1,Ann,withheld\n",
     );
     customers("row_time_zone_unknown", "external_id,time_zone\nC1,Europe/Amsterdm\n");
+    customers("row_id_with_a_blank", "external_id\n C7\n");
     customers("row_id_twice_in_file", "external_id\nC7\nC7\n");
     customers("row_points_not_a_number", "external_id,points\nC1,many\n");
     customers("row_consent_unknown", "external_id,consent\nC1,perhaps\n");

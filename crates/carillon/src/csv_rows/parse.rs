@@ -30,6 +30,24 @@ pub fn scan(text: &[u8], delimiter: u8, mut state: State) -> State {
     state
 }
 
+/// The column, from 0, where text follows a closing quote: `"a"b`. RFC 4180 has only the delimiter
+/// or the line end there.
+pub fn broken_quote(text: &[u8], delimiter: u8) -> Option<usize> {
+    if !text.contains(&b'"') {
+        return None;
+    }
+    let (mut state, mut column) = (State::Start, 0);
+    for byte in text {
+        let next = scan(&[*byte], delimiter, state);
+        if state == State::QuoteInQuoted && next == State::Field {
+            return Some(column);
+        }
+        column += usize::from(next == State::Start);
+        state = next;
+    }
+    None
+}
+
 /// Parses one record after the other with one reader, so that nothing is set up for each.
 pub struct Parser {
     reader: csv::Reader<Feed>,

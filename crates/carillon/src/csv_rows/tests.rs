@@ -59,6 +59,25 @@ fn a_quote_that_never_closes_costs_its_own_line_only() {
 }
 
 #[test]
+fn text_after_a_closing_quote_is_refused_and_not_repaired() {
+    let text = b"a,b\n1,\"x\"y\n2,\"x\" \n\"3\"\"\",\"x\"\r\n\"4\n\"y,\"z\"\n5,x\"y\"\n6,\"\"\n";
+    assert_eq!(
+        told(text),
+        [
+            line(2, "broken_quote"),
+            line(3, "broken_quote"),
+            line(4, "3\"|x"),
+            line(5, "broken_quote"),
+            line(7, "5|x\"y\""),
+            line(8, "6|"),
+        ]
+    );
+    let Some(Item::Fault(fault)) = items(b"a,b\n\"1,2\",\"x\"y\n").pop() else { panic!("a fault") };
+    assert_eq!((fault.line, fault.lines, fault.field.as_str()), (2, 1, "b"));
+    assert!(fault.message.contains("double a quote"), "{}", fault.message);
+}
+
+#[test]
 fn a_quote_may_not_stay_open_for_more_than_a_hundred_lines() {
     let mut text = b"a,b\n1,\"x\n".to_vec();
     text.extend(b"2,y\n".repeat(100));
@@ -126,6 +145,9 @@ fn files_that_are_no_csv_are_named_for_what_they_are() {
     assert!(refused(b"a,b\r1,2\r").contains("CR alone"));
     assert!(refused(b"a,\"b\n1,2\n").contains("never closes"));
     assert!(refused(&vec![b'x'; 3 * 1024 * 1024]).contains("1 MiB"));
+    assert!(refused(b"\xef\xbb\xbfsep=;\r\na;b\r\n").contains("f.csv:1: 'sep=;'"));
+    assert!(refused(b"sep=,\na,b\n").contains("remove the line `sep=,`"));
+    assert!(refused(b"sep=\t\na\tb\n").contains("remove the line `sep=\\t`"));
 }
 
 /// Text of the letters that matter to the splitter.

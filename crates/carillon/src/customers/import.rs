@@ -271,6 +271,20 @@ mod tests {
     }
 
     #[test]
+    fn a_column_without_a_name_says_what_to_do() {
+        let header = StringRecord::from(vec!["external_id", "", "phone", ""]);
+        let error = Customers::columns("c.csv", &header).err().expect("refused").to_string();
+        let lines: Vec<&str> = error.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "c.csv: column 2 has no name; name it, or remove the column from every line",
+                "c.csv: column 4 has no name; remove the trailing comma (or semicolon) from every line, or name the column",
+            ]
+        );
+    }
+
+    #[test]
     fn a_wrong_header_names_every_fault() {
         let header =
             StringRecord::from(vec!["fist_name", "phone", "phone", "attr.a b", "shoe size"]);

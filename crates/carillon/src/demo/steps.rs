@@ -22,7 +22,7 @@ use crate::{
     campaign::{file::CampaignFile, forecast},
     client::Client,
     customers::import::Customers,
-    dev::Server,
+    dev::{Server, write_secret},
     error::Error,
     import::{Import, Importable, Source},
     output::{Look, Out, thousands},
@@ -71,8 +71,7 @@ impl Demo<'_> {
         };
         let created = platform.organisations().create_organisation(request).await?.into_inner();
         screen.line("Café Carillon, Europe/Amsterdam, with an API key of its own")?;
-        let key = self.folder.join("organisation-key");
-        std::fs::write(key, format!("{}\n", created.api_key))?;
+        write_secret(&self.folder.join("organisation-key"), &created.api_key)?;
         Client::connect(&self.server.url, Some(&created.api_key)).await
     }
 

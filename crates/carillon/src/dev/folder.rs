@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -25,7 +25,10 @@ impl Folder {
                 path.display()
             ))
         };
-        fs::create_dir_all(path.join("outbox")).map_err(|error| failed(&error))?;
+        // What is in it is for its owner's eyes alone.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(path.join("outbox")).map_err(|error| failed(&error))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -70,13 +73,17 @@ impl Folder {
             return Ok(secret.trim().to_owned());
         }
         let secret = make()?;
-        // Written beside and renamed, so that a kill leaves no half of a key.
-        let fresh = self.join(&format!("{name}.new"));
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        writeln!(file, "{secret}")?;
-        file.sync_all()?;
-        fs::rename(fresh, path)?;
+        write_secret(&path, &secret)?;
         Ok(secret)
     }
+}
+
+/// For its owner's eyes alone. Written beside and renamed, so that a kill leaves no half of it.
+pub(crate) fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    writeln!(file, "{secret}")?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
 }

@@ -7,14 +7,18 @@ use tokio::sync::mpsc;
 
 use super::{Importable, Source};
 use crate::{
-    csv_rows::{Fault, Item, Record, Rows, unreadable},
+    csv_rows::{Fault, Item, Record, Rows, UNCLOSED_QUOTE, unreadable},
     error::Error,
+    output::thousands,
 };
 
 /// Rows of a request, at most: half of what the server takes.
 const ROWS: usize = 500;
 /// Bytes of the file in a request, about: far below gRPC's 4 MiB, however long the rows are.
 const BYTES: u64 = 256 * 1024;
+
+/// Quotes that never close, of one file: with so many it is no CSV, and each would be a reject.
+const UNCLOSED_QUOTES: u64 = 10_000;
 
 /// A request, and what is kept to answer for it.
 pub struct Batch<R> {
@@ -62,12 +66,19 @@ impl<I: Importable> Batches<I> {
         let mut rows = Vec::new();
         let mut origin = Origin { bytes: self.rows.bytes(), ..Origin::default() };
         let mut begun = origin.bytes;
+        let mut unclosed = 0;
         loop {
             let item = self.rows.next_item().map_err(|error| unreadable(&self.file, &error))?;
             let end = item.is_none();
             match item {
                 Some(Item::Record(record)) => self.take(record, &mut rows, &mut origin),
-                Some(Item::Fault(fault)) => origin.faults.push(fault),
+                Some(Item::Fault(fault)) => {
+                    unclosed += u64::from(fault.reason == UNCLOSED_QUOTE);
+                    if unclosed >= UNCLOSED_QUOTES {
+                        return Err(too_many_unclosed(&self.file, fault.line));
+                    }
+                    origin.faults.push(fault);
+                }
                 None => {}
             }
             origin.bytes = self.rows.bytes();
@@ -104,4 +115,11 @@ impl<I: Importable> Batches<I> {
             }),
         }
     }
+}
+
+fn too_many_unclosed(file: &str, line: u64) -> Error {
+    Error::failed(format!(
+        "{file}:{line}: this is the {}th line with a quote that never closes (unclosed_quote), and no more are read; close the quotes, or double those that belong to the text",
+        thousands(UNCLOSED_QUOTES)
+    ))
 }

@@ -44,8 +44,14 @@ impl Schema {
                     }
                     columns.push(column);
                 }
-                Err(what) if name.is_empty() => {
-                    wrong.push(format!("column {} has no name; {what}", index + 1));
+                Err(_) if name.is_empty() => {
+                    let last = header.iter().skip(index).all(str::is_empty);
+                    let remedy = if last {
+                        "remove the trailing comma (or semicolon) from every line, or name the column"
+                    } else {
+                        "name it, or remove the column from every line"
+                    };
+                    wrong.push(format!("column {} has no name; {remedy}", index + 1));
                 }
                 Err(what) => wrong.push(format!("unknown column '{name}': {what}")),
             }

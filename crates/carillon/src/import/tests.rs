@@ -22,6 +22,8 @@ struct Server {
     masks: Arc<Mutex<Vec<Vec<String>>>>,
     /// Fails once so many requests were answered.
     fail_after: Option<usize>,
+    /// Knows another key.
+    locked: bool,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -39,6 +41,9 @@ impl CustomerService for Server {
         request: Request<Streaming<ImportCustomersRequest>>,
     ) -> Answer<Self::ImportCustomersStream> {
         assert_eq!(request.metadata().get("authorization").expect("a key"), "Bearer key");
+        if self.locked {
+            return Err(Status::unauthenticated("api-key: unknown or revoked"));
+        }
         let (server, mut requests) = (self.clone(), request.into_inner());
         let (answers, stream) = mpsc::channel(1);
         tokio::spawn(async move {
@@ -212,6 +217,49 @@ async fn an_import_that_breaks_off_says_so_and_leaves_no_half_file() {
     let error = error.to_string();
     assert!(error.contains("the database is away"), "{error}");
     assert!(error.contains("stopped after 500 rows were stored"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_is_told_without_the_advice_to_import_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server { locked: true, ..Server::default() };
+    let error = import(&server, "external_id\nC1\n", &folder.path().join("r.csv")).await;
+    assert_eq!(error.expect_err("refused").to_string(), "api-key: unknown or revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejects_file_that_cannot_be_written_gives_advice_only_where_rows_were_stored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rejects = folder.path().join("missing").join("r.csv");
+    for (text, advised) in [("external_id\nBAD\n", false), ("external_id\nC1\nBAD\n", true)] {
+        let error = import(&Server::default(), text, &rejects).await.expect_err("unwritable");
+        let error = error.to_string();
+        assert!(error.starts_with("--rejects: "), "{error}");
+        assert_eq!(error.contains("stopped after 1 rows were stored"), advised, "{error}");
+        assert_eq!(error.contains("import the file again"), advised, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_quotes_that_never_close_is_given_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rejects = folder.path().join("r.csv");
+    // Each line opens a quote at its end, whether it begins inside quotes or not.
+    let file = |lines: usize| {
+        let mut text = "external_id,first_name,last_name\nC1,Ann,Roe\n".to_owned();
+        text.push_str(&"C2,\"Ann\",\"\n".repeat(lines));
+        text
+    };
+    let server = Server::default();
+    let summary = import(&server, &file(9_999), &rejects).await.expect("imported");
+    assert_eq!((summary.stored, summary.reasons["unclosed_quote"]), (1, 9_999));
+    fs::remove_file(&rejects).expect("removed");
+
+    let error = import(&server, &file(200_000), &rejects).await.expect_err("given up").to_string();
+    assert!(error.contains("10,000th line with a quote that never closes"), "{error}");
+    assert!(error.contains("stopped after 1 rows were stored"), "{error}");
+    assert_eq!(server.stored.lock().await.len(), 2);
     assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
 }
 

@@ -46,7 +46,9 @@ pub async fn print(client: &Client, campaign: &str, out: Out<'_>, look: Look) ->
             break;
         }
     }
-    rows.finish()?;
+    if rows.finish()? == 0 && look.format == Format::Table {
+        note!("there are no messages: nothing is planned yet, or nobody matched");
+    }
     Ok(())
 }
 

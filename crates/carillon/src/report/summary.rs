@@ -18,7 +18,15 @@ use crate::{
 
 pub fn print(out: Out<'_>, look: Look, report: &Report) -> Result<(), Error> {
     writeln!(out, "{}", look.bold(&title(report)))?;
-    writeln!(out, "{}\n", headline(look, report))?;
+    if !report.plan_complete && report.matched == 0 {
+        writeln!(out, "nothing is planned yet")?;
+        return Ok(());
+    }
+    writeln!(out, "{}", headline(look, report))?;
+    if report.channels.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
     let channels = &report.channels;
     let words = channels.iter().map(|channel| channel.channel().word()).collect();
     let of = |figure: fn(&ChannelReport) -> u64| channels.iter().map(figure).collect::<Vec<_>>();

@@ -88,3 +88,17 @@ fn csv_has_a_row_for_each_figure() {
     assert!(text.contains("sms,skipped,unsubscribed,20\n"), "{text}");
     assert!(text.contains("email,states,sent,1280\n"), "{text}");
 }
+
+#[test]
+fn a_report_before_the_plan_says_that_nothing_is_planned_yet() {
+    let planless = Report { campaign_name: "Monday".to_owned(), ..Report::default() };
+    let mut out = Vec::new();
+    print(&mut out, Look::plain(Format::Table), &planless).expect("printed");
+    assert_eq!(String::from_utf8(out).expect("text"), "Monday\nnothing is planned yet\n");
+
+    let missed = Report { plan_complete: true, ..planless };
+    let mut out = Vec::new();
+    print(&mut out, Look::plain(Format::Table), &missed).expect("printed");
+    let text = String::from_utf8(out).expect("text");
+    assert!(text.starts_with("Monday\nall 0 settled") && !text.contains("matched"), "{text}");
+}

@@ -4,7 +4,7 @@ use carillon_contracts::{
     campaign::v1::{Organisation, UpdateOrganisationRequest},
     ids::OrganisationId,
 };
-use carillon_service_kit::status::{internal, invalid, invalid_fields};
+use carillon_service_kit::status::{internal, invalid, invalid_fields, permission_denied};
 use sea_orm::DbErr;
 use tonic::Status;
 
@@ -31,6 +31,12 @@ impl CampaignApi {
         }
         let paths = mask::paths(update_mask.as_ref(), SETTABLE).map_err(invalid_fields)?;
         let given = given.unwrap_or_default();
+        if !given.id.is_empty() && given.id.parse() != Ok(id) {
+            return Err(permission_denied(
+                "OTHER_ORGANISATION",
+                "organisation.id: names another organisation than the key's; leave it out",
+            ));
+        }
         let tx = self.database.begin().await.map_err(internal)?;
         let row = store::organisation(&tx, id).await.map_err(internal)?;
         let OrganisationRow { organisation: current, version, .. } =

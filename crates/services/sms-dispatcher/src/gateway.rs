@@ -37,6 +37,9 @@ impl Gateway for SmsGateway {
     async fn send(&self, template: &Template, outgoing: Outgoing<'_>) -> Outcome {
         let text = template.render(&outgoing.recipient, Escape::None);
         let count = sms::count(&text);
+        if text.trim().is_empty() {
+            return Outcome::Permanent { reason: "text_empty", code: String::new() };
+        }
         if count.characters as usize > MAX_CHARACTERS {
             let code = format!("{} characters after substitution", count.characters);
             return Outcome::Permanent { reason: "text_too_long", code };

@@ -117,16 +117,23 @@ impl Sandbox {
         }
     }
 
-    /// One write for the whole line: a kill leaves it there or not.
+    /// One write for the whole line: a kill leaves it there or not, and a full disk no part of it.
     fn keep(&self, line: &Accepted<'_>) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes)
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = accepted.metadata()?.len();
+        accepted.write_all(&bytes).inspect_err(|_| {
+            let _ = accepted.set_len(length);
+        })
     }
 
     fn keep_source(&self, message: MessageId, source: &[u8]) -> io::Result<String> {
         let name = format!("{message}.eml");
-        fs::write(self.sources.join(&name), source)?;
+        let path = self.sources.join(&name);
+        fs::write(&path, source).inspect_err(|_| {
+            let _ = fs::remove_file(&path);
+        })?;
         Ok(name)
     }
 }

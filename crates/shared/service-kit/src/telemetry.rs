@@ -1,5 +1,7 @@
 //! Logs: text for people, JSON for collectors; both without personal data.
 
+use std::io::IsTerminal as _;
+
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
@@ -18,7 +20,10 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(filter);
     let writer = std::io::stderr;
     let started = match format {
-        LogFormat::Text => registry.with(fmt::layer().with_writer(writer)).try_init(),
+        LogFormat::Text => {
+            let colour = std::io::stderr().is_terminal();
+            registry.with(fmt::layer().with_writer(writer).with_ansi(colour)).try_init()
+        }
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(writer)).try_init(),
     };
     started.map_err(|error| error.to_string())

@@ -60,6 +60,12 @@ impl CampaignApi {
     }
 }
 
+/// As the report's own sum counts them: of messages that count as sent; an e-mail has none.
+fn parts(channel: Channel, state: &str, units: u32) -> u32 {
+    let posted = state.parse().is_ok_and(MessageState::is_posted);
+    if channel == Channel::Sms && posted { units } else { 0 }
+}
+
 fn message(run: RunId, entry: Entry, names: &HashMap<CustomerId, String>) -> ReportMessage {
     let Entry { customer, channel, fate, .. } = entry;
     let channel = Channel::from_word(&channel).unwrap_or_default();
@@ -79,10 +85,9 @@ fn message(run: RunId, entry: Entry, names: &HashMap<CustomerId, String>) -> Rep
         Fate::Skipped(skipped) => ReportMessage { skipped, ..message },
         Fate::Planned => ReportMessage { state: MessageState::Planned.to_string(), ..planned },
         Fate::Message(row) => ReportMessage {
+            parts: parts(channel, &row.state, row.units),
             state: row.state,
             reason: row.reason,
-            // An e-mail's unit is no part.
-            parts: if channel == Channel::Sms { row.units } else { 0 },
             attempt: row.attempt,
             change_time: Timestamp::from_millisecond(row.changed_at).ok().map(time::to_wire),
             provider_code: row.provider_code,

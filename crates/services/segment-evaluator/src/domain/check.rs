@@ -159,6 +159,9 @@ pub(super) fn external_id(id: &str) -> Result<(), Fault> {
     if id.contains(char::is_control) {
         return fault("external_id_invalid", "holds a control character, such as a tab; remove it");
     }
+    if id.trim() != id {
+        return fault("external_id_invalid", "begins or ends with a blank; remove it");
+    }
     Ok(())
 }
 
@@ -306,6 +309,9 @@ fn labels(field: &'static str, rule: &Labels, given: Vec<String>) -> Result<Vec<
     let mut kept: Vec<String> = Vec::with_capacity(given.len());
     for text in given {
         let text = text.trim();
+        if kept.len() > rule.most {
+            break;
+        }
         if text.chars().count() > rule.longest {
             let message =
                 format!("holds one that is too long; {} characters are allowed", rule.longest);
@@ -320,7 +326,7 @@ fn labels(field: &'static str, rule: &Labels, given: Vec<String>) -> Result<Vec<
         }
     }
     if kept.len() > rule.most {
-        let message = format!("holds {}; {} are allowed", kept.len(), rule.most);
+        let message = format!("holds more than the {} that are allowed", rule.most);
         return Err(Fault::new(field, rule.too_many, message));
     }
     Ok(kept)

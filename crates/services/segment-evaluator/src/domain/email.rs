@@ -46,12 +46,10 @@ pub(crate) fn parse(text: &str) -> Result<&str, Fault> {
     Ok(text)
 }
 
-/// The form by which addresses are compared: the domain in lower case, the rest as it is.
+/// The form under which an address is found and compared. RFC 5321 §2.4 lets a local part tell
+/// letter cases apart; mailboxes do not, and whoever asks not to be written to must be found.
 pub(crate) fn for_lookup(address: &str) -> String {
-    match address.rsplit_once('@') {
-        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
-        None => address.to_owned(),
-    }
+    address.to_lowercase()
 }
 
 /// RFC 5321 §4.1.2: atoms with single dots between them.
@@ -85,7 +83,7 @@ mod tests {
     #[test]
     fn addresses_are_kept_as_given_but_for_the_space_around() {
         assert_eq!(parse(" Ann.O'Hara+x@Example.ORG "), Ok("Ann.O'Hara+x@Example.ORG"));
-        assert_eq!(for_lookup("Ann@Example.ORG"), "Ann@example.org");
+        assert_eq!(for_lookup("Ann@Example.ORG"), "ann@example.org");
     }
 
     #[test]

@@ -20,10 +20,11 @@ fn reason(customer: Customer) -> String {
 #[test]
 fn each_fault_has_its_reason() {
     let long = "x".repeat(101);
-    let faulty: [(&str, Customer); 17] = [
+    let faulty: [(&str, Customer); 18] = [
         ("external_id_missing", Customer { external_id: " ".into(), ..customer() }),
         ("external_id_too_long", Customer { external_id: "x".repeat(65), ..customer() }),
         ("external_id_invalid", Customer { external_id: "a\tb".into(), ..customer() }),
+        ("external_id_invalid", Customer { external_id: " a".into(), ..customer() }),
         ("name_too_long", Customer { last_name: long, ..customer() }),
         ("name_control_character", Customer { first_name: "Bell\u{7}".into(), ..customer() }),
         ("birthday_bad_format", Customer { birthday: "30/02/1990".into(), ..customer() }),
