@@ -72,7 +72,7 @@ fn addresses_stand_nowhere_but_in_the_outbox() {
         ("CARILLON__LOG__FILTER", "debug"),
         ("CARILLON__SMS_DISPATCHER__SANDBOX__LATENCY_MS", "200"),
         ("CARILLON__EMAIL_DISPATCHER__SANDBOX__LATENCY_MS", "200"),
-        ("CARILLON__SMS_DISPATCHER__SANDBOX__FAIL_SHARE", "0.3"),
+        ("CARILLON__SMS_DISPATCHER__SANDBOX__FAIL_SHARE", "0.05"),
     ]);
     let examples = root().join("examples/customers.csv");
     let _ = server.run(&["customers", "import", &examples.display().to_string()]).ok();
