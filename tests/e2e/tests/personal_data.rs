@@ -75,7 +75,9 @@ fn addresses_stand_nowhere_but_in_the_outbox() {
         ("CARILLON__SMS_DISPATCHER__SANDBOX__FAIL_SHARE", "0.05"),
     ]);
     let examples = root().join("examples/customers.csv");
-    let _ = server.run(&["customers", "import", &examples.display().to_string()]).ok();
+    let rejects = server.path("rejects.csv").display().to_string();
+    let file = examples.display().to_string();
+    let _ = server.run(&["customers", "import", &file, "--rejects", &rejects]).ok();
     let file = server.write("more.csv", customers::csv(500));
     let _ = server.run(&["customers", "import", &file]).ok();
     let mut addresses: Vec<String> =
