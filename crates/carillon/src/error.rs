@@ -66,15 +66,6 @@ impl From<io::Error> for Error {
     }
 }
 
-impl From<anyhow::Error> for Error {
-    fn from(error: anyhow::Error) -> Self {
-        match error.downcast::<Self>() {
-            Ok(own) => own,
-            Err(other) => Self::Failed(format!("{other:#}")),
-        }
-    }
-}
-
 /// The wrong fields that a refusal names, as (field, description).
 pub fn violations(status: &Status) -> Vec<(String, String)> {
     status.get_details_bad_request().map_or_else(Vec::new, |bad| {

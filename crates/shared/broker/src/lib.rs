@@ -67,6 +67,18 @@ pub trait Consumer: Send {
     async fn next(&mut self) -> Option<Delivery>;
 }
 
+/// The delivery in hand, and those that are there already: `most` in all, without waiting for any.
+pub async fn gather(consumer: &mut dyn Consumer, first: Delivery, most: usize) -> Vec<Delivery> {
+    let mut deliveries = vec![first];
+    while deliveries.len() < most {
+        match tokio::time::timeout(Duration::ZERO, consumer.next()).await {
+            Ok(Some(delivery)) => deliveries.push(delivery),
+            _ => break,
+        }
+    }
+    deliveries
+}
+
 /// A message in hand. Dropped without an answer, it is delivered again.
 pub struct Delivery {
     pub body: Bytes,

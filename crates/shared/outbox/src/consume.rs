@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use carillon_broker::{Broker, Consumer, Delivery, Destination, Publication, topology};
+use carillon_broker::{Broker, Consumer, Delivery, Destination, Publication, gather, topology};
 use carillon_contracts::events::v1::{Event, Mark};
 use carillon_service_kit::{
     Clock, Database, Stop,
@@ -128,14 +128,7 @@ impl Listening {
                 delivery = consumer.next() => delivery,
             };
             let Some(first) = first else { return Ok(()) };
-            let mut deliveries = vec![first];
-            while deliveries.len() < MOST_AT_ONCE {
-                match tokio::time::timeout(Duration::ZERO, consumer.next()).await {
-                    Ok(Some(delivery)) => deliveries.push(delivery),
-                    _ => break,
-                }
-            }
-            self.handle_all(deliveries).await?;
+            self.handle_all(gather(consumer, first, MOST_AT_ONCE).await).await?;
             if self.urgent {
                 self.publish_mark().await?;
             }

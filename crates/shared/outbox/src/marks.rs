@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_broker::{Delivery, topology};
+use carillon_broker::{Delivery, gather, topology};
 use carillon_contracts::events::v1::Mark;
 use carillon_service_kit::{Stop, database::Sql as _};
 use prost::Message as _;
@@ -31,14 +31,7 @@ impl Outbox {
                     delivery = consumer.next() => delivery,
                 };
                 let Some(first) = first else { break };
-                let mut deliveries = vec![first];
-                while deliveries.len() < MOST_AT_ONCE {
-                    match tokio::time::timeout(Duration::ZERO, consumer.next()).await {
-                        Ok(Some(delivery)) => deliveries.push(delivery),
-                        _ => break,
-                    }
-                }
-                self.apply_marks(deliveries).await?;
+                self.apply_marks(gather(consumer.as_mut(), first, MOST_AT_ONCE).await).await?;
             }
         }
         Ok(())
