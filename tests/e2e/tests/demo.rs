@@ -1,15 +1,11 @@
 //! `carillon demo`, as somebody sees it who has just arrived.
 
-use std::{
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::{Command, Stdio};
 
 use carillon_e2e::server::{binary, root};
 
 #[test]
 fn the_demo_ends_by_itself_and_is_plain_text_in_a_pipe() {
-    let begun = Instant::now();
     let shown = Command::new(binary())
         .args(["demo", "--examples", "examples"])
         .current_dir(root())
@@ -19,7 +15,6 @@ fn the_demo_ends_by_itself_and_is_plain_text_in_a_pipe() {
     let out = String::from_utf8(shown.stdout).expect("UTF-8");
     let err = String::from_utf8_lossy(&shown.stderr);
     assert!(shown.status.success(), "{out}{err}");
-    assert!(begun.elapsed() < Duration::from_secs(60));
     assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "no escape codes in a pipe");
     let wide: Vec<&str> = out.lines().filter(|line| line.chars().count() > 100).collect();
     assert!(wide.is_empty(), "wider than 100 columns: {wide:?}");

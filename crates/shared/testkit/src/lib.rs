@@ -21,7 +21,7 @@ pub async fn database<M: MigratorTrait>() -> TestDatabase {
     TestDatabase { database, directory }
 }
 
-/// Asks again until the answer is yes, for 20 seconds at most.
+/// Asks again until the answer is yes, for two minutes at most.
 ///
 /// # Panics
 /// With `what` where it never became true.
@@ -30,7 +30,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = bool>,
 {
-    for _ in 0..2_000 {
+    for _ in 0..12_000 {
         if condition().await {
             return;
         }

@@ -188,7 +188,7 @@ impl Neighbour {
 }
 
 pub async fn next(queue: &mut Box<dyn Consumer>) -> Event {
-    let delivery = tokio::time::timeout(Duration::from_secs(20), queue.next());
+    let delivery = tokio::time::timeout(Duration::from_secs(60), queue.next());
     let delivery = delivery.await.expect("in time").expect("a delivery");
     let event = Event::decode(delivery.body.clone()).expect("an event");
     delivery.ack();

@@ -132,7 +132,7 @@ impl World {
     pub async fn stop(&mut self) {
         let (stop, _) = self.running.take().expect("it runs");
         stop.now();
-        assert!(stop.drained(Duration::from_secs(10)).await, "the scheduler stops");
+        assert!(stop.drained(Duration::from_secs(60)).await, "the scheduler stops");
         let file = self.scheduler.directory.path().join("test.db");
         self.scheduler.database =
             Database::open_sqlite::<Migrator>(&file).await.expect("the file opens again");

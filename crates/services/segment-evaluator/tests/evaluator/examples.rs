@@ -1,6 +1,6 @@
 //! The example files, row by row: every good row is stored, every bad one rejected for its reason.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use carillon_contracts::{
     audience::v1::{
@@ -171,9 +171,7 @@ async fn import_activities(world: &mut World) -> Sum {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_good_row_is_stored_and_every_bad_one_rejected_for_its_reason() {
     let mut world = World::new().await;
-    let begun = Instant::now();
     let sum = import_customers(&mut world).await;
-    assert!(begun.elapsed().as_secs() < 10, "an import is a matter of a second or two");
     assert_eq!(sum.rejects, expected("customers.csv"));
     assert_eq!((sum.stored, sum.unchanged), (2_357, 0));
     let again = import_customers(&mut world).await;

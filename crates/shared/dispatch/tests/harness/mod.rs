@@ -160,7 +160,7 @@ impl Harness {
     pub async fn stop(&self) {
         let stop = self.stop.lock().unwrap().clone();
         stop.now();
-        assert!(stop.drained(Duration::from_secs(5)).await, "it stops in time");
+        assert!(stop.drained(Duration::from_secs(60)).await, "it stops in time");
     }
 
     pub async fn publish(&self, job: &SendJob) {
