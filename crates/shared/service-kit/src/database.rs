@@ -1,20 +1,18 @@
-//! A service's own database. SQLite is written through one connection and read through others,
-//! which see the last commit.
+//! A service's own database: an SQLite file or a PostgreSQL database. Statements are written by
+//! hand, side by side where the two differ.
 
-use std::{path::Path, time::Duration};
+mod postgres;
+mod sqlite;
+mod text;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    QueryResult, SqliteTransactionMode, SqlxSqliteConnector, Statement, TransactionOptions,
-    TransactionTrait, Value,
-    sqlx::{
-        self, Connection as _, SqliteConnection,
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-    },
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait, Value, sqlx,
 };
-use sea_orm_migration::MigratorTrait;
 
-const READERS: u32 = 4;
+pub use postgres::Postgres;
+pub use text::{Text, differs};
 
 #[derive(Clone)]
 pub struct Database {
@@ -23,25 +21,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens (or creates) an SQLite file and brings its tables up to date.
-    pub async fn open_sqlite<M: MigratorTrait>(path: &Path) -> Result<Self, DbErr> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10))
-            .foreign_keys(true)
-            .statement_cache_capacity(256)
-            .pragma("cache_size", "-16000")
-            .pragma("temp_store", "MEMORY");
-        let writer = pool(1, options.clone()).await?;
-        M::up(&writer, None).await?;
-        let reader = pool(READERS, options.read_only(true)).await?;
-        Ok(Self { writer, reader })
-    }
-
-    /// A transaction that may write.
+    /// A transaction that may write. On SQLite nobody else writes while it is open; on PostgreSQL
+    /// others do, so what it relies on must be locked (READ COMMITTED).
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         self.writer
             .begin_with_options(TransactionOptions {
@@ -53,12 +34,27 @@ impl Database {
 
     /// A transaction that reads one state of the whole database.
     pub async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
-        self.reader.begin().await
+        match self.backend() {
+            DbBackend::Postgres => {
+                let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+                self.reader.begin_with_config(Some(isolation), Some(access)).await
+            }
+            _ => self.reader.begin().await,
+        }
     }
 
     /// For single reads.
     pub fn reader(&self) -> &DatabaseConnection {
         &self.reader
+    }
+
+    pub fn backend(&self) -> DbBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// Whether other processes may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        self.backend() == DbBackend::Postgres
     }
 
     pub async fn close(self) -> Result<(), DbErr> {
@@ -67,145 +63,95 @@ impl Database {
     }
 }
 
-async fn pool(size: u32, options: SqliteConnectOptions) -> Result<DatabaseConnection, DbErr> {
-    let pool = SqlitePoolOptions::new()
-        .max_connections(size)
-        .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(is_clean(connection)))
-        .acquire_timeout(Duration::from_secs(60))
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(options)
-        .await
-        .map_err(|error| DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))?;
-    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
-}
-
-/// Where SQLite ends a transaction by itself (a full disk, say), the driver goes on counting it as
-/// open. Its next ones are then savepoints, and what they commit may never be written. Such a
-/// connection is given up; another takes its place.
-async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    if !connection.is_in_transaction() {
-        return Ok(true);
-    }
-    // A rollback may still be on its way to the connection's thread, ahead of this.
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
-}
-
 /// Statements by hand, with `$1`-style parameters that both databases read.
 pub trait Sql {
-    fn run(
+    fn run<'a>(
         &self,
-        sql: &str,
+        sql: impl Into<Text<'a>> + Send,
         values: impl IntoIterator<Item = Value> + Send,
     ) -> impl Future<Output = Result<ExecResult, DbErr>> + Send;
 
-    fn rows(
+    fn rows<'a>(
         &self,
-        sql: &str,
+        sql: impl Into<Text<'a>> + Send,
         values: impl IntoIterator<Item = Value> + Send,
     ) -> impl Future<Output = Result<Vec<QueryResult>, DbErr>> + Send;
 
-    fn row(
+    fn row<'a>(
         &self,
-        sql: &str,
+        sql: impl Into<Text<'a>> + Send,
         values: impl IntoIterator<Item = Value> + Send,
     ) -> impl Future<Output = Result<Option<QueryResult>, DbErr>> + Send;
 }
 
 impl<C: ConnectionTrait> Sql for C {
-    async fn run(
+    async fn run<'a>(
         &self,
-        sql: &str,
+        sql: impl Into<Text<'a>> + Send,
         values: impl IntoIterator<Item = Value> + Send,
     ) -> Result<ExecResult, DbErr> {
-        self.execute_raw(statement(self.get_database_backend(), sql, values)).await
+        self.execute_raw(statement(self.get_database_backend(), sql.into(), values)).await
     }
 
-    async fn rows(
+    async fn rows<'a>(
         &self,
-        sql: &str,
+        sql: impl Into<Text<'a>> + Send,
         values: impl IntoIterator<Item = Value> + Send,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        self.query_all_raw(statement(self.get_database_backend(), sql, values)).await
+        self.query_all_raw(statement(self.get_database_backend(), sql.into(), values)).await
     }
 
-    async fn row(
+    async fn row<'a>(
         &self,
-        sql: &str,
+        sql: impl Into<Text<'a>> + Send,
         values: impl IntoIterator<Item = Value> + Send,
     ) -> Result<Option<QueryResult>, DbErr> {
-        self.query_one_raw(statement(self.get_database_backend(), sql, values)).await
+        self.query_one_raw(statement(self.get_database_backend(), sql.into(), values)).await
     }
 }
 
-fn statement(backend: DbBackend, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
-    Statement::from_sql_and_values(backend, sql, values)
+fn statement(
+    backend: DbBackend,
+    sql: Text<'_>,
+    values: impl IntoIterator<Item = Value>,
+) -> Statement {
+    Statement::from_sql_and_values(backend, sql.of(backend), values)
 }
 
 /// Whether the same statements may succeed later: the database was busy, full or out of reach.
 /// What a constraint or a row's own content refused will be refused again.
 pub fn is_transient(error: &DbErr) -> bool {
-    match error {
-        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
-        DbErr::Exec(error) | DbErr::Query(error) => !error.to_string().contains("constraint"),
-        _ => false,
+    let sqlx = match error {
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => return true,
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            error
+        }
+        _ => return false,
+    };
+    match &**sqlx {
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // PostgreSQL: a connection, a conflict with another transaction, resources, a stop.
+            Some(state) if state.len() == 5 => {
+                ["08", "40", "53", "55", "57", "58"].iter().any(|class| state.starts_with(class))
+            }
+            _ => !error.message().contains("constraint"),
+        },
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::RowNotFound => false,
+        _ => true,
     }
 }
 
 /// A migration written as SQL, a text for each kind of database. It must say `use_transaction`,
 /// or SQLite would keep a part of it when the process is killed.
-pub async fn run_migration(
+pub async fn run_migration<'a>(
     manager: &sea_orm_migration::SchemaManager<'_>,
-    sqlite: &str,
+    sql: impl Into<Text<'a>>,
 ) -> Result<(), DbErr> {
     let connection = manager.get_connection();
-    match connection.get_database_backend() {
-        DbBackend::Sqlite => connection.execute_unprepared(sqlite).await.map(|_| ()),
-        other => Err(DbErr::Custom(format!("no migration is written for {other:?}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct NoTables;
-
-    #[async_trait::async_trait]
-    impl MigratorTrait for NoTables {
-        fn migrations() -> Vec<Box<dyn sea_orm_migration::MigrationTrait>> {
-            Vec::new()
-        }
-    }
-
-    async fn numbers(database: &Database) -> i64 {
-        let row = database.reader().row("SELECT COUNT(*) FROM t", []).await.expect("read");
-        row.expect("a row").try_get_by_index(0).expect("a number")
-    }
-
-    #[tokio::test]
-    async fn a_transaction_that_sqlite_ended_itself_does_not_swallow_the_next_ones() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("t.db");
-        let database = Database::open_sqlite::<NoTables>(&path).await.expect("opened");
-        let tx = database.begin().await.expect("begun");
-        tx.run("CREATE TABLE t (n INTEGER PRIMARY KEY)", []).await.expect("created");
-        tx.commit().await.expect("committed");
-        let tx = database.begin().await.expect("begun");
-        tx.run("INSERT INTO t VALUES (0)", []).await.expect("inserted");
-        let ended = tx.run("INSERT OR ROLLBACK INTO t VALUES (0)", []).await;
-        assert!(ended.is_err(), "SQLite ends the transaction by itself, as on a full disk");
-        drop(tx);
-        let tx = database.begin().await.expect("begun");
-        assert!(tx.run("INSERT INTO nowhere VALUES (1)", []).await.is_err());
-        drop(tx);
-        for n in 1..4_i64 {
-            let tx = database.begin().await.expect("begun");
-            tx.run("INSERT INTO t VALUES ($1)", [n.into()]).await.expect("inserted");
-            tx.commit().await.expect("committed");
-            assert_eq!(numbers(&database).await, n, "what was committed is there");
-        }
-    }
+    let sql = sql.into().of(connection.get_database_backend());
+    connection.execute_unprepared(sql).await.map(|_| ())
 }
