@@ -4,16 +4,19 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 12] = [
     "carillon/jobs/v1/job.proto",
     "carillon/events/v1/event.proto",
     "carillon/campaign/v1/organisation.proto",
     "carillon/campaign/v1/campaign.proto",
+    "carillon/campaign/v1/key.proto",
     "carillon/audience/v1/customer.proto",
     "carillon/audience/v1/audience.proto",
     "carillon/schedule/v1/run.proto",
     "carillon/billing/v1/account.proto",
     "carillon/report/v1/report.proto",
+    "carillon/dispatch/v1/settings.proto",
+    "carillon/ops/v1/ops.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

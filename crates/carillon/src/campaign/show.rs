@@ -85,7 +85,7 @@ pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
             json!(duration_text(time::duration_from_wire(duration).as_secs()))
         })
     };
-    let schedule = campaign.schedule.as_ref().and_then(|schedule| schedule.when);
+    let schedule = campaign.schedule.as_ref().and_then(|schedule| schedule.when.as_ref());
     vec![
         ("id", json!(campaign.id)),
         ("name", json!(campaign.name)),

@@ -107,6 +107,7 @@ impl CampaignApi {
             organisation: Some(row.organisation.clone()),
             version: row.version,
             keys: hashes.into_iter().map(|hash| KeyHash { hash: hash.into() }).collect(),
+            ..OrganisationChanged::default()
         };
         self.tenancy.apply(tx, row.id, &document).await?;
         let told = self.outbox.append(tx, row.id, Body::OrganisationChanged(document)).await?;

@@ -2,11 +2,14 @@
 
 use carillon_contracts::{
     campaign::v1::{
-        Campaign, CreateCampaignRequest, CreateOrganisationRequest, CreateOrganisationResponse,
-        Forecast, ForecastCampaignRequest, GetCampaignRequest, GetOrganisationRequest,
-        ListCampaignsRequest, ListCampaignsResponse, Organisation, Preview, PreviewCampaignRequest,
-        StartCampaignRequest, UpdateCampaignRequest, UpdateOrganisationRequest,
-        campaign_service_server::CampaignService, organisation_service_server::OrganisationService,
+        Campaign, CancelCampaignRequest, CreateCampaignRequest, CreateOrganisationRequest,
+        CreateOrganisationResponse, Forecast, ForecastCampaignRequest, GetCampaignRequest,
+        GetOrganisationRequest, HaltCampaignResponse, ListCampaignsRequest, ListCampaignsResponse,
+        ListNextRunsRequest, ListNextRunsResponse, Organisation, PauseCampaignRequest, Preview,
+        PreviewCampaignRequest, ResumeCampaignRequest, SetSmsGatewayRequest, SetSmtpServerRequest,
+        StartCampaignRequest, TestSmtpServerRequest, TestSmtpServerResponse, UpdateCampaignRequest,
+        UpdateOrganisationRequest, campaign_service_server::CampaignService,
+        organisation_service_server::OrganisationService,
     },
     ids::{CampaignId, OrganisationId},
 };
@@ -47,6 +50,30 @@ impl OrganisationService for CampaignApi {
     ) -> Result<Response<Organisation>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         self.update_organisation(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_smtp_server(
+        &self,
+        request: Request<SetSmtpServerRequest>,
+    ) -> Result<Response<Organisation>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        Err(Status::unimplemented(organisation.to_string()))
+    }
+
+    async fn test_smtp_server(
+        &self,
+        request: Request<TestSmtpServerRequest>,
+    ) -> Result<Response<TestSmtpServerResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        Err(Status::unimplemented(organisation.to_string()))
+    }
+
+    async fn set_sms_gateway(
+        &self,
+        request: Request<SetSmsGatewayRequest>,
+    ) -> Result<Response<Organisation>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        Err(Status::unimplemented(organisation.to_string()))
     }
 }
 
@@ -108,6 +135,38 @@ impl CampaignService for CampaignApi {
     ) -> Result<Response<Preview>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         self.preview_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pause_campaign(
+        &self,
+        request: Request<PauseCampaignRequest>,
+    ) -> Result<Response<HaltCampaignResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        Err(Status::unimplemented(organisation.to_string()))
+    }
+
+    async fn resume_campaign(
+        &self,
+        request: Request<ResumeCampaignRequest>,
+    ) -> Result<Response<HaltCampaignResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        Err(Status::unimplemented(organisation.to_string()))
+    }
+
+    async fn cancel_campaign(
+        &self,
+        request: Request<CancelCampaignRequest>,
+    ) -> Result<Response<HaltCampaignResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        Err(Status::unimplemented(organisation.to_string()))
+    }
+
+    async fn list_next_runs(
+        &self,
+        request: Request<ListNextRunsRequest>,
+    ) -> Result<Response<ListNextRunsResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        Err(Status::unimplemented(organisation.to_string()))
     }
 }
 

@@ -12,7 +12,7 @@ use carillon_contracts::{
     jobs::v1::{Channel, Content},
 };
 use carillon_dispatch::{
-    Gateway, Outcome, Outgoing, Recipient,
+    Account, Gateway, Outcome, Outgoing, Recipient,
     sandbox::{Accepted, Sandbox},
 };
 use carillon_service_kit::Clock;
@@ -59,6 +59,10 @@ impl Gateway for EmailGateway {
 
     fn channel(&self) -> Channel {
         Channel::Email
+    }
+
+    async fn account(&self, _: OrganisationId) -> Account {
+        Account::unlimited("sandbox")
     }
 
     fn prepare(&self, content: &Content) -> Result<Texts, String> {

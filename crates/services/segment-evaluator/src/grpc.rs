@@ -5,11 +5,11 @@ use carillon_contracts::{
         CheckAudienceRequest, CheckAudienceResponse, ConfirmSubscriptionRequest,
         CountCustomersRequest, CountCustomersResponse, Customer, ForecastAudienceRequest,
         GetCustomerRequest, ImportActivitiesRequest, ImportCustomersRequest, ImportResponse,
-        ListCustomersRequest, ListCustomersResponse, PreviewContentRequest,
-        ResolveCustomersRequest, ResolveCustomersResponse, SetBlacklistedRequest,
-        SetSubscriptionRequest, SetSubscriptionResponse, UpdateCustomerRequest,
-        activity_service_server::ActivityService, audience_service_server::AudienceService,
-        customer_service_server::CustomerService,
+        ListCustomersRequest, ListCustomersResponse, OptOutRequest, OptOutResponse,
+        PreviewContentRequest, ResolveCustomersRequest, ResolveCustomersResponse,
+        SetBlacklistedRequest, SetSubscriptionRequest, SetSubscriptionResponse,
+        UpdateCustomerRequest, activity_service_server::ActivityService,
+        audience_service_server::AudienceService, customer_service_server::CustomerService,
     },
     campaign::v1::{Forecast, Preview},
     ids::OrganisationId,
@@ -149,6 +149,13 @@ impl AudienceService for Evaluator {
         let request = request.into_inner();
         let organisation = named(&request.organisation_id)?;
         self.preview(organisation, request).await.map(Response::new)
+    }
+
+    async fn opt_out(
+        &self,
+        request: Request<OptOutRequest>,
+    ) -> Result<Response<OptOutResponse>, Status> {
+        Err(Status::unimplemented(request.get_ref().channel().as_str_name()))
     }
 
     async fn resolve_customers(

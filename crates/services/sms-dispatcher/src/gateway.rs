@@ -5,9 +5,12 @@ use carillon_content::{
     Escape, Template,
     sms::{self, Encoding, MAX_CHARACTERS},
 };
-use carillon_contracts::jobs::v1::{Channel, Content};
+use carillon_contracts::{
+    ids::OrganisationId,
+    jobs::v1::{Channel, Content},
+};
 use carillon_dispatch::{
-    Gateway, Outcome, Outgoing, Recipient,
+    Account, Gateway, Outcome, Outgoing, Recipient,
     sandbox::{Accepted, Sandbox},
 };
 use carillon_service_kit::Clock;
@@ -23,6 +26,10 @@ impl Gateway for SmsGateway {
 
     fn channel(&self) -> Channel {
         Channel::Sms
+    }
+
+    async fn account(&self, _: OrganisationId) -> Account {
+        Account::unlimited("sandbox")
     }
 
     fn prepare(&self, content: &Content) -> Result<Template, String> {

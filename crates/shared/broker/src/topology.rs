@@ -18,8 +18,10 @@ pub const BATCH_PLANNED: &str = "batch.planned";
 pub const RUN_PLANNED: &str = "run.planned";
 pub const DELIVERY_CHANGED: &str = "delivery.changed";
 pub const BALANCE_RAISED: &str = "balance.raised";
+pub const CAMPAIGN_HALTED: &str = "campaign.halted";
+pub const SUPPRESSION_CHANGED: &str = "suppression.changed";
 
-pub const EVENTS: [&str; 8] = [
+pub const EVENTS: [&str; 10] = [
     ORGANISATION_CHANGED,
     CAMPAIGN_PUBLISHED,
     RUN_DUE,
@@ -28,7 +30,14 @@ pub const EVENTS: [&str; 8] = [
     RUN_PLANNED,
     DELIVERY_CHANGED,
     BALANCE_RAISED,
+    CAMPAIGN_HALTED,
+    SUPPRESSION_CHANGED,
 ];
+
+/// Somebody waits for these to be in effect: who handles one says so at once.
+pub fn is_urgent(event: &str) -> bool {
+    [ORGANISATION_CHANGED, CAMPAIGN_HALTED, SUPPRESSION_CHANGED].contains(&event)
+}
 
 /// The services that hear an event type. The e-mail dispatcher's deliveries cost nothing, so
 /// billing hears those of the SMS dispatcher alone; it is the producer that is named here.
@@ -45,6 +54,8 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
         }
         DELIVERY_CHANGED => &[CAMPAIGN_API, SEGMENT_EVALUATOR],
         BALANCE_RAISED => &[SMS_DISPATCHER],
+        CAMPAIGN_HALTED => &[SCHEDULER, SEGMENT_EVALUATOR, SMS_DISPATCHER, EMAIL_DISPATCHER],
+        SUPPRESSION_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         _ => &[],
     }
 }
@@ -52,9 +63,9 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
 /// The services that produce an event type.
 pub fn producers(event: &str) -> &'static [&'static str] {
     match event {
-        ORGANISATION_CHANGED | CAMPAIGN_PUBLISHED => &[CAMPAIGN_API],
+        ORGANISATION_CHANGED | CAMPAIGN_PUBLISHED | CAMPAIGN_HALTED => &[CAMPAIGN_API],
         RUN_DUE | RUN_MISSED => &[SCHEDULER],
-        BATCH_PLANNED | RUN_PLANNED => &[SEGMENT_EVALUATOR],
+        BATCH_PLANNED | RUN_PLANNED | SUPPRESSION_CHANGED => &[SEGMENT_EVALUATOR],
         DELIVERY_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         BALANCE_RAISED => &[BILLING],
         _ => &[],

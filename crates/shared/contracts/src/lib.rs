@@ -11,7 +11,9 @@ mod wire {
     include!(concat!(env!("OUT_DIR"), "/wire.rs"));
 }
 
-pub use wire::carillon::{audience, billing, campaign, events, jobs, report, schedule};
+pub use wire::carillon::{
+    audience, billing, campaign, dispatch, events, jobs, ops, report, schedule,
+};
 
 /// The descriptors of every proto, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

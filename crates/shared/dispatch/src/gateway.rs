@@ -1,5 +1,7 @@
 //! The port behind which a way of sending stands.
 
+use std::time::{Duration, Instant};
+
 use async_trait::async_trait;
 use carillon_contracts::{
     ids::{MessageId, OrganisationId},
@@ -18,6 +20,58 @@ pub struct Outgoing<'a> {
     pub deadline: Timestamp,
     /// Counts from 1.
     pub attempt: u32,
+    pub clearance: Clearance,
+}
+
+/// Whether a call may still go on. Asked before the call, and again before whatever cannot be
+/// taken back, such as SMTP's final dot.
+#[derive(Debug, Clone, Copy)]
+pub struct Clearance {
+    pub(crate) until: Instant,
+}
+
+impl Clearance {
+    pub fn holds(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// For tests of gateways.
+    pub fn until(until: Instant) -> Self {
+        Self { until }
+    }
+}
+
+/// What an organisation's messages leave through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Tells apart the accounts of one organisation; limits are kept under it.
+    pub name: String,
+    pub throttle: Option<Throttle>,
+    /// Calls of this process at a time.
+    pub connections: usize,
+    /// The provider takes the same message id once only, so a call may be repeated.
+    pub idempotent: bool,
+}
+
+impl Account {
+    /// No limits of its own.
+    pub fn unlimited(name: &str) -> Self {
+        Self { name: name.into(), throttle: None, connections: usize::MAX, idempotent: false }
+    }
+}
+
+/// How fast messages may leave, over all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Throttle {
+    Rate {
+        per_second: u32,
+    },
+    /// After `mails` (0: never) wait for `pause`; between two wait for `gap`.
+    Series {
+        mails: u32,
+        pause: Duration,
+        gap: Duration,
+    },
 }
 
 #[async_trait]
@@ -26,6 +80,9 @@ pub trait Gateway: Send + Sync + 'static {
     type Prepared: Send + Sync + 'static;
 
     fn channel(&self) -> Channel;
+
+    /// What the organisation's messages leave through now.
+    async fn account(&self, organisation: OrganisationId) -> Account;
 
     /// An error is the content's own fault and fails every message of the batch.
     fn prepare(&self, content: &Content) -> Result<Self::Prepared, String>;

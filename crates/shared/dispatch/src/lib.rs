@@ -18,7 +18,7 @@ mod store;
 
 pub use domain::outcome::Outcome;
 pub use funds::{Funds, FundsUnavailable};
-pub use gateway::{Gateway, Outgoing};
+pub use gateway::{Account, Clearance, Gateway, Outgoing, Throttle};
 pub use open::Recipient;
 pub use permits::{MICRO_BATCH, Permits};
 pub use start::{Parts, start};

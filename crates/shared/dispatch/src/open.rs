@@ -75,6 +75,8 @@ impl Header {
 
 /// The recipients of a batch with the content compiled for them.
 pub(crate) struct Opened<P> {
+    organisation: OrganisationId,
+    customers: Vec<CustomerId>,
     variables: Vec<Variable>,
     recipients: Vec<jobs::Recipient>,
     /// An error fails every message: the content's own fault.
@@ -102,6 +104,8 @@ impl<P> Opened<P> {
         let variables = block.variables.iter().map(|name| Variable::named(name)).collect();
         let variables: Option<Vec<Variable>> = variables;
         let mut opened = Self {
+            organisation: header.organisation,
+            customers: header.customers.clone(),
             variables: variables
                 .ok_or_else(|| OpenError::Damaged("a variable of an unknown name".into()))?,
             recipients: block.recipients,
@@ -117,7 +121,12 @@ impl<P> Opened<P> {
     }
 
     pub(crate) fn recipient(&self, position: usize) -> Recipient<'_> {
-        Recipient { variables: &self.variables, recipient: &self.recipients[position] }
+        Recipient {
+            organisation: self.organisation,
+            customer: self.customers[position],
+            variables: &self.variables,
+            recipient: &self.recipients[position],
+        }
     }
 
     pub(crate) fn wanted(&self) -> i64 {
@@ -128,6 +137,8 @@ impl<P> Opened<P> {
 /// Someone to send to, and the values for the content's variables.
 #[derive(Clone, Copy)]
 pub struct Recipient<'a> {
+    pub organisation: OrganisationId,
+    pub customer: CustomerId,
     variables: &'a [Variable],
     recipient: &'a jobs::Recipient,
 }

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     committer::{Committer, Unrecorded},
     domain::{backoff, outcome::Outcome},
-    gateway::{Gateway, Outgoing},
+    gateway::{Clearance, Gateway, Outgoing},
     open::{Header, Opened},
     store::{Answer, Recorded},
 };
@@ -87,6 +87,7 @@ impl<G: Gateway> Calls<G> {
             recipient: self.opened.recipient(position),
             deadline: self.header.deadline,
             attempt,
+            clearance: Clearance { until: claimed_at + CLAIM_FRESH },
         };
         self.gateway.send(prepared, outgoing).await
     }

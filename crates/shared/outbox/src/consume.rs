@@ -76,7 +76,7 @@ impl Subscriber {
             let listening = Listening {
                 stream: topology::stream(producer, event),
                 producer,
-                urgent: event == topology::ORGANISATION_CHANGED,
+                urgent: topology::is_urgent(event),
                 subscriber: self.clone(),
                 handler: Arc::clone(&handler),
             };

@@ -1,6 +1,8 @@
 //! Sealing personal data: AES-256-GCM under data keys that are themselves wrapped by a key from
 //! the configuration, and keyed hashes by which sealed values can be looked up.
 
+mod link;
+
 use aes_gcm::{
     Aes256Gcm, Key, KeyInit as _, Nonce,
     aead::{Aead as _, Payload},
@@ -8,6 +10,8 @@ use aes_gcm::{
 use hmac::{Hmac, Mac as _};
 use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
+
+pub use link::{Linked, Links};
 
 const NONCE: usize = 12;
 const KEY: usize = 32;
@@ -29,13 +33,14 @@ pub enum SealError {
 pub struct WrappingKey {
     id: String,
     cipher: Aes256Gcm,
+    derive: Hmac<Sha256>,
 }
 
 impl WrappingKey {
     pub fn new(key: [u8; KEY]) -> Self {
         let digest = Sha256::digest(key);
         let id = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { id, cipher: cipher(&key) }
+        Self { id, cipher: cipher(&key), derive: keyed(&key) }
     }
 
     /// From 64 hexadecimal digits, as a secret file holds them.
@@ -61,6 +66,29 @@ impl WrappingKey {
         &self.id
     }
 
+    /// The key of another use, which says nothing of this one.
+    fn derive(&self, label: &[u8]) -> Hmac<Sha256> {
+        keyed(&self.derive.clone().chain_update(label).finalize().into_bytes())
+    }
+
+    fn short_id(&self) -> [u8; 4] {
+        let mut id = [0; 4];
+        id.copy_from_slice(&Sha256::digest(self.id.as_bytes())[..4]);
+        id
+    }
+
+    /// Seals a short secret under a data key of its own. `context` must be given again to open it.
+    pub fn seal_secret(&self, secret: &[u8], context: &[u8]) -> Result<Secret, SealError> {
+        let (data_key, wrapped_key) = self.new_data_key(context)?;
+        let ciphertext = data_key.seal(secret, context)?;
+        Ok(Secret { key_id: self.id.clone(), wrapped_key, ciphertext })
+    }
+
+    pub fn open_secret(&self, secret: &Secret, context: &[u8]) -> Result<Vec<u8>, SealError> {
+        let data_key = self.unwrap(&secret.key_id, &secret.wrapped_key, context)?;
+        data_key.open(&secret.ciphertext, context)
+    }
+
     /// A new data key, and the same key wrapped for keeping. `context` must be given again to unwrap.
     pub fn new_data_key(&self, context: &[u8]) -> Result<(DataKey, Vec<u8>), SealError> {
         let key = random::<KEY>()?;
@@ -82,6 +110,14 @@ impl WrappingKey {
     }
 }
 
+/// A sealed secret with all that opening it needs, but for the wrapping key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub key_id: String,
+    pub wrapped_key: Vec<u8>,
+    pub ciphertext: Vec<u8>,
+}
+
 /// A key that seals data, and hashes what must be found again.
 #[derive(Clone)]
 pub struct DataKey {
@@ -92,12 +128,7 @@ pub struct DataKey {
 impl DataKey {
     fn new(key: &[u8; KEY]) -> Self {
         // The key of the hashes is derived, so that neither use says anything of the other.
-        let mut derive = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key)
-            .expect("HMAC takes keys of any length");
-        derive.update(b"carillon look-up");
-        let lookup = derive.finalize().into_bytes();
-        let lookup = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&lookup)
-            .expect("HMAC takes keys of any length");
+        let lookup = keyed(&keyed(key).chain_update(b"carillon look-up").finalize().into_bytes());
         Self { cipher: cipher(key), lookup }
     }
 
@@ -118,6 +149,10 @@ impl DataKey {
         mac.update(value.as_bytes());
         mac.finalize().into_bytes().into()
     }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 fn cipher(key: &[u8; KEY]) -> Aes256Gcm {

@@ -5,6 +5,8 @@ mod postgres;
 mod sqlite;
 mod text;
 
+use std::pin::Pin;
+
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     ExecResult, IsolationLevel, QueryResult, RuntimeErr, SqliteTransactionMode, Statement,
@@ -63,50 +65,54 @@ impl Database {
     }
 }
 
+/// The answer to a statement. Boxed by the driver already; naming the box keeps the callers'
+/// futures simple enough for the compiler to see that they are `Send`.
+type Answer<'c, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 'c>>;
+
 /// Statements by hand, with `$1`-style parameters that both databases read.
 pub trait Sql {
     fn run<'a>(
         &self,
-        sql: impl Into<Text<'a>> + Send,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> impl Future<Output = Result<ExecResult, DbErr>> + Send;
+        sql: impl Into<Text<'a>>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Answer<'_, ExecResult>;
 
     fn rows<'a>(
         &self,
-        sql: impl Into<Text<'a>> + Send,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> impl Future<Output = Result<Vec<QueryResult>, DbErr>> + Send;
+        sql: impl Into<Text<'a>>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Answer<'_, Vec<QueryResult>>;
 
     fn row<'a>(
         &self,
-        sql: impl Into<Text<'a>> + Send,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> impl Future<Output = Result<Option<QueryResult>, DbErr>> + Send;
+        sql: impl Into<Text<'a>>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Answer<'_, Option<QueryResult>>;
 }
 
 impl<C: ConnectionTrait> Sql for C {
-    async fn run<'a>(
+    fn run<'a>(
         &self,
-        sql: impl Into<Text<'a>> + Send,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> Result<ExecResult, DbErr> {
-        self.execute_raw(statement(self.get_database_backend(), sql.into(), values)).await
+        sql: impl Into<Text<'a>>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Answer<'_, ExecResult> {
+        self.execute_raw(statement(self.get_database_backend(), sql.into(), values))
     }
 
-    async fn rows<'a>(
+    fn rows<'a>(
         &self,
-        sql: impl Into<Text<'a>> + Send,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        self.query_all_raw(statement(self.get_database_backend(), sql.into(), values)).await
+        sql: impl Into<Text<'a>>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Answer<'_, Vec<QueryResult>> {
+        self.query_all_raw(statement(self.get_database_backend(), sql.into(), values))
     }
 
-    async fn row<'a>(
+    fn row<'a>(
         &self,
-        sql: impl Into<Text<'a>> + Send,
-        values: impl IntoIterator<Item = Value> + Send,
-    ) -> Result<Option<QueryResult>, DbErr> {
-        self.query_one_raw(statement(self.get_database_backend(), sql.into(), values)).await
+        sql: impl Into<Text<'a>>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Answer<'_, Option<QueryResult>> {
+        self.query_one_raw(statement(self.get_database_backend(), sql.into(), values))
     }
 }
 

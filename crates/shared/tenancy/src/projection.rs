@@ -21,14 +21,19 @@ impl Tenancy {
     }
 
     pub async fn organisation(&self, id: OrganisationId) -> Result<Option<Organisation>, DbErr> {
+        Ok(self.document(id).await?.and_then(|document| document.organisation))
+    }
+
+    /// The newest document heard of, with its version and its sealed secrets.
+    pub async fn document(&self, id: OrganisationId) -> Result<Option<OrganisationChanged>, DbErr> {
         let sql = "SELECT document FROM tenants WHERE organisation_id = $1";
         let Some(row) = self.database.reader().row(sql, [id.uuid().into()]).await? else {
             return Ok(None);
         };
         let document: Vec<u8> = row.try_get_by_index(0)?;
-        let document = OrganisationChanged::decode(document.as_slice())
-            .map_err(|error| DbErr::Custom(error.to_string()))?;
-        Ok(document.organisation)
+        OrganisationChanged::decode(document.as_slice())
+            .map(Some)
+            .map_err(|error| DbErr::Custom(error.to_string()))
     }
 
     /// Keeps a document if it is newer than the one known.

@@ -126,10 +126,11 @@ fn check_audience(audience: Option<&Audience>, errors: &mut Vec<FieldError>) {
 }
 
 fn check_schedule(schedule: Option<&Schedule>, errors: &mut Vec<FieldError>) {
-    let (field, rule) = match schedule.and_then(|schedule| schedule.when) {
+    let (field, rule) = match schedule.and_then(|schedule| schedule.when.as_ref()) {
         None => ("schedule", "is missing; give schedule.now: true to send when it is started"),
         Some(When::Now(false)) => ("schedule.now", "can only be true"),
         Some(When::Now(true)) => return,
+        Some(When::Once(_)) => ("schedule.once", "is not taken yet"),
     };
     errors.push(FieldError::new(field, rule));
 }

@@ -34,6 +34,7 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             subscribe_default: row.try_get("", "subscribe_default")?,
             double_opt_in: row.try_get("", "double_opt_in")?,
             create_time: created.ok().map(time::to_wire),
+            ..Organisation::default()
         },
     })
 }

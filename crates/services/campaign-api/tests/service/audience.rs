@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use carillon_contracts::{
     audience::v1::{
-        CheckAudienceRequest, CheckAudienceResponse, ForecastAudienceRequest,
-        PreviewContentRequest, ResolveCustomersRequest, ResolveCustomersResponse, ResolvedCustomer,
+        CheckAudienceRequest, CheckAudienceResponse, ForecastAudienceRequest, OptOutRequest,
+        OptOutResponse, PreviewContentRequest, ResolveCustomersRequest, ResolveCustomersResponse,
+        ResolvedCustomer,
         audience_service_server::{AudienceService, AudienceServiceServer},
     },
     campaign::v1::{Forecast, Preview, SmsPreview, audience::Selection},
@@ -96,6 +97,13 @@ impl AudienceService for Customers {
         let sms = request.content.and_then(|content| content.sms);
         let sms = sms.map(|sms| SmsPreview { text: sms.text, ..Default::default() });
         Ok(Response::new(Preview { sms, email: None }))
+    }
+
+    async fn opt_out(
+        &self,
+        request: Request<OptOutRequest>,
+    ) -> Result<Response<OptOutResponse>, Status> {
+        Err(Status::unimplemented(request.get_ref().channel().as_str_name()))
     }
 
     async fn resolve_customers(

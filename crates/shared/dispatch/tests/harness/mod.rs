@@ -15,7 +15,9 @@ use carillon_contracts::{
     jobs::v1::{self as jobs, Cause, Channel, Content, MessageClass, SealedBlock, SendJob},
     time,
 };
-use carillon_dispatch::{Funds, FundsUnavailable, Gateway, Outcome, Outgoing, Permits, Recipient};
+use carillon_dispatch::{
+    Account, Funds, FundsUnavailable, Gateway, Outcome, Outgoing, Permits, Recipient,
+};
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::{Clock, Database, Stop};
 use jiff::{SignedDuration, Timestamp};
@@ -55,6 +57,10 @@ impl Gateway for Calls {
 
     fn channel(&self) -> Channel {
         Channel::Sms
+    }
+
+    async fn account(&self, _: OrganisationId) -> Account {
+        Account::unlimited("harness")
     }
 
     fn prepare(&self, content: &Content) -> Result<(), String> {
