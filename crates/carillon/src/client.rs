@@ -9,9 +9,10 @@ use carillon_contracts::{
     },
     billing::v1::account_service_client::AccountServiceClient,
     campaign::v1::{
-        campaign_service_client::CampaignServiceClient,
+        campaign_service_client::CampaignServiceClient, key_service_client::KeyServiceClient,
         organisation_service_client::OrganisationServiceClient,
     },
+    ops::v1::operator_service_client::OperatorServiceClient,
     report::v1::report_service_client::ReportServiceClient,
 };
 use tonic::{
@@ -91,11 +92,13 @@ impl Client {
 
     services! {
         organisations => OrganisationServiceClient,
+        keys => KeyServiceClient,
         campaigns => CampaignServiceClient,
         customers => CustomerServiceClient,
         activities => ActivityServiceClient,
         reports => ReportServiceClient,
         accounts => AccountServiceClient,
+        operators => OperatorServiceClient,
     }
 }
 

@@ -59,7 +59,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Error> {
 /// Gateways that behave like real ones: they take their time, refuse a few and fail in passing.
 fn lively() -> dev::Config {
     let mut config = dev::Config::default();
-    let SmsConfig { sandbox } = &mut config.sms_dispatcher;
+    let SmsConfig { sandbox, .. } = &mut config.sms_dispatcher;
     sandbox.latency_ms = 350;
     sandbox.delay_ms = 900;
     sandbox.delay_share = 0.05;

@@ -14,7 +14,9 @@ pub use config::Config;
 pub(crate) use folder::write_secret;
 pub use server::{Server, start};
 
-use crate::error::Error;
+use carillon_service_kit::telemetry;
+
+use crate::{error::Error, serve::Signals};
 
 /// How long stopping may take before it is a hard stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -37,8 +39,15 @@ pub struct DevArgs {
 
 pub async fn run(args: DevArgs) -> Result<(), Error> {
     let config = Config::load(args.config.as_deref())?;
-    carillon_service_kit::telemetry::init(config.log.format, &config.log.filter)
-        .map_err(Error::failed)?;
+    let telemetry = telemetry::start("carillon", &config.log, &config.telemetry);
+    let telemetry = telemetry.map_err(Error::failed)?;
+    let served = serve(&args, config).await;
+    telemetry.finish().await;
+    served
+}
+
+async fn serve(args: &DevArgs, config: Config) -> Result<(), Error> {
+    let mut signals = Signals::new()?;
     let server = start(&args.data, args.port, config).await?;
     let data = args.data.display();
     let greeting = format!(
@@ -51,30 +60,15 @@ pub async fn run(args: DevArgs) -> Result<(), Error> {
     );
     // A reader that has seen enough must not stop the server.
     let _ = writeln!(io::stdout(), "{greeting}");
-    interrupted(&server).await?;
-    let _ = writeln!(io::stderr(), "stopping: finishing what is under way …");
     tokio::select! {
-        stopped = server.stop(GRACE) => stopped,
-        _ = interrupted_again() => Err(Error::failed("stopped hard, by a second signal")),
-    }
-}
-
-/// Ends at SIGTERM, Ctrl-C, or when a part of the server has failed.
-async fn interrupted(server: &Server) -> Result<(), Error> {
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = term.recv() => Ok(()),
-        interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),
-        () = server.stop.requested() => Err(Error::failed(
+        () = signals.stop() => {}
+        () = server.stop.requested() => return Err(Error::failed(
             "a part of the server failed and it stopped; the log above says which",
         )),
     }
-}
-
-async fn interrupted_again() -> io::Result<()> {
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let _ = writeln!(io::stderr(), "stopping: finishing what is under way …");
     tokio::select! {
-        _ = term.recv() => Ok(()),
-        interrupt = tokio::signal::ctrl_c() => interrupt,
+        stopped = server.stop(GRACE) => stopped,
+        () = signals.stop() => Err(Error::failed("stopped hard, by a second signal")),
     }
 }

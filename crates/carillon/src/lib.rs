@@ -21,10 +21,13 @@ pub mod demo;
 pub mod dev;
 pub mod error;
 pub mod import;
+pub mod keys;
 pub mod nearest;
+pub mod ops;
 pub mod org;
 pub mod output;
 pub mod report;
+pub mod serve;
 pub mod watch;
 
 use std::{

@@ -1,5 +1,9 @@
 //! `carillon org`: organisations and their settings.
 
+mod secret;
+mod sms;
+mod smtp;
+
 use carillon_contracts::campaign::v1::{
     ConsentDefault, CreateOrganisationRequest, GetOrganisationRequest, Organisation,
     UpdateOrganisationRequest,
@@ -30,6 +34,16 @@ pub enum OrgCommand {
         after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false)\n\nExample:\n  carillon org set time_zone America/New_York"
     )]
     Set(SetArgs),
+    /// Set the organisation's own SMTP server, or test it
+    #[command(
+        after_help = "Each call sets the whole of it. The password is kept sealed and never shown; it may be left out while host, port and user stay.\n\nExample:\n  carillon org smtp --host smtp.cafe.example --port 587 --user cafe --password-file password --from news@cafe.example\n  carillon org smtp test --to zoe@cafe.example"
+    )]
+    Smtp(smtp::SmtpArgs),
+    /// Set the organisation's SMS gateway
+    #[command(
+        after_help = "Each call sets the whole of it. The token is kept sealed and never shown; it may be left out while the provider stays.\n\nIn --url, --header and --body, {to}, {from}, {text}, {message_id}, {deadline}, {validity_seconds}, {callback_url} and {token} stand for their values.\n\nExample:\n  carillon org sms --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --kind http --url https://sms.example/send --header 'Authorization: Bearer {token}' --token-file token --id-pointer /id --from Cafe"
+    )]
+    Sms(Box<sms::SmsArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +113,8 @@ pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error
             Ok(())
         }
         OrgCommand::Set(args) => set(args, context).await,
+        OrgCommand::Smtp(args) => smtp::run(args, context).await,
+        OrgCommand::Sms(args) => sms::run(*args, context).await,
     }
 }
 
@@ -198,6 +214,8 @@ fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
         ("require_consent", json!(organisation.require_consent)),
         ("subscribe_default", json!(organisation.subscribe_default)),
         ("double_opt_in", json!(organisation.double_opt_in)),
+        ("smtp", organisation.smtp.as_ref().map_or(Value::Null, smtp::shown)),
+        ("sms", organisation.sms.as_ref().map_or(Value::Null, sms::shown)),
         ("create_time", instant(organisation.create_time.as_ref())),
     ]
 }

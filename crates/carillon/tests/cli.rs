@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Every command of this version, as words.
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 45] = [
     &["dev"],
     &["demo"],
     &["org", "create"],
@@ -53,6 +53,22 @@ const COMMANDS: [&[&str]; 29] = [
     &["campaign", "forecast"],
     &["campaign", "watch"],
     &["report"],
+    &["org", "smtp"],
+    &["org", "smtp", "test"],
+    &["org", "sms"],
+    &["keys", "create"],
+    &["keys", "list"],
+    &["keys", "rotate"],
+    &["keys", "revoke"],
+    &["campaign", "pause"],
+    &["campaign", "resume"],
+    &["campaign", "cancel"],
+    &["campaign", "next"],
+    &["ops", "status"],
+    &["ops", "parked", "list"],
+    &["ops", "parked", "show"],
+    &["ops", "parked", "replay"],
+    &["ops", "parked", "discard"],
     &["balance", "show"],
     &["balance", "credit"],
     &["balance", "statement"],
@@ -71,7 +87,7 @@ fn every_command_has_help_with_an_example() {
 
 #[test]
 fn every_group_has_help_with_an_example() {
-    for group in ["org", "customers", "activity", "campaign", "balance"] {
+    for group in ["org", "keys", "customers", "activity", "campaign", "balance", "ops"] {
         let output = run(&[group, "--help"]);
         assert_eq!(code(&output), 0, "{group}");
         let help = text(&output.stdout);
@@ -131,6 +147,17 @@ fn what_is_missing_or_said_twice_is_bad_usage() {
         &["balance", "credit", "ten", "--request-id", "X"],
         &["report", "ID", "-o", "picture"],
         &["org", "set", "timezone", "Europe/Paris"],
+        &["org", "smtp"],
+        &["org", "smtp", "--host", "h", "--from", "a@b.c", "--port", "65536"],
+        &["org", "smtp", "--host", "h", "--from", "a@b.c", "--password-file", "p"],
+        &["org", "smtp", "--host", "h", "--from", "a@b.c", "--throttle-mails", "5"],
+        &["org", "smtp", "--host", "h", "--from", "a@b.c", "--throttle-gap", "soon"],
+        &["org", "sms", "--kind", "pigeon"],
+        &["org", "sms", "--kind", "twilio", "--from", "Cafe"],
+        &["keys", "revoke"],
+        &["campaign", "next", "ID", "-n", "0"],
+        &["campaign", "next", "ID", "--from", "tomorrow"],
+        &["ops", "parked"],
         &["no-such-command"],
     ] {
         let output = run(arguments);

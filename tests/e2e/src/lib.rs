@@ -1,7 +1,14 @@
-//! The whole product from outside: the command, a server of its own for each test, and what the
-//! sandbox gateways kept.
+//! The whole product from outside: the command, a server or a stack of services of its own for each
+//! test, and what the gateways were given.
 
+pub mod cli;
 pub mod customers;
+mod front;
+pub mod providers;
 pub mod server;
+pub mod stack;
 
-pub use server::{Done, Server};
+pub use cli::{Cli, Done, binary, root};
+pub use providers::Providers;
+pub use server::Server;
+pub use stack::Stack;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use carillon_e2e::server::{binary, root};
+use carillon_e2e::{binary, root};
 
 #[test]
 fn the_demo_ends_by_itself_and_is_plain_text_in_a_pipe() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use carillon_e2e::{Server, customers, server::root};
+use carillon_e2e::{Server, customers, root};
 use serde_json::Value as Json;
 
 fn counts(report: &Json, key: &str) -> BTreeMap<String, u64> {

@@ -8,7 +8,7 @@ use std::{
 
 use aho_corasick::AhoCorasick;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use carillon_e2e::{Server, customers, server::root};
+use carillon_e2e::{Server, customers, root};
 
 /// Every spelling that a careless line of code might leave behind.
 fn spellings(address: &str) -> Vec<Vec<u8>> {

@@ -171,7 +171,7 @@ fn campaigns_that_cannot_be() {
     lint("campaign_unknown_variable", &text("Hello {UserNam}"));
     lint("campaign_unclosed_brace", &text("Hello {UserName"));
     lint("campaign_641_characters", &text(&"x".repeat(641)));
-    lint("campaign_variable_not_served_yet", &text("Stop: {UnsubscribeUrl}"));
+    lint("campaign_variable_not_served_yet", &text("Code: {CouponCode}"));
     lint(
         "campaign_no_channel",
         "name: Monday\nactive: true\naudience: { everyone: true }\nschedule: now\ncontent: {}\n",

@@ -163,14 +163,17 @@ impl Reading<'_> {
     fn schedule(&mut self, keys: &ScheduleKeys) -> Option<Schedule> {
         match keys {
             ScheduleKeys::Now => return Some(Schedule { when: Some(When::Now(true)) }),
+            ScheduleKeys::Once(at) => {
+                return Some(Schedule { when: Some(When::Once(at.clone())) });
+            }
             ScheduleKeys::Other(word) if schema::SCHEDULES.contains(&word.as_str()) => self.refuse(
                 "schedule",
-                format!("'{word}' is not served by this version yet; write `schedule: now`"),
+                format!("'{word}' is not served by this version yet; write `schedule: now`, or `schedule: {{ once: 2026-12-01T09:00 }}`"),
             ),
             ScheduleKeys::Other(word) => self.refuse(
                 "schedule",
                 format!(
-                    "'{}' is not a schedule; write `schedule: now`",
+                    "'{}' is not a schedule; write `schedule: now`, or `schedule: {{ once: 2026-12-01T09:00 }}`",
                     crate::output::printable(word)
                 ),
             ),

@@ -3,7 +3,7 @@
 use std::io;
 
 use carillon_contracts::{
-    campaign::v1::{Campaign, CampaignState, audience::Selection},
+    campaign::v1::{Campaign, CampaignState, audience::Selection, schedule::When},
     time,
 };
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
         ("active", json!(campaign.active)),
         ("valid", valid(campaign)),
         ("audience", audience(campaign)),
-        ("schedule", schedule.map_or(Value::Null, |_| json!("now"))),
+        ("schedule", schedule.map_or(Value::Null, when)),
         ("pending_period", seconds(&campaign.pending_period)),
         ("at_most_once_in", seconds(&campaign.at_most_once_in)),
         ("content", content(campaign)),
@@ -102,6 +102,13 @@ pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
         ("create_time", instant(campaign.create_time.as_ref())),
         ("update_time", instant(campaign.update_time.as_ref())),
     ]
+}
+
+fn when(when: &When) -> Value {
+    match when {
+        When::Now(_) => json!("now"),
+        When::Once(at) => json!({ "once": at }),
+    }
 }
 
 fn valid(campaign: &Campaign) -> Value {

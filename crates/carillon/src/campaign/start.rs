@@ -43,7 +43,12 @@ pub async fn run(args: StartArgs, context: &mut Context) -> Result<(), Error> {
     }
     show::print(&mut context.out, context.look, &campaign)?;
     if context.look.format == Format::Table {
-        note!("follow it with `carillon campaign watch {}`", args.id);
+        match campaign.state() {
+            CampaignState::Scheduled => {
+                note!("`carillon campaign next {}` shows when it runs", args.id);
+            }
+            _ => note!("follow it with `carillon campaign watch {}`", args.id),
+        }
     }
     Ok(())
 }

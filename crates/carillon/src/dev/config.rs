@@ -2,35 +2,40 @@ use std::path::Path;
 
 use carillon_service_kit::{
     config::{self, SecretFile},
-    telemetry::LogFormat,
+    egress,
+    telemetry::{Log, Traces},
 };
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::{error::Error, serve::check_sandboxes};
 
 /// What can be set of `carillon dev`: each service under its name, and what the process shares.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub log: Log,
+    pub telemetry: Traces,
+    /// The address that customers and providers reach; the server's own unless set.
+    pub public_url: Option<String>,
+    /// Gateways may be on this machine and in private networks, unless told otherwise.
+    pub egress: egress::Policy,
     /// Holds 64 hexadecimal digits. Without it a key is made and kept in the data folder.
     pub wrapping_key: Option<SecretFile>,
     pub sms_dispatcher: carillon_sms_dispatcher::Config,
     pub email_dispatcher: carillon_email_dispatcher::Config,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// `text` or `json`.
-    pub format: LogFormat,
-    /// What is logged, such as `info,carillon_dispatch=debug`.
-    pub filter: String,
-}
-
-impl Default for Log {
+impl Default for Config {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "warn".into() }
+        Self {
+            log: Log::default(),
+            telemetry: Traces::default(),
+            public_url: None,
+            egress: egress::Policy { allow_private: true },
+            wrapping_key: None,
+            sms_dispatcher: carillon_sms_dispatcher::Config::default(),
+            email_dispatcher: carillon_email_dispatcher::Config::default(),
+        }
     }
 }
 
@@ -39,14 +44,7 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, Error> {
         let config: Self = config::load(file, std::env::vars())
             .map_err(|error| Error::failed(error.to_string()))?;
-        for (service, sandbox) in [
-            ("sms_dispatcher", &config.sms_dispatcher.sandbox),
-            ("email_dispatcher", &config.email_dispatcher.sandbox),
-        ] {
-            sandbox
-                .check()
-                .map_err(|error| Error::failed(format!("configuration: {service}.{error}")))?;
-        }
+        check_sandboxes(&config.sms_dispatcher, &config.email_dispatcher)?;
         Ok(config)
     }
 }

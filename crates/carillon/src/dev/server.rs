@@ -2,30 +2,37 @@
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
-use carillon_broker::{Broker, memory::MemoryBroker};
+use carillon_broker::{
+    Broker,
+    memory::MemoryBroker,
+    topology::{self, SERVICES},
+};
 use carillon_dispatch::Permits;
 use carillon_sealing::WrappingKey;
-use carillon_service_kit::{Clock, Database, Stop, rpc};
+use carillon_service_kit::{Clock, Database, Stop, egress::Egress, metrics, rpc};
 use carillon_tenancy::PLATFORM_PREFIX;
 use sea_orm_migration::MigratorTrait;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{service::Routes, transport::Server as GrpcServer};
 
 use super::{config::Config, folder::Folder};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    serve::{Front, Health, operations, services_of, watch},
+};
 
 /// A running server. The data folder stays locked while it lives.
 pub struct Server {
     pub url: String,
     pub platform_key: String,
     pub stop: Stop,
+    health: Health,
     _folder: Folder,
 }
 
 impl Server {
     /// Finishes what is under way, for `grace` at most.
     pub async fn stop(&self, grace: Duration) -> Result<(), Error> {
+        self.health.stopping().await;
         self.stop.now();
         if self.stop.drained(grace).await {
             return Ok(());
@@ -38,7 +45,9 @@ impl Server {
 }
 
 /// Starts everything; returns once the address answers.
-pub async fn start(data: &Path, port: u16, config: Config) -> Result<Server, Error> {
+pub async fn start(data: &Path, port: u16, mut config: Config) -> Result<Server, Error> {
+    config.sms_dispatcher.sandbox.enabled = true;
+    config.email_dispatcher.sandbox.enabled = true;
     let folder = Folder::lock(data)?;
     let key = match &config.wrapping_key {
         Some(file) => {
@@ -57,29 +66,37 @@ pub async fn start(data: &Path, port: u16, config: Config) -> Result<Server, Err
     })?;
     let url = format!("http://{}", listener.local_addr()?);
     let stop = Stop::new();
-    let parts = Embedded { folder: &folder, stop: stop.clone(), key };
-    let routes = parts.services(&platform_key, config).await?;
-    serve(listener, routes, &stop)?;
+    metrics::start(&stop).map_err(Error::failed)?;
+    let health = Health::default();
+    let public_url = config.public_url.clone().unwrap_or_else(|| url.clone());
+    let parts = Embedded { folder: &folder, stop: stop.clone(), key, public_url };
+    let mut front = parts.services(&platform_key, config).await?;
+    front.http = front.http.merge(operations(health.clone()));
+    front.serve(listener, &health, &stop)?;
+    health.serving(&SERVICES.into_iter().flat_map(services_of).collect::<Vec<_>>()).await;
     std::fs::write(folder.join("server"), format!("{url}\n"))?;
-    Ok(Server { url, platform_key, stop, _folder: folder })
+    Ok(Server { url, platform_key, stop, health, _folder: folder })
 }
 
 struct Embedded<'a> {
     folder: &'a Folder,
     stop: Stop,
     key: WrappingKey,
+    public_url: String,
 }
 
 impl Embedded<'_> {
-    async fn database<M: MigratorTrait>(&self, service: &str) -> Result<Database, Error> {
+    async fn database<M: MigratorTrait>(&self, service: &'static str) -> Result<Database, Error> {
         let path = self.folder.join(&format!("{service}.db"));
-        Database::open_sqlite::<M>(&path)
+        let database = Database::open_sqlite::<M>(&path)
             .await
-            .map_err(|error| Error::failed(format!("{}: {error}", path.display())))
+            .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+        watch(service, &database, &Clock::system());
+        Ok(database)
     }
 
     /// Each service gets its own database; they meet through the broker and their contracts.
-    async fn services(&self, platform_key: &str, config: Config) -> Result<Routes, Error> {
+    async fn services(&self, platform_key: &str, config: Config) -> Result<Front, Error> {
         let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new());
         let (clock, permits) = (Clock::system(), Permits::default());
         let failed = |error: &dyn std::fmt::Display| Error::failed(format!("starting: {error}"));
@@ -99,6 +116,7 @@ impl Embedded<'_> {
             clock: clock.clone(),
             stop: self.stop.clone(),
             wrapping_key: self.key.clone(),
+            public_url: self.public_url.clone(),
         });
         let scheduler = carillon_scheduler::start(carillon_scheduler::Parts {
             database: self.database::<carillon_scheduler::Migrator>("scheduler").await?,
@@ -106,20 +124,22 @@ impl Embedded<'_> {
             clock: clock.clone(),
             stop: self.stop.clone(),
         });
-        carillon_sms_dispatcher::start(carillon_sms_dispatcher::Parts {
+        let sms = carillon_sms_dispatcher::start(carillon_sms_dispatcher::Parts {
             database: self.database::<carillon_sms_dispatcher::Migrator>("sms-dispatcher").await?,
             broker: Arc::clone(&broker),
             clock: clock.clone(),
             stop: self.stop.clone(),
             key: self.key.clone(),
             permits: permits.clone(),
-            billing: rpc::in_process(billing.internal),
+            billing: rpc::in_process(billing.internal.clone()),
+            egress: Egress::new(config.egress),
+            public_url: self.public_url.clone(),
             outbox: outbox.clone(),
             config: config.sms_dispatcher,
         })
         .await
         .map_err(|error| failed(&error))?;
-        carillon_email_dispatcher::start(carillon_email_dispatcher::Parts {
+        let email = carillon_email_dispatcher::start(carillon_email_dispatcher::Parts {
             database: self
                 .database::<carillon_email_dispatcher::Migrator>("email-dispatcher")
                 .await?,
@@ -128,35 +148,31 @@ impl Embedded<'_> {
             stop: self.stop.clone(),
             key: self.key.clone(),
             permits,
+            egress: Egress::new(config.egress),
+            public_url: self.public_url.clone(),
             outbox,
             config: config.email_dispatcher,
         })
         .await
         .map_err(|error| failed(&error))?;
+        let others = [
+            (topology::BILLING, billing.internal),
+            (topology::SEGMENT_EVALUATOR, evaluator.internal.clone()),
+            (topology::EMAIL_DISPATCHER, email.internal.clone()),
+        ];
         let campaigns = carillon_campaign_api::start(carillon_campaign_api::Parts {
             database: self.database::<carillon_campaign_api::Migrator>("campaign-api").await?,
             broker,
             clock,
             stop: self.stop.clone(),
             audience: rpc::in_process(evaluator.internal),
+            email_dispatcher: rpc::in_process(email.internal),
+            operators: others.map(|(name, routes)| (name, rpc::in_process(routes))).into(),
+            wrapping_key: self.key.clone(),
+            public_url: self.public_url.clone(),
             platform_key: platform_key.to_owned(),
         });
-        Ok(rpc::merge([billing.public, evaluator.public, scheduler.public, campaigns.public]))
+        let public = [billing.public, evaluator.public, scheduler.public, campaigns.public];
+        Ok(Front { routes: rpc::merge(public), http: campaigns.http.merge(sms.http) })
     }
-}
-
-fn serve(listener: TcpListener, routes: Routes, stop: &Stop) -> Result<(), Error> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(carillon_contracts::DESCRIPTORS)
-        .build_v1()
-        .map_err(|error| Error::failed(error.to_string()))?;
-    let stopping = stop.clone();
-    let server = GrpcServer::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .add_routes(routes.add_service(reflection))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-            stopping.requested().await;
-        });
-    stop.spawn("gRPC server", server);
-    Ok(())
 }

@@ -34,6 +34,7 @@ impl Billing {
             ));
         }
         let tx = self.database.begin().await.map_err(internal)?;
+        store::lock_account(&tx, organisation).await.map_err(internal)?;
         let known = store::credited_by_request(&tx, organisation, &request_id).await;
         match known.map_err(internal)? {
             Some(before) if before == amount => {}

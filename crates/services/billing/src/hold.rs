@@ -29,6 +29,7 @@ impl Billing {
         wanted: i64,
     ) -> Result<i64, DbErr> {
         let tx = self.database.begin().await?;
+        store::lock_account(&tx, organisation).await?;
         let known = store::hold(&tx, organisation, batch).await?;
         let mut row = known.unwrap_or_else(|| HoldRow::wanting(wanted));
         if row.wanted == 0 {

@@ -72,6 +72,7 @@ impl Billing {
         batch: BatchId,
         totals: &Totals,
     ) -> Result<(), DbErr> {
+        store::lock_account(tx, organisation).await?;
         let known = store::hold(tx, organisation, batch).await?.unwrap_or_default();
         if totals.version.cast_signed() <= known.version {
             return Ok(());

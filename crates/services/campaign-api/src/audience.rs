@@ -5,12 +5,12 @@ use std::{collections::HashMap, time::Duration};
 
 use carillon_contracts::{
     audience::v1::{
-        CheckAudienceRequest, ForecastAudienceRequest, PreviewContentRequest,
+        CheckAudienceRequest, ForecastAudienceRequest, OptOutRequest, PreviewContentRequest,
         ResolveCustomersRequest, audience_service_client::AudienceServiceClient,
     },
     campaign::v1::{self as campaign, Forecast, Preview, audience::Selection},
     ids::{CustomerId, OrganisationId, pack_customers},
-    jobs::v1::Content,
+    jobs::v1::{Channel, Content},
 };
 use carillon_service_kit::{
     rpc::Transport,
@@ -90,6 +90,22 @@ impl Audience {
             Err(status) if status.code() == Code::NotFound => Err(not_found(unknown)),
             Err(status) => Err(relay(&status)),
         }
+    }
+
+    /// Answers whether nothing more leaves; otherwise it is stored, and soon will hold.
+    pub(crate) async fn opt_out(
+        &self,
+        organisation: OrganisationId,
+        customer: CustomerId,
+        channel: Channel,
+    ) -> Result<bool, Status> {
+        let request = OptOutRequest {
+            organisation_id: organisation.uuid().as_bytes().to_vec(),
+            customer_id: customer.uuid().as_bytes().to_vec(),
+            channel: channel.into(),
+        };
+        let answer = self.0.clone().opt_out(request).await;
+        answer.map(|answer| answer.into_inner().in_effect).map_err(|status| relay(&status))
     }
 
     /// External ids of 1,000 customers at most; those that are not known any more are left out.

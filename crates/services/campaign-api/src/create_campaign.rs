@@ -43,6 +43,7 @@ impl CampaignApi {
             created_ms: now_ms,
             updated_ms: now_ms,
             started_ms: None,
+            halt_told: None,
         };
         if validate_only {
             let draft = row.into_campaign();
@@ -57,9 +58,12 @@ impl CampaignApi {
         if let Some(known) = repeated(&tx, organisation, request.as_ref()).await? {
             return Ok(known.into_campaign());
         }
-        store::insert_campaign(&tx, organisation, &row, request.as_ref())
-            .await
-            .map_err(internal)?;
+        let stored = store::insert_campaign(&tx, organisation, &row, request.as_ref());
+        if !stored.await.map_err(internal)? {
+            // Another replica carried the same request out, between the look and the write.
+            let known = repeated(&tx, organisation, request.as_ref()).await?;
+            return known.map(CampaignRow::into_campaign).ok_or_else(|| internal("a lost request"));
+        }
         tx.commit().await.map_err(internal)?;
         Ok(row.into_campaign())
     }

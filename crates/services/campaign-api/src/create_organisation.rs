@@ -12,13 +12,13 @@ use carillon_service_kit::status::{
     internal, invalid, invalid_fields, permission_denied, unauthenticated,
 };
 use carillon_tenancy::{PLATFORM_PREFIX, Tenancy, hash_key};
-use rand::{TryRng as _, rngs::SysRng};
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::{Status, metadata::MetadataMap};
 
 use crate::{
     CampaignApi,
     domain::organisation,
+    keys::NewKey,
     request::Request,
     store::{self, OrganisationRow},
 };
@@ -28,8 +28,12 @@ pub(crate) const IN_EFFECT_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_KEY: &str = "first";
 
 impl CampaignApi {
-    /// Only the platform creates organisations.
-    pub(crate) async fn platform_caller(&self, metadata: &MetadataMap) -> Result<(), Status> {
+    /// Only the platform does `what`.
+    pub(crate) async fn platform_caller(
+        &self,
+        metadata: &MetadataMap,
+        what: &str,
+    ) -> Result<(), Status> {
         let key = Tenancy::bearer(metadata)?;
         if same(&hash_key(key), &self.platform_key) {
             return Ok(());
@@ -44,8 +48,10 @@ impl CampaignApi {
         self.tenancy.caller(metadata).await?;
         Err(permission_denied(
             "PLATFORM_KEY_NEEDED",
-            "api-key: this is an organisation's key, and only the platform's creates \
-             organisations; set --api-key or CARILLON_API_KEY to that",
+            format!(
+                "api-key: this is an organisation's key, and only the platform's {what}; set \
+                 --api-key or CARILLON_API_KEY to that"
+            ),
         ))
     }
 
@@ -60,39 +66,56 @@ impl CampaignApi {
         let request = Request::new(request_id, &given)?;
         let settings = organisation::checked(given).map_err(invalid_fields)?;
         let tx = self.database.begin().await.map_err(internal)?;
-        if let Some(request) = &request
-            && let Some((known, hash)) =
-                store::organisation_by_request_of_platform(&tx, &request.id)
-                    .await
-                    .map_err(internal)?
-        {
-            request.check_same(&hash, "an organisation")?;
+        if let Some(known) = self.repeated(&tx, request.as_ref()).await? {
             drop(tx);
-            let in_effect = self.in_effect(known.told).await?;
-            let organisation = Some(known.organisation);
-            return Ok(CreateOrganisationResponse {
-                organisation,
-                api_key: String::new(),
-                in_effect,
-            });
+            return self.known_before(known).await;
         }
         let now = self.clock.now();
         let id = OrganisationId::random();
         let mut row = OrganisationRow { id, organisation: settings, version: 1, told: None };
         row.organisation.id = id.to_string();
         row.organisation.create_time = Some(time::to_wire(now));
-        let api_key = new_key().map_err(internal)?;
+        let key = NewKey::make(FIRST_KEY, now.as_millisecond())?;
+        let stored = store::insert_organisation(&tx, &row, request.as_ref(), now.as_millisecond());
+        if !stored.await.map_err(internal)? {
+            // Another replica carried the same request out, between the look and the write.
+            let known = self.repeated(&tx, request.as_ref()).await?;
+            drop(tx);
+            return self.known_before(known.ok_or_else(|| internal("a lost request"))?).await;
+        }
         let stored = async {
-            store::insert_organisation(&tx, &row, request.as_ref(), now.as_millisecond()).await?;
-            let hash = hash_key(&api_key);
-            store::insert_key(&tx, id, hash, FIRST_KEY, now.as_millisecond()).await?;
+            key.insert(&tx, id).await?;
             let told = self.tell_changed(&tx, &row).await?;
             tx.commit().await?;
             Ok::<i64, DbErr>(told)
         };
         let told = stored.await.map_err(internal)?;
         let in_effect = self.in_effect(Some(told)).await?;
-        Ok(CreateOrganisationResponse { organisation: Some(row.organisation), api_key, in_effect })
+        let (organisation, api_key) = (Some(row.organisation), key.api_key);
+        Ok(CreateOrganisationResponse { organisation, api_key, in_effect })
+    }
+
+    /// The organisation that the same request created before.
+    async fn repeated(
+        &self,
+        tx: &DatabaseTransaction,
+        request: Option<&Request>,
+    ) -> Result<Option<OrganisationRow>, Status> {
+        let Some(request) = request else { return Ok(None) };
+        let known = store::organisation_by_request_of_platform(tx, &request.id).await;
+        let Some((row, hash)) = known.map_err(internal)? else { return Ok(None) };
+        request.check_same(&hash, "an organisation")?;
+        Ok(Some(row))
+    }
+
+    /// Its key was shown then.
+    async fn known_before(
+        &self,
+        known: OrganisationRow,
+    ) -> Result<CreateOrganisationResponse, Status> {
+        let in_effect = self.in_effect(known.told).await?;
+        let organisation = Some(known.organisation);
+        Ok(CreateOrganisationResponse { organisation, api_key: String::new(), in_effect })
     }
 
     /// Tells every service of the organisation as it now stands, and this one at once. Answers
@@ -107,7 +130,7 @@ impl CampaignApi {
             organisation: Some(row.organisation.clone()),
             version: row.version,
             keys: hashes.into_iter().map(|hash| KeyHash { hash: hash.into() }).collect(),
-            ..OrganisationChanged::default()
+            secrets: store::secrets(tx, row.id).await?,
         };
         self.tenancy.apply(tx, row.id, &document).await?;
         let told = self.outbox.append(tx, row.id, Body::OrganisationChanged(document)).await?;
@@ -128,24 +151,9 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     one.iter().zip(other).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
 
-/// `crl_` and 32 random bytes in hexadecimal.
-fn new_key() -> Result<String, rand::rngs::SysError> {
-    let mut bytes = [0_u8; 32];
-    SysRng.try_fill_bytes(&mut bytes)?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("crl_{hex}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_are_long_and_no_two_are_alike() {
-        let keys = [new_key().expect("randomness"), new_key().expect("randomness")];
-        assert!(keys.iter().all(|key| key.len() == 68 && key.starts_with("crl_")));
-        assert_ne!(keys[0], keys[1]);
-    }
 
     #[test]
     fn hashes_are_the_same_only_if_every_byte_is() {

@@ -2,14 +2,16 @@
 
 use carillon_contracts::{
     campaign::v1::{
-        Campaign, CancelCampaignRequest, CreateCampaignRequest, CreateOrganisationRequest,
-        CreateOrganisationResponse, Forecast, ForecastCampaignRequest, GetCampaignRequest,
-        GetOrganisationRequest, HaltCampaignResponse, ListCampaignsRequest, ListCampaignsResponse,
+        Campaign, CancelCampaignRequest, CreateCampaignRequest, CreateKeyRequest,
+        CreateKeyResponse, CreateOrganisationRequest, CreateOrganisationResponse, Forecast,
+        ForecastCampaignRequest, GetCampaignRequest, GetOrganisationRequest, HaltCampaignResponse,
+        ListCampaignsRequest, ListCampaignsResponse, ListKeysRequest, ListKeysResponse,
         ListNextRunsRequest, ListNextRunsResponse, Organisation, PauseCampaignRequest, Preview,
-        PreviewCampaignRequest, ResumeCampaignRequest, SetSmsGatewayRequest, SetSmtpServerRequest,
-        StartCampaignRequest, TestSmtpServerRequest, TestSmtpServerResponse, UpdateCampaignRequest,
+        PreviewCampaignRequest, ResumeCampaignRequest, RevokeKeyRequest, RevokeKeyResponse,
+        RotateKeyRequest, SetSmsGatewayRequest, SetSmtpServerRequest, StartCampaignRequest,
+        TestSmtpServerRequest, TestSmtpServerResponse, UpdateCampaignRequest,
         UpdateOrganisationRequest, campaign_service_server::CampaignService,
-        organisation_service_server::OrganisationService,
+        key_service_server::KeyService, organisation_service_server::OrganisationService,
     },
     ids::{CampaignId, OrganisationId},
 };
@@ -17,10 +19,12 @@ use carillon_service_kit::{
     database::Sql,
     status::{internal, invalid, not_found},
 };
+use sea_orm::DatabaseTransaction;
 use tonic::{Request, Response, Status};
 
 use crate::{
     CampaignApi,
+    domain::lifecycle::Order,
     store::{self, CampaignRow},
 };
 
@@ -30,7 +34,7 @@ impl OrganisationService for CampaignApi {
         &self,
         request: Request<CreateOrganisationRequest>,
     ) -> Result<Response<CreateOrganisationResponse>, Status> {
-        self.platform_caller(request.metadata()).await?;
+        self.platform_caller(request.metadata(), "creates organisations").await?;
         self.create_organisation(request.into_inner()).await.map(Response::new)
     }
 
@@ -57,7 +61,7 @@ impl OrganisationService for CampaignApi {
         request: Request<SetSmtpServerRequest>,
     ) -> Result<Response<Organisation>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        Err(Status::unimplemented(organisation.to_string()))
+        self.set_smtp_server(organisation, request.into_inner()).await.map(Response::new)
     }
 
     async fn test_smtp_server(
@@ -65,7 +69,7 @@ impl OrganisationService for CampaignApi {
         request: Request<TestSmtpServerRequest>,
     ) -> Result<Response<TestSmtpServerResponse>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        Err(Status::unimplemented(organisation.to_string()))
+        self.test_smtp_server(organisation, request.into_inner()).await.map(Response::new)
     }
 
     async fn set_sms_gateway(
@@ -73,7 +77,7 @@ impl OrganisationService for CampaignApi {
         request: Request<SetSmsGatewayRequest>,
     ) -> Result<Response<Organisation>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        Err(Status::unimplemented(organisation.to_string()))
+        self.set_sms_gateway(organisation, request.into_inner()).await.map(Response::new)
     }
 }
 
@@ -142,7 +146,8 @@ impl CampaignService for CampaignApi {
         request: Request<PauseCampaignRequest>,
     ) -> Result<Response<HaltCampaignResponse>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        Err(Status::unimplemented(organisation.to_string()))
+        let id = &request.get_ref().id;
+        self.halt_campaign(organisation, id, Order::Pause).await.map(Response::new)
     }
 
     async fn resume_campaign(
@@ -150,7 +155,8 @@ impl CampaignService for CampaignApi {
         request: Request<ResumeCampaignRequest>,
     ) -> Result<Response<HaltCampaignResponse>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        Err(Status::unimplemented(organisation.to_string()))
+        let id = &request.get_ref().id;
+        self.halt_campaign(organisation, id, Order::Resume).await.map(Response::new)
     }
 
     async fn cancel_campaign(
@@ -158,7 +164,8 @@ impl CampaignService for CampaignApi {
         request: Request<CancelCampaignRequest>,
     ) -> Result<Response<HaltCampaignResponse>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        Err(Status::unimplemented(organisation.to_string()))
+        let id = &request.get_ref().id;
+        self.halt_campaign(organisation, id, Order::Cancel).await.map(Response::new)
     }
 
     async fn list_next_runs(
@@ -166,7 +173,42 @@ impl CampaignService for CampaignApi {
         request: Request<ListNextRunsRequest>,
     ) -> Result<Response<ListNextRunsResponse>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        Err(Status::unimplemented(organisation.to_string()))
+        self.list_next_runs(organisation, request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl KeyService for CampaignApi {
+    async fn create_key(
+        &self,
+        request: Request<CreateKeyRequest>,
+    ) -> Result<Response<CreateKeyResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.create_key(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<ListKeysRequest>,
+    ) -> Result<Response<ListKeysResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.list_keys(organisation).await.map(Response::new)
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<RotateKeyRequest>,
+    ) -> Result<Response<CreateKeyResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.rotate_key(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn revoke_key(
+        &self,
+        request: Request<RevokeKeyRequest>,
+    ) -> Result<Response<RevokeKeyResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.revoke_key(organisation, request.into_inner()).await.map(Response::new)
     }
 }
 
@@ -177,16 +219,34 @@ pub(crate) async fn find_campaign(
     field: &str,
     id: &str,
 ) -> Result<CampaignRow, Status> {
+    let id = campaign_id(field, id)?;
+    let row = store::campaign(connection, organisation, id).await.map_err(internal)?;
+    row.ok_or_else(|| no_campaign(field, id))
+}
+
+/// The same to change it: nobody else does until the transaction ends.
+pub(crate) async fn locked_campaign(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    field: &str,
+    id: &str,
+) -> Result<CampaignRow, Status> {
+    let id = campaign_id(field, id)?;
+    let row = store::locked_campaign(tx, organisation, id).await.map_err(internal)?;
+    row.ok_or_else(|| no_campaign(field, id))
+}
+
+fn campaign_id(field: &str, id: &str) -> Result<CampaignId, Status> {
     if id.is_empty() {
         return Err(invalid(field, "is missing; give a campaign's id"));
     }
-    let id: CampaignId = id.parse().map_err(|error| invalid(field, format!("{error}")))?;
-    let row = store::campaign(connection, organisation, id).await.map_err(internal)?;
-    row.ok_or_else(|| {
-        not_found(format!(
-            "{field}: there is no campaign {id}; `carillon campaign list` shows those there are"
-        ))
-    })
+    id.parse().map_err(|error| invalid(field, format!("{error}")))
+}
+
+fn no_campaign(field: &str, id: CampaignId) -> Status {
+    not_found(format!(
+        "{field}: there is no campaign {id}; `carillon campaign list` shows those there are"
+    ))
 }
 
 pub(crate) fn no_organisation(id: OrganisationId) -> Status {

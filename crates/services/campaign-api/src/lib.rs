@@ -6,12 +6,18 @@ mod create_campaign;
 mod create_organisation;
 mod domain;
 mod grpc;
+mod halt_campaign;
+mod keys;
 mod list_campaigns;
 mod look_ahead;
+mod next_runs;
+mod operators;
 mod report;
 mod request;
+mod settings;
 mod start_campaign;
 mod store;
+mod unsubscribe;
 mod update_campaign;
 mod update_organisation;
 
@@ -20,13 +26,19 @@ use std::sync::Arc;
 use carillon_broker::{Broker, topology};
 use carillon_contracts::{
     campaign::v1::{
-        campaign_service_server::CampaignServiceServer,
+        campaign_service_server::CampaignServiceServer, key_service_server::KeyServiceServer,
         organisation_service_server::OrganisationServiceServer,
     },
+    ops::v1::operator_service_server::OperatorServiceServer,
     report::v1::report_service_server::ReportServiceServer,
 };
+use carillon_operator::Operator;
 use carillon_outbox::{Outbox, Subscriber};
-use carillon_service_kit::{Clock, Database, Stop, rpc::Transport};
+use carillon_sealing::{Links, WrappingKey};
+use carillon_service_kit::{
+    Clock, Database, Stop,
+    rpc::{Transport, in_process},
+};
 use carillon_tenancy::{Tenancy, hash_key};
 use tonic::service::Routes;
 
@@ -40,13 +52,27 @@ pub struct Parts {
     pub stop: Stop,
     /// To the segment evaluator's internal `AudienceService`.
     pub audience: Transport,
+    /// To the e-mail dispatcher's internal `SettingsService`.
+    pub email_dispatcher: Transport,
+    /// To the internal `OperatorService` of every other service, by its name.
+    pub operators: Vec<(&'static str, Transport)>,
+    /// Seals secrets of settings, and proves unsubscribe links.
+    pub wrapping_key: WrappingKey,
+    /// The address under which customers reach `Service::http`, such as
+    /// `https://carillon.example`.
+    pub public_url: String,
     /// The key that creates organisations.
     pub platform_key: String,
 }
 
-/// What the service offers to organisations.
+/// What the service offers.
 pub struct Service {
+    /// gRPC for organisations and operators.
     pub public: Routes,
+    /// gRPC between services.
+    pub internal: Routes,
+    /// Pages for customers.
+    pub http: axum::Router,
 }
 
 /// The state that verbs work on.
@@ -57,24 +83,31 @@ pub(crate) struct CampaignApi {
     outbox: Outbox,
     tenancy: Tenancy,
     audience: audience::Audience,
+    email_dispatcher: Transport,
+    wrapping_key: WrappingKey,
+    links: Links,
     platform_key: [u8; 32],
 }
 
 /// Builds the parts and starts the tasks.
 pub fn start(parts: Parts) -> Service {
-    let Parts { database, broker, clock, stop, audience, platform_key } = parts;
     let name = topology::CAMPAIGN_API;
+    let Parts { database, broker, clock, stop, audience, email_dispatcher, .. } = parts;
+    let Parts { operators, wrapping_key, public_url, platform_key, .. } = parts;
     let outbox = Outbox::new(name, database.clone(), Arc::clone(&broker), clock.clone());
     outbox.spawn(&stop);
+    let subscriber = Subscriber::new(name, database.clone(), broker, clock.clone());
     let api = CampaignApi {
         database: database.clone(),
-        clock: clock.clone(),
+        clock,
         outbox,
         tenancy: Tenancy::new(database.clone()),
         audience: audience::Audience::new(audience),
+        email_dispatcher,
+        links: Links::new(&public_url, &wrapping_key),
+        wrapping_key,
         platform_key: hash_key(&platform_key),
     };
-    let subscriber = Subscriber::new(name, database, broker, clock);
     let project = Arc::new(report::Project(api.clone()));
     for event in [
         topology::RUN_DUE,
@@ -85,8 +118,14 @@ pub fn start(parts: Parts) -> Service {
     ] {
         subscriber.spawn(event, project.clone(), &stop);
     }
+    let internal = Operator::new(name, database, subscriber).routes();
+    let mut services = vec![(name, in_process(internal.clone()))];
+    services.extend(operators.into_iter().filter(|(other, _)| *other != name));
+    let operators = operators::Operators::new(api.clone(), services);
     let public = Routes::new(OrganisationServiceServer::new(api.clone()))
+        .add_service(KeyServiceServer::new(api.clone()))
         .add_service(CampaignServiceServer::new(api.clone()))
-        .add_service(ReportServiceServer::new(api));
-    Service { public }
+        .add_service(ReportServiceServer::new(api.clone()))
+        .add_service(OperatorServiceServer::new(operators));
+    Service { public, internal, http: unsubscribe::routes(api) }
 }

@@ -13,8 +13,8 @@ use tonic::Status;
 
 use crate::{
     CampaignApi,
-    domain::validity,
-    grpc::{find_campaign, no_organisation},
+    domain::{schedule, validity},
+    grpc::{locked_campaign, no_organisation},
     store::{self, CampaignRow},
 };
 
@@ -27,19 +27,23 @@ impl CampaignApi {
         let zone = self.zone(organisation).await?;
         let now = self.clock.now();
         let tx = self.database.begin().await.map_err(internal)?;
-        let current = find_campaign(&tx, organisation, "id", &request.id).await?;
+        let current = locked_campaign(&tx, organisation, "id", &request.id).await?;
         if current.state != CampaignState::Draft {
             return Ok(current.into_campaign());
         }
         check_startable(&current, &zone, now)?;
         let started = CampaignRow {
-            state: CampaignState::Running,
+            state: if current.is_scheduled() {
+                CampaignState::Scheduled
+            } else {
+                CampaignState::Running
+            },
             version: current.version + 1,
             updated_ms: now.as_millisecond(),
             started_ms: Some(now.as_millisecond()),
             ..current
         };
-        let (id, campaign) = (started.id, started.into_campaign());
+        let (id, campaign) = (started.id, started.clone().into_campaign());
         let published = CampaignPublished {
             campaign_id: id.to_wire(),
             version: campaign.version,
@@ -47,7 +51,7 @@ impl CampaignApi {
             start_time: Some(time::to_wire(now)),
         };
         let stored = async {
-            store::start_draft(&tx, organisation, id, now.as_millisecond()).await?;
+            store::save_campaign(&tx, organisation, &started).await?;
             self.outbox.append(&tx, organisation, Body::CampaignPublished(published)).await?;
             tx.commit().await
         };
@@ -56,7 +60,7 @@ impl CampaignApi {
         Ok(campaign)
     }
 
-    async fn zone(&self, organisation: OrganisationId) -> Result<TimeZone, Status> {
+    pub(crate) async fn zone(&self, organisation: OrganisationId) -> Result<TimeZone, Status> {
         let known = self.tenancy.organisation(organisation).await.map_err(internal)?;
         let known = known.ok_or_else(|| no_organisation(organisation))?;
         TimeZone::get(&known.time_zone).map_err(internal)
@@ -70,6 +74,13 @@ fn check_startable(current: &CampaignRow, zone: &TimeZone, now: Timestamp) -> Re
             "CAMPAIGN_INACTIVE",
             format!("active: campaign {id} is not active and can't be started; set active: true"),
         ));
+    }
+    if let Some(rule) = schedule::refusal(document, zone, now) {
+        return Err(refused("CAMPAIGN_TIME_OVER", rule));
+    }
+    if current.is_scheduled() {
+        // Its time lies within its days, whatever day it is today.
+        return Ok(());
     }
     let today = zone.to_datetime(now).date();
     let valid = document.valid.clone().unwrap_or_default();

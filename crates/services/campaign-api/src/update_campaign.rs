@@ -1,4 +1,4 @@
-//! Update a draft's fields that a mask names.
+//! Update a draft's fields that a mask names; of a started campaign only whether it is active.
 
 use carillon_contracts::{
     campaign::v1::{Campaign, CampaignState, UpdateCampaignRequest},
@@ -11,9 +11,10 @@ use crate::{
     CampaignApi,
     domain::{
         campaign::{self, SETTABLE},
+        lifecycle::Order,
         mask,
     },
-    grpc::find_campaign,
+    grpc::{find_campaign, locked_campaign},
     store::{self, CampaignRow, Saved},
 };
 
@@ -26,19 +27,12 @@ impl CampaignApi {
         let UpdateCampaignRequest { campaign: given, update_mask } = request;
         let given = given.ok_or_else(|| invalid("campaign", "is missing; give at least its id"))?;
         let paths = mask::paths(update_mask.as_ref(), SETTABLE).map_err(invalid_fields)?;
-        let reader = self.database.reader();
-        let current = find_campaign(reader, organisation, "campaign.id", &given.id).await?;
-        if current.state != CampaignState::Draft {
-            return Err(refused(
-                "NOT_A_DRAFT",
-                format!(
-                    "campaign.id: campaign {} was started, and only drafts can be changed; create \
-                     another one",
-                    current.id
-                ),
-            ));
-        }
+        let current =
+            find_campaign(self.database.reader(), organisation, "campaign.id", &given.id).await?;
         let document = campaign::settable(campaign::merged(&current.document, given, &paths));
+        if current.state != CampaignState::Draft {
+            return self.switch(organisation, current, document).await;
+        }
         self.check_campaign(organisation, &document).await?;
         let row = CampaignRow {
             document,
@@ -47,15 +41,60 @@ impl CampaignApi {
             ..current
         };
         let tx = self.database.begin().await.map_err(internal)?;
-        let saved = store::change_draft(&tx, organisation, &row).await.map_err(internal)?;
+        let saved = store::save_campaign(&tx, organisation, &row).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         match saved {
             Saved::Yes => Ok(row.into_campaign()),
-            Saved::Changed => Err(Status::aborted(format!(
-                "campaign.id: campaign {} was changed or started at the same moment; read it and \
-                 try again",
-                row.id
-            ))),
+            Saved::Changed => Err(changed_meanwhile(&row)),
         }
     }
+
+    /// Of a started campaign nothing can be changed but whether it is active: switched off it is
+    /// paused, and switched on again it goes on.
+    async fn switch(
+        &self,
+        organisation: OrganisationId,
+        seen: CampaignRow,
+        document: Campaign,
+    ) -> Result<Campaign, Status> {
+        let switched = Campaign { active: document.active, ..seen.document.clone() };
+        if document != switched {
+            return Err(refused(
+                "NOT_A_DRAFT",
+                format!(
+                    "campaign.id: campaign {} was started, and of such a one only `active` can be \
+                     changed; create another one",
+                    seen.id
+                ),
+            ));
+        }
+        if document == seen.document {
+            return Ok(seen.into_campaign());
+        }
+        let order = if document.active { Order::Resume } else { Order::Pause };
+        let tx = self.database.begin().await.map_err(internal)?;
+        let id = seen.id.to_string();
+        let mut current = locked_campaign(&tx, organisation, "campaign.id", &id).await?;
+        if current.version != seen.version {
+            return Err(changed_meanwhile(&current));
+        }
+        current.document.active = document.active;
+        let mut row = self.ordered(&tx, organisation, current, order).await?;
+        if row.version == seen.version {
+            // It was paused before: there is nothing to tell, but the switch is kept.
+            row.version += 1;
+            row.updated_ms = self.clock.now_ms();
+            store::save_campaign(&tx, organisation, &row).await.map_err(internal)?;
+        }
+        tx.commit().await.map_err(internal)?;
+        self.in_effect(row.halt_told).await?;
+        Ok(row.into_campaign())
+    }
+}
+
+fn changed_meanwhile(row: &CampaignRow) -> Status {
+    Status::aborted(format!(
+        "campaign.id: campaign {} was changed or started at the same moment; read it and try again",
+        row.id
+    ))
 }

@@ -5,7 +5,6 @@ use carillon_contracts::{
     ids::OrganisationId,
 };
 use carillon_service_kit::status::{internal, invalid, invalid_fields, permission_denied};
-use sea_orm::DbErr;
 use tonic::Status;
 
 use crate::{
@@ -38,22 +37,16 @@ impl CampaignApi {
             ));
         }
         let tx = self.database.begin().await.map_err(internal)?;
-        let row = store::organisation(&tx, id).await.map_err(internal)?;
-        let OrganisationRow { organisation: current, version, .. } =
-            row.ok_or_else(|| no_organisation(id))?;
-        let merged = organisation::merged(&current, given, &paths);
+        let row = store::locked_organisation(&tx, id).await.map_err(internal)?;
+        let row = row.ok_or_else(|| no_organisation(id))?;
+        let merged = organisation::merged(&row.organisation, given, &paths);
         let organisation = organisation::checked(merged).map_err(invalid_fields)?;
-        if organisation == current {
-            return Ok(current);
+        if organisation == row.organisation {
+            return Ok(organisation);
         }
-        let row = OrganisationRow { id, organisation, version: version + 1, told: None };
-        let stored = async {
-            store::save_settings(&tx, &row).await?;
-            let told = self.tell_changed(&tx, &row).await?;
-            tx.commit().await?;
-            Ok::<i64, DbErr>(told)
-        };
-        let told = stored.await.map_err(internal)?;
+        let row = OrganisationRow { organisation, ..row };
+        let (row, told) = self.store_changed(&tx, row).await.map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
         self.in_effect(Some(told)).await?;
         Ok(row.organisation)
     }

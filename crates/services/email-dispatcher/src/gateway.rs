@@ -1,56 +1,42 @@
 //! E-mail behind the gateway port.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use carillon_content::Values;
 use carillon_contracts::{
-    ids::OrganisationId,
+    ids::{CustomerId, MessageId, OrganisationId},
     jobs::v1::{Channel, Content},
 };
 use carillon_dispatch::{
-    Account, Gateway, Outcome, Outgoing, Recipient,
+    Account, Clearance, Gateway, Outcome, Outgoing, Recipient,
     sandbox::{Accepted, Sandbox},
 };
+use carillon_sealing::{Linked, Links};
 use carillon_service_kit::Clock;
-use carillon_tenancy::Tenancy;
 
-use crate::message::Texts;
+use crate::{
+    message::{Letter, Texts, Written, header},
+    routes::{Route, Routes, Way},
+    smtp::{Envelope, SETTINGS_REST},
+};
 
 pub(crate) struct EmailGateway {
-    pub sandbox: Sandbox,
+    pub routes: Arc<Routes>,
+    pub sandbox: Option<Sandbox>,
     pub clock: Clock,
-    pub senders: Senders,
+    pub links: Links,
 }
 
-/// A change of the name holds within this time.
-const NAME_FRESH: Duration = Duration::from_secs(30);
-
-/// The names that organisations send under.
-pub(crate) struct Senders {
-    tenancy: Tenancy,
-    names: Mutex<HashMap<OrganisationId, (Instant, Arc<str>)>>,
-}
-
-impl Senders {
-    pub(crate) fn new(tenancy: Tenancy) -> Self {
-        Self { tenancy, names: Mutex::default() }
-    }
-
-    async fn name(&self, organisation: OrganisationId) -> Option<Arc<str>> {
-        let names = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((read, name)) = names().get(&organisation)
-            && read.elapsed() < NAME_FRESH
-        {
-            return Some(Arc::clone(name));
-        }
-        let name: Arc<str> = self.tenancy.organisation(organisation).await.ok()??.name.into();
-        names().insert(organisation, (Instant::now(), Arc::clone(&name)));
-        Some(name)
-    }
+/// A message on its way, apart from where its values come from.
+pub(crate) struct Leaving<'a> {
+    pub organisation: OrganisationId,
+    pub customer: CustomerId,
+    pub message: MessageId,
+    pub run_day: i32,
+    pub attempt: u32,
+    pub address: &'a str,
+    pub clearance: &'a Clearance,
 }
 
 #[async_trait]
@@ -61,8 +47,11 @@ impl Gateway for EmailGateway {
         Channel::Email
     }
 
-    async fn account(&self, _: OrganisationId) -> Account {
-        Account::unlimited("sandbox")
+    async fn account(&self, organisation: OrganisationId) -> Account {
+        match self.routes.of(organisation).await {
+            Some(route) => route.account.clone(),
+            None => Account::unlimited("unknown"),
+        }
     }
 
     fn prepare(&self, content: &Content) -> Result<Texts, String> {
@@ -74,34 +63,88 @@ impl Gateway for EmailGateway {
     }
 
     async fn send(&self, texts: &Texts, outgoing: Outgoing<'_>) -> Outcome {
-        let Some(sender) = self.senders.name(outgoing.organisation).await else {
+        let leaving = Leaving {
+            organisation: outgoing.organisation,
+            customer: outgoing.recipient.customer,
+            message: outgoing.message,
+            run_day: outgoing.run_day,
+            attempt: outgoing.attempt,
+            address: outgoing.recipient.address(),
+            clearance: &outgoing.clearance,
+        };
+        self.call(texts, leaving, &outgoing.recipient).await
+    }
+}
+
+impl EmailGateway {
+    pub(crate) async fn call<V: Values>(
+        &self,
+        texts: &Texts,
+        leaving: Leaving<'_>,
+        values: &V,
+    ) -> Outcome {
+        let Some(route) = self.routes.of(leaving.organisation).await else {
             return Outcome::Transient { code: "organisation_unknown".into(), retry_after: None };
         };
-        let now = self.clock.now();
-        let subject = texts.subject_for(outgoing.recipient);
-        let source = texts.source(
-            &sender,
-            outgoing.recipient,
-            &subject,
-            outgoing.message,
-            outgoing.run_day,
-            SystemTime::from(now),
-        );
-        let source = match source {
-            Ok(source) => source,
-            Err(code) => return Outcome::Permanent { reason: "message_invalid", code },
+        let Some(to) = header::address(leaving.address) else {
+            let code = "address_invalid".into();
+            return Outcome::Permanent { reason: "address_invalid", code };
         };
+        let write = || self.write(texts, &leaving, values, &route, &to);
+        match (&route.way, &self.sandbox) {
+            (Way::Broken(word), _) => {
+                Outcome::Transient { code: (*word).into(), retry_after: Some(SETTINGS_REST) }
+            }
+            (Way::Smtp(pool), _) => {
+                let envelope = Envelope { from: &route.sender.address, to: &to };
+                pool.send(envelope, &write().source, leaving.clearance).await
+            }
+            (Way::None, Some(sandbox)) => self.keep(sandbox, &leaving, &write()).await,
+            (Way::None, None) => {
+                let code = "no_smtp_server".into();
+                Outcome::Permanent { reason: "no_smtp_server", code }
+            }
+        }
+    }
+
+    fn write<V: Values>(
+        &self,
+        texts: &Texts,
+        leaving: &Leaving<'_>,
+        values: &V,
+        route: &Route,
+        to: &str,
+    ) -> Written {
+        let unsubscribe = self.links.unsubscribe_url(Linked {
+            organisation: leaving.organisation.uuid(),
+            customer: leaving.customer.uuid(),
+            channel: Channel::Email as u8,
+        });
+        let letter = Letter {
+            message: leaving.message,
+            run_day: leaving.run_day,
+            date: self.clock.now(),
+            to,
+            unsubscribe: &unsubscribe,
+        };
+        letter.write(texts, &route.sender, values)
+    }
+
+    async fn keep(&self, sandbox: &Sandbox, leaving: &Leaving<'_>, written: &Written) -> Outcome {
+        if !leaving.clearance.may_begin() {
+            return Outcome::NotBegun;
+        }
         let line = Accepted {
-            message_id: outgoing.message.to_string(),
-            organisation_id: outgoing.organisation.to_string(),
-            at: now.to_string(),
-            to: outgoing.recipient.address(),
+            message_id: leaving.message.to_string(),
+            organisation_id: leaving.organisation.to_string(),
+            at: self.clock.now().to_string(),
+            to: leaving.address,
             text: None,
             encoding: None,
             parts: None,
-            subject: Some(&subject),
+            subject: Some(&written.subject),
             source: None,
         };
-        self.sandbox.call(outgoing.message, outgoing.attempt, line, Some(&source)).await
+        sandbox.call(leaving.message, leaving.attempt, line, Some(&written.source)).await
     }
 }

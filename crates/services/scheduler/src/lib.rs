@@ -2,6 +2,8 @@
 
 mod domain;
 mod grpc;
+mod halt;
+mod organisation;
 mod publish;
 mod runs;
 mod store;
@@ -54,13 +56,16 @@ pub fn start(parts: Parts) -> Service {
         database: database.clone(),
         clock: clock.clone(),
         outbox,
-        tenancy: tenancy.clone(),
+        tenancy,
         due: Arc::default(),
     };
     let subscriber = Subscriber::new(name, database, broker, clock);
-    subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);
+    let organisations = Arc::new(organisation::KeepOrganisation(scheduler.clone()));
+    subscriber.spawn(topology::ORGANISATION_CHANGED, organisations, &stop);
     let publish = Arc::new(publish::Publish(scheduler.clone()));
     subscriber.spawn(topology::CAMPAIGN_PUBLISHED, publish, &stop);
+    let halts = Arc::new(halt::KeepHalts(scheduler.clone()));
+    subscriber.spawn(topology::CAMPAIGN_HALTED, halts, &stop);
     stop.spawn("scheduler tick", scheduler.clone().tick(stop.clone()));
     Service { public: Routes::new(RunServiceServer::new(scheduler)) }
 }

@@ -6,25 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+use carillon_calendar::{Occurrence, Schedule, pending_period};
 use carillon_contracts::{
     campaign::v1::Campaign,
     events::v1::{CampaignPublished, RunDue, RunMissed, event::Body},
     ids::{CampaignId, OrganisationId, RunId},
     time,
 };
-use carillon_service_kit::Stop;
+use carillon_service_kit::{Stop, database::is_transient, telemetry};
 use jiff::{Timestamp, tz::TimeZone};
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
+use tracing::Instrument as _;
 
 use crate::{
     Scheduler,
-    domain::{NOW, Occurrence, pending_period},
+    domain::{Verdict, judge},
     store::{self, DueSchedule, NewRun},
 };
 
 const EVERY: Duration = Duration::from_millis(250);
-const MOST_AT_ONCE: u32 = 100;
+const MOST_AT_ONCE: i64 = 100;
 /// After an error of the database.
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// A schedule that cannot be read is left alone for this long, so that it holds up no other.
@@ -41,7 +43,9 @@ struct Ready {
     organisation: OrganisationId,
     campaign: CampaignId,
     document: Campaign,
-    occurrence: Occurrence,
+    /// `None` where nothing more will be due.
+    occurrence: Option<Occurrence>,
+    resumed: Option<Timestamp>,
 }
 
 impl Scheduler {
@@ -81,11 +85,14 @@ impl Ticker {
         }
         let tx = self.scheduler.database.begin().await?;
         let due = store::due_of_all(&tx, now, &resting, MOST_AT_ONCE).await?;
-        let full = due.len() >= MOST_AT_ONCE as usize;
+        let full = i64::try_from(due.len()).is_ok_and(|due| due >= MOST_AT_ONCE);
         for schedule in due {
             let (organisation, campaign) = (schedule.organisation, schedule.campaign);
+            let span = tracing::info_span!("fire", %organisation, %campaign);
+            telemetry::with_remote_parent(&span, &schedule.traceparent);
             match self.scheduler.read(schedule).await {
-                Ok(ready) => self.scheduler.fire(&tx, ready, now).await?,
+                Ok(ready) => self.scheduler.fire(&tx, ready, now).instrument(span).await?,
+                Err(error) if is_transient(&error) => return Err(error),
                 Err(error) => {
                     tracing::error!(%organisation, %campaign, %error, "schedule cannot be read; it waits");
                     self.resting.insert(campaign, instant + REST);
@@ -100,16 +107,22 @@ impl Ticker {
 
 impl Scheduler {
     async fn read(&self, schedule: DueSchedule) -> Result<Ready, DbErr> {
-        let DueSchedule { organisation, campaign, next_fire_ms, published } = schedule;
+        let DueSchedule { organisation, campaign, resumed_ms, published, .. } = schedule;
         let unreadable = |error: &dyn std::fmt::Display| DbErr::Type(error.to_string());
-        let nominal =
-            Timestamp::from_millisecond(next_fire_ms).map_err(|error| unreadable(&error))?;
-        let published = CampaignPublished::decode(published.as_slice());
-        let document = published.map_err(|error| unreadable(&error))?.campaign.unwrap_or_default();
+        let published =
+            CampaignPublished::decode(published.as_slice()).map_err(|error| unreadable(&error))?;
+        let started = published.start_time.as_ref().and_then(time::from_wire);
+        let started = started.ok_or_else(|| unreadable(&"no start_time"))?;
+        let document = published.campaign.unwrap_or_default();
+        let schedule =
+            Schedule::from_wire(document.schedule.as_ref()).map_err(|error| unreadable(&error))?;
         let zone = self.zone(organisation).await?;
         let pending = pending_period(document.pending_period.as_ref());
-        let occurrence = Occurrence::at_once(nominal, pending, &zone);
-        Ok(Ready { organisation, campaign, document, occurrence })
+        // Whatever its schedule, it has one occurrence, also if it is late.
+        let occurrence = schedule.occurrences(&zone, pending, started, Timestamp::MIN).next();
+        let resumed = resumed_ms.map(Timestamp::from_millisecond).transpose();
+        let resumed = resumed.map_err(|error| unreadable(&error))?;
+        Ok(Ready { organisation, campaign, document, occurrence, resumed })
     }
 
     async fn fire(
@@ -118,18 +131,28 @@ impl Scheduler {
         ready: Ready,
         now: Timestamp,
     ) -> Result<(), DbErr> {
-        let Ready { organisation, campaign, document, occurrence } = ready;
-        let run = RunId::of(campaign, NOW);
-        let missed = occurrence.is_missed(now);
-        let row = NewRun { run, campaign, key: NOW, occurrence: &occurrence, missed, now };
+        let Ready { organisation, campaign, document, occurrence, resumed } = ready;
+        let Some(occurrence) = occurrence else {
+            return store::set_next_fire(tx, organisation, campaign, None).await;
+        };
+        let missed = match judge(&occurrence, resumed, now) {
+            Verdict::Wait(until) => {
+                let until = Some(until.as_millisecond());
+                return store::set_next_fire(tx, organisation, campaign, until).await;
+            }
+            Verdict::Fire => false,
+            Verdict::Miss => true,
+        };
+        let run = RunId::of(campaign, &occurrence.key);
+        let row = NewRun { run, campaign, occurrence: &occurrence, missed, now };
         let new = row.insert(tx, organisation).await?;
-        store::clear_next_fire(tx, organisation, campaign).await?;
+        store::set_next_fire(tx, organisation, campaign, None).await?;
         if !new {
             return Ok(());
         }
         let body = if missed {
             let (nominal, deadline) = (occurrence.nominal, occurrence.deadline);
-            tracing::warn!(%organisation, %run, %nominal, %deadline, "run missed: its deadline has passed");
+            tracing::warn!(%organisation, %run, %nominal, %deadline, "run missed: it is too late");
             run_missed(campaign, run, &occurrence)
         } else {
             run_due(campaign, run, &occurrence, document)
@@ -154,7 +177,7 @@ fn run_due(campaign: CampaignId, run: RunId, occurrence: &Occurrence, document: 
         campaign_id: campaign.to_wire(),
         run_id: run.to_wire(),
         run_day: occurrence.run_day,
-        occurrence_key: NOW.into(),
+        occurrence_key: occurrence.key.clone(),
         nominal_time: Some(time::to_wire(occurrence.nominal)),
         deadline: Some(time::to_wire(occurrence.deadline)),
         audience: document.audience,
@@ -167,7 +190,7 @@ fn run_missed(campaign: CampaignId, run: RunId, occurrence: &Occurrence) -> Body
     Body::RunMissed(RunMissed {
         campaign_id: campaign.to_wire(),
         run_id: run.to_wire(),
-        occurrence_key: NOW.into(),
+        occurrence_key: occurrence.key.clone(),
         nominal_time: Some(time::to_wire(occurrence.nominal)),
     })
 }

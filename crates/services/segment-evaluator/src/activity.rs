@@ -1,11 +1,13 @@
 //! Activity: visits, purchases, sessions, reviews and points, each once by its event id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use carillon_contracts::{
     audience::v1::{Activity, ImportActivitiesRequest, ImportResponse},
     ids::OrganisationId,
 };
+use carillon_service_kit::database::is_transient;
+use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::Status;
 
@@ -17,6 +19,7 @@ use crate::{
     },
     failure::Failure,
     import::check_rows,
+    standing::{TRIES, pause},
     store::{self, ActivityRow},
     upsert::Outcome,
 };
@@ -45,15 +48,40 @@ impl Evaluator {
                 Ok(activity) => checked.push((index, activity)),
             }
         }
+        for tries in 1..=TRIES {
+            let mut outcome = outcome.clone();
+            match self.try_to_store(organisation, &checked, now, &mut outcome).await {
+                Ok(true) => {
+                    outcome.rejects.sort_by_key(|(index, _)| *index);
+                    return Ok(outcome);
+                }
+                Err(error) if tries < TRIES && is_transient(&error) => {}
+                Err(error) => return Err(error.into()),
+                Ok(false) => {}
+            }
+            pause(tries).await;
+        }
+        Err(Failure::Contended)
+    }
+
+    /// Answers `false`, with nothing written, where somebody else stores one of them at the same
+    /// time.
+    async fn try_to_store(
+        &self,
+        organisation: OrganisationId,
+        checked: &[(usize, Checked)],
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<bool, DbErr> {
         let tx = self.database.begin().await?;
-        let new = sort_out(&tx, organisation, checked, &mut outcome).await?;
-        if !new.is_empty() {
-            write(&tx, organisation, &new, now.as_millisecond()).await?;
+        let new = sort_out(&tx, organisation, checked, outcome).await?;
+        if !new.is_empty() && !write(&tx, organisation, &new, now.as_millisecond()).await? {
+            tx.rollback().await?;
+            return Ok(false);
         }
         tx.commit().await?;
         outcome.stored = u32::try_from(new.len()).unwrap_or(u32::MAX);
-        outcome.rejects.sort_by_key(|(index, _)| *index);
-        Ok(outcome)
+        Ok(true)
     }
 }
 
@@ -62,7 +90,7 @@ impl Evaluator {
 async fn sort_out(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
-    checked: Vec<(usize, Checked)>,
+    checked: &[(usize, Checked)],
     outcome: &mut Outcome,
 ) -> Result<Vec<Checked>, DbErr> {
     let event_ids: Vec<&str> =
@@ -76,37 +104,46 @@ async fn sort_out(
     let mut new = Vec::with_capacity(checked.len());
     for (index, activity) in checked {
         match known.get(&activity.event_id) {
-            Some(before) if *before == row(&activity) => outcome.unchanged += 1,
-            Some(_) => outcome.rejects.push((index, reused())),
+            Some(before) if *before == row(activity) => outcome.unchanged += 1,
+            Some(_) => outcome.rejects.push((*index, reused())),
             None if !customers.contains(&activity.external_id) => {
-                outcome.rejects.push((index, customer_unknown()));
+                outcome.rejects.push((*index, customer_unknown()));
             }
             None => {
-                known.insert(activity.event_id.clone(), row(&activity));
-                new.push(activity);
+                known.insert(activity.event_id.clone(), row(activity));
+                new.push(activity.clone());
             }
         }
     }
     Ok(new)
 }
 
+/// Answers `false` where one of them is stored by somebody else. In one order for all, so that
+/// replicas wait for each other, not in a circle.
 async fn write(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     new: &[Checked],
     at: i64,
-) -> Result<(), DbErr> {
-    let rows: Vec<ActivityRow> = new.iter().map(row).collect();
-    store::add_activities(tx, organisation, &rows, at).await?;
-    let mut points: HashMap<&str, i64> = HashMap::new();
+) -> Result<bool, DbErr> {
+    let mut points: BTreeMap<&str, i64> = BTreeMap::new();
     for activity in new.iter().filter(|activity| activity.points() != 0) {
         *points.entry(&activity.external_id).or_default() += activity.points();
     }
-    if points.is_empty() {
-        return Ok(());
-    }
     let points: Vec<(&str, i64)> = points.into_iter().collect();
-    store::add_points(tx, organisation, &points, at).await
+    let ids: Vec<&str> = points.iter().map(|(id, _)| *id).collect();
+    if !ids.is_empty() {
+        store::versions(tx, organisation, &ids).await?;
+    }
+    let mut rows: Vec<ActivityRow> = new.iter().map(row).collect();
+    rows.sort_by(|one, other| one.event_id.cmp(&other.event_id));
+    if !store::add_activities(tx, organisation, &rows, at).await? {
+        return Ok(false);
+    }
+    if !points.is_empty() {
+        store::add_points(tx, organisation, &points, at).await?;
+    }
+    Ok(true)
 }
 
 fn row(activity: &Checked) -> ActivityRow {

@@ -5,31 +5,24 @@ use carillon_contracts::{
     ids::OrganisationId,
 };
 use carillon_service_kit::status::internal;
-use sea_orm::DbErr;
 use tonic::Status;
 
-use crate::{Evaluator, store};
+use crate::Evaluator;
 
 impl Evaluator {
+    /// Answers once dispatchers have heard of it, or after 2 s.
     pub(crate) async fn set_blacklisted(
         &self,
         organisation: OrganisationId,
         request: SetBlacklistedRequest,
     ) -> Result<Customer, Status> {
         let external_id = self.find(organisation, request.identifier).await?.external_id;
-        self.blacklist(organisation, &external_id, request.blacklisted).await.map_err(internal)?;
+        let ids = [external_id.clone()];
+        let set = |standing: &mut crate::domain::standing::Standing| {
+            standing.blacklisted = request.blacklisted;
+        };
+        let changed = self.change_standings(organisation, &ids, set).await?;
+        self.in_effect(changed.told).await.map_err(internal)?;
         self.customer(organisation, &external_id).await
-    }
-
-    async fn blacklist(
-        &self,
-        organisation: OrganisationId,
-        external_id: &str,
-        blacklisted: bool,
-    ) -> Result<(), DbErr> {
-        let at = self.clock.now_ms();
-        let tx = self.database.begin().await?;
-        store::set_blacklisted(&tx, organisation, external_id, blacklisted, at).await?;
-        tx.commit().await
     }
 }

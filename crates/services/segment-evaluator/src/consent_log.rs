@@ -11,6 +11,7 @@ use crate::{
 
 const PAGE: i64 = 1_000;
 
+/// A change of consent, or an opt-out of the customer's own.
 pub(crate) struct Change {
     pub customer: CustomerId,
     /// Empty for a new customer.
@@ -29,6 +30,7 @@ pub(crate) async fn append(
     if changes.is_empty() {
         return Ok(());
     }
+    store::lock_log(tx, organisation).await?;
     let (mut number, mut head) = store::consent_head(tx, organisation).await?;
     let mut entries = Vec::with_capacity(changes.len());
     for Change { customer, from, to } in changes {

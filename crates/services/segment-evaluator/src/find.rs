@@ -40,6 +40,8 @@ impl Evaluator {
             store::by_lookup(reader, organisation, lookup, &hash, MOST_NAMED).await
         };
         let mut rows = match &by {
+            // PostgreSQL refuses to look for NUL, which no id holds.
+            By::ExternalId(id) if id.contains('\0') => Ok(Vec::new()),
             By::ExternalId(id) => store::by_external_ids(reader, organisation, &[id]).await,
             By::Phone(number) => {
                 let region = phone::region(&self.organisation(organisation).await?.default_region);

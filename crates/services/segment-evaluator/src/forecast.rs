@@ -71,7 +71,10 @@ impl Evaluator {
             customers += page.people.len() as u64;
             for tally in &mut tallies {
                 let decided = decide(&page.people, tally.channel, require_consent, &mut claimed);
-                tally.add(&page.people, &decided, texts, &settings.name);
+                let link = |id| self.unsubscribe_url(organisation, id, tally.channel);
+                let link = page.people.first().map(|person| link(person.candidate.id));
+                let name = &settings.name;
+                tally.add(&page.people, &decided, texts, (name, &link.unwrap_or_default()));
             }
             if page.last {
                 return Ok(sum_up(customers, tallies));
@@ -94,7 +97,14 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, people: &[Person], decided: &Decided, texts: &Texts, organisation: &str) {
+    /// `unsubscribe_url` may be anybody's: all are equally long.
+    fn add(
+        &mut self,
+        people: &[Person],
+        decided: &Decided,
+        texts: &Texts,
+        (organisation, unsubscribe_url): (&str, &str),
+    ) {
         for (reason, positions) in &decided.skipped {
             *self.skipped.entry(*reason).or_default() += positions.len() as u64;
         }
@@ -105,7 +115,8 @@ impl Tally {
         for position in &decided.planned {
             let values = wanted.values(&people[*position], organisation);
             text.clear();
-            template.render_into(&mut text, &Filled { wanted, values: &values }, Escape::None);
+            let filled = Filled { wanted, values: &values, unsubscribe_url };
+            template.render_into(&mut text, &filled, Escape::None);
             self.count(&text);
         }
     }

@@ -155,7 +155,7 @@ impl AudienceService for Evaluator {
         &self,
         request: Request<OptOutRequest>,
     ) -> Result<Response<OptOutResponse>, Status> {
-        Err(Status::unimplemented(request.get_ref().channel().as_str_name()))
+        self.opt_out(request.into_inner()).await.map(Response::new)
     }
 
     async fn resolve_customers(

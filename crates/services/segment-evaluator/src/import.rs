@@ -8,7 +8,7 @@ use carillon_contracts::{
     ids::OrganisationId,
     limits::IMPORT_ROWS,
 };
-use carillon_service_kit::status::{FieldError, already_exists, invalid};
+use carillon_service_kit::status::{FieldError, already_exists, internal, invalid};
 use prost_types::FieldMask;
 use tonic::Status;
 
@@ -50,7 +50,10 @@ impl Evaluator {
         let mut outcome = self.upsert(&upsert, vec![customer]).await?;
         match outcome.rejects.pop() {
             Some((_, fault)) => Err(refusal(fault)),
-            None => self.customer(organisation, &external_id).await,
+            None => {
+                self.in_effect(outcome.told).await.map_err(internal)?;
+                self.customer(organisation, &external_id).await
+            }
         }
     }
 }

@@ -8,23 +8,28 @@ mod consent_log;
 mod delivery;
 mod domain;
 mod failure;
+mod figures;
 mod find;
 mod forecast;
 mod grpc;
+mod halt;
 mod hex;
 mod import;
 mod list;
+mod opt_out;
+mod overtaken;
 mod people;
 mod plan;
 mod preview;
 mod release;
 mod run_due;
+mod standing;
 mod store;
 mod subscription;
 mod upsert;
 mod vault;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use carillon_broker::{Broker, topology};
 use carillon_contracts::{
@@ -34,11 +39,13 @@ use carillon_contracts::{
         customer_service_server::CustomerServiceServer,
     },
     campaign::v1::Organisation,
-    ids::OrganisationId,
+    ids::{CustomerId, OrganisationId},
+    jobs::v1::Channel,
 };
+use carillon_operator::Operator;
 use carillon_outbox::{Outbox, Subscriber};
-use carillon_sealing::WrappingKey;
-use carillon_service_kit::{Clock, Database, Stop};
+use carillon_sealing::{Linked, Links, WrappingKey};
+use carillon_service_kit::{Clock, Database, Stop, rpc};
 use carillon_tenancy::Tenancy;
 use tokio::sync::Notify;
 use tonic::service::Routes;
@@ -52,6 +59,9 @@ use vault::Vault;
 /// A request of 1,000 customers with long attributes, and a page of as many.
 const IMPORT_BYTES: usize = 32 * 1024 * 1024;
 
+/// How long a batch must have been overtaken before it is released again.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What the service is built from.
 pub struct Parts {
     pub database: Database,
@@ -60,6 +70,8 @@ pub struct Parts {
     pub stop: Stop,
     /// Wraps the organisations' data keys and those of batches.
     pub wrapping_key: WrappingKey,
+    /// The address that customers reach: unsubscribe links are built on it.
+    pub public_url: String,
 }
 
 /// What the service offers: `public` to organisations, `internal` to other services.
@@ -77,6 +89,8 @@ pub(crate) struct Evaluator {
     outbox: Outbox,
     tenancy: Tenancy,
     vault: Vault,
+    links: Links,
+    patience: Duration,
     /// Wake the two loops.
     plan_soon: Arc<Notify>,
     release_soon: Arc<Notify>,
@@ -87,11 +101,30 @@ impl Evaluator {
         let known = self.tenancy.organisation(id).await?;
         known.ok_or(Failure::OrganisationUnknown(id))
     }
+
+    /// What `{UnsubscribeUrl}` stands for.
+    pub(crate) fn unsubscribe_url(
+        &self,
+        organisation: OrganisationId,
+        customer: CustomerId,
+        channel: Channel,
+    ) -> String {
+        self.links.unsubscribe_url(Linked {
+            organisation: organisation.uuid(),
+            customer: customer.uuid(),
+            channel: u8::try_from(i32::from(channel)).unwrap_or_default(),
+        })
+    }
 }
 
 /// Builds the parts and starts the tasks.
 pub fn start(parts: Parts) -> Service {
-    let Parts { database, broker, clock, stop, wrapping_key } = parts;
+    start_with_patience(parts, PATIENCE)
+}
+
+/// Releases overtaken batches again sooner or later than `PATIENCE`: for tests.
+pub fn start_with_patience(parts: Parts, patience: Duration) -> Service {
+    let Parts { database, broker, clock, stop, wrapping_key, public_url } = parts;
     let name = topology::SEGMENT_EVALUATOR;
     let outbox = Outbox::new(name, database.clone(), Arc::clone(&broker), clock.clone());
     outbox.spawn(&stop);
@@ -102,23 +135,34 @@ pub fn start(parts: Parts) -> Service {
         clock: clock.clone(),
         outbox,
         tenancy: tenancy.clone(),
+        links: Links::new(&public_url, &wrapping_key),
         vault: Vault::new(wrapping_key, database.clone()),
+        patience,
         plan_soon: Arc::default(),
         release_soon: Arc::default(),
     };
-    let hear = Subscriber::new(name, database, broker, clock);
+    let hear = Subscriber::new(name, database.clone(), broker, clock);
     hear.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);
     hear.spawn(topology::RUN_DUE, Arc::new(run_due::PinRun(evaluator.clone())), &stop);
     let deliveries = Arc::new(delivery::Deliveries(evaluator.clone()));
     hear.spawn(topology::DELIVERY_CHANGED, deliveries, &stop);
+    hear.spawn(topology::CAMPAIGN_HALTED, Arc::new(halt::Halts(evaluator.clone())), &stop);
     stop.spawn("planner", evaluator.clone().plan(stop.clone()));
     stop.spawn("release", evaluator.clone().release(stop.clone()));
+    let (watching, stopping) = (evaluator.clone(), stop.clone());
+    stop.keep("overtaken batches", move || watching.clone().watch_released(stopping.clone()));
     let customers = CustomerServiceServer::new(evaluator.clone())
         .max_decoding_message_size(IMPORT_BYTES)
         .max_encoding_message_size(IMPORT_BYTES);
     let activities = ActivityServiceServer::new(evaluator.clone());
+    let counting = evaluator.clone();
+    let operator = Operator::new(name, database, hear).with_backlogs(move || {
+        let evaluator = counting.clone();
+        async move { evaluator.backlogs().await }
+    });
+    let audience = Routes::new(AudienceServiceServer::new(evaluator));
     Service {
         public: Routes::new(customers).add_service(activities),
-        internal: Routes::new(AudienceServiceServer::new(evaluator)),
+        internal: rpc::merge([audience, operator.routes()]),
     }
 }

@@ -71,7 +71,7 @@ fn read_token(filter: &str, token: &str) -> Result<String, Status> {
     let read = || {
         let bytes = hex::decode(token)?;
         let last = bytes.strip_prefix(&mark(filter)[..])?;
-        String::from_utf8(last.to_vec()).ok()
+        String::from_utf8(last.to_vec()).ok().filter(|last| !last.contains('\0'))
     };
     read().ok_or_else(|| {
         let rule = "is not one that this method gave for this filter; start without it";

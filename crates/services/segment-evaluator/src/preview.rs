@@ -30,14 +30,20 @@ impl Evaluator {
         let texts = Texts::parse(&request.content.unwrap_or_default())
             .map_err(|error| invalid("content", error.to_string()))?;
         let settings = self.organisation(organisation).await?;
-        let only = Selection::Customers(vec![request.customer.clone()]);
-        let page = self.people(organisation, &only, "", 1, Open::Everybodys).await?;
-        let person = page.people.first().ok_or_else(|| {
+        let unknown = || {
             let shown: String = request.customer.chars().take(64).collect();
             not_found(format!("customer: there is no customer '{shown}'; give an external id"))
-        })?;
+        };
+        // PostgreSQL refuses to look for NUL, which no id holds.
+        if request.customer.contains('\0') {
+            return Err(unknown());
+        }
+        let only = Selection::Customers(vec![request.customer.clone()]);
+        let page = self.people(organisation, &only, "", 1, Open::Everybodys).await?;
+        let person = page.people.first().ok_or_else(unknown)?;
         let skipped = |channel| person.skipped(channel, settings.require_consent);
-        let show = Show { texts: &texts, person, organisation: &settings.name };
+        let link = |channel| self.unsubscribe_url(organisation, person.candidate.id, channel);
+        let show = Show { texts: &texts, person, organisation: &settings.name, link: &link };
         Ok(Preview {
             sms: texts.sms.as_ref().map(|text| show.sms(text, skipped(Channel::Sms))),
             email: texts.email.as_ref().map(|email| show.email(email, skipped(Channel::Email))),
@@ -50,13 +56,16 @@ struct Show<'a> {
     texts: &'a Texts,
     person: &'a Person,
     organisation: &'a str,
+    link: &'a dyn Fn(Channel) -> String,
 }
 
 impl Show<'_> {
     fn render(&self, channel: Channel, template: &Template, escape: Escape) -> String {
         let wanted = self.texts.variables(channel);
         let values = wanted.values(self.person, self.organisation);
-        template.render(&Filled { wanted, values: &values }, escape)
+        let unsubscribe_url = (self.link)(channel);
+        template
+            .render(&Filled { wanted, values: &values, unsubscribe_url: &unsubscribe_url }, escape)
     }
 
     fn to(&self, channel: Channel) -> String {

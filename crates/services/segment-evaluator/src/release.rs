@@ -1,18 +1,18 @@
 //! Release: hands planned batches to the broker, as many at a time as there are places. A released
-//! batch that is not `sent` is its own outbox row: published with a confirm, then marked. Neither a
-//! database that is out of reach nor a batch that cannot be read ends it.
+//! batch that is not `sent` is its own outbox row: taken by one replica for a while, published with a
+//! confirm, then marked. Neither a database that is out of reach nor a batch that cannot be read ends
+//! it.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    time::{Duration, Instant},
+    collections::{HashMap, HashSet, hash_map::Entry},
+    time::Duration,
 };
 
-use carillon_broker::{CONFIRM_TIMEOUT, Destination, Publication, PublishError, topology};
+use carillon_broker::{CONFIRM_TIMEOUT, Destination, Publication, PublishError};
 use carillon_contracts::{
     ids::{OrganisationId, RunId},
     jobs::v1::{Cause, Channel, Content, MessageClass, SealedBlock, SendJob},
     time,
-    vocabulary::ChannelWord as _,
 };
 use carillon_service_kit::Stop;
 use futures::{StreamExt as _, stream};
@@ -23,20 +23,22 @@ use uuid::Uuid;
 
 use crate::{
     Evaluator,
+    domain::queue::Queue,
     failure::Failure,
-    store::{self, UnsentBatch},
+    store::{self, TakenBatch},
 };
 
-/// Jobs read from the tables, and confirms awaited, at a time.
-const ROUND: u32 = 32;
+/// Jobs taken from the tables, and confirms awaited, at a time.
+const ROUND: i64 = 32;
 const CONFIRMS: usize = 16;
 const IDLE: Duration = Duration::from_millis(250);
 /// After a refusal of the broker.
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// After an error of the database.
 const TROUBLE: Duration = Duration::from_secs(1);
-/// A batch that cannot be read is left alone for this long.
-const REST: Duration = Duration::from_secs(60);
+/// A batch taken by a replica that died, or that cannot be read, is left alone for this long. Longer
+/// than a round's confirms can take.
+const TAKEN_MS: i64 = 60_000;
 
 type Contents = HashMap<Uuid, Content>;
 
@@ -45,13 +47,16 @@ struct Release {
     evaluator: Evaluator,
     /// Published, and not yet marked.
     sent: Vec<i64>,
-    resting: HashMap<i64, Instant>,
+    /// Taken, and refused by the broker.
+    refused: Vec<i64>,
 }
 
 impl Evaluator {
     pub(crate) async fn release(self, stop: Stop) -> Result<(), DbErr> {
-        let mut release = Release { evaluator: self, sent: Vec::new(), resting: HashMap::new() };
-        while let Err(error) = release.forget_sent().await {
+        let mut release = Release { evaluator: self, sent: Vec::new(), refused: Vec::new() };
+        // A broker that is shared kept what it was given.
+        while !release.evaluator.database.is_shared() {
+            let Err(error) = release.forget_sent().await else { break };
             tracing::error!(%error, "released batches not read; trying again");
             if !stop.sleep(TROUBLE).await {
                 return Ok(());
@@ -59,11 +64,11 @@ impl Evaluator {
         }
         while !stop.is_stopping() {
             match release.round().await {
-                Ok(true) => {
+                Ok(()) if !release.refused.is_empty() => {
                     stop.sleep(BACK_OFF).await;
                 }
-                Ok(false) if !release.sent.is_empty() => {}
-                Ok(false) => tokio::select! {
+                Ok(()) if !release.sent.is_empty() => {}
+                Ok(()) => tokio::select! {
                     () = release.evaluator.release_soon.notified() => {}
                     () = tokio::time::sleep(IDLE) => {}
                     () = stop.requested() => {}
@@ -74,8 +79,8 @@ impl Evaluator {
                 }
             }
         }
-        // What is not marked is published again after the start, which the claim makes harmless.
-        if let Err(error) = release.mark_sent().await {
+        // What is not marked is published again later, which the claim makes harmless.
+        if let Err(error) = release.settle(false).await {
             tracing::error!(%error, "published batches not marked");
         }
         Ok(())
@@ -89,35 +94,52 @@ impl Release {
         tx.commit().await
     }
 
-    async fn mark_sent(&self) -> Result<(), DbErr> {
-        let tx = self.evaluator.database.begin().await?;
-        store::mark_sent(&tx, &self.sent).await?;
-        tx.commit().await
+    async fn round(&mut self) -> Result<(), DbErr> {
+        let taken = self.settle(true).await?;
+        self.publish(&taken).await
     }
 
-    /// Answers whether the broker refused a job.
-    async fn round(&mut self) -> Result<bool, DbErr> {
-        self.give_places().await?;
-        self.sent.clear();
-        self.publish_round().await
-    }
-
-    /// Marks what was sent and gives free places away, in one transaction, if there is either.
-    async fn give_places(&self) -> Result<(), DbErr> {
+    /// Marks what was sent, gives back what was refused, gives free places away and takes the next
+    /// jobs: in one transaction, if there is any of it to do.
+    async fn settle(&mut self, more: bool) -> Result<Vec<i64>, DbErr> {
         let now = self.evaluator.clock.now_ms();
         let reader = self.evaluator.database.reader();
-        if self.sent.is_empty() && !store::room_in_any_organisation(reader, now).await? {
-            return Ok(());
+        let pending = !self.sent.is_empty()
+            || !self.refused.is_empty()
+            || more
+                && (store::room_in_any_organisation(reader, now).await?
+                    || store::unsent_in_any_organisation(reader, now).await?);
+        if !pending {
+            return Ok(Vec::new());
         }
         let tx = self.evaluator.database.begin().await?;
-        store::mark_sent(&tx, &self.sent).await?;
-        store::release_in_all_organisations(&tx, now).await?;
-        tx.commit().await
+        let marked = store::mark_sent(&tx, &self.sent, now).await?;
+        store::give_back(&tx, &self.refused).await?;
+        let taken = if more {
+            store::release_in_all_organisations(&tx, now).await?;
+            store::take_unsent_of_all_organisations(&tx, now, now + TAKEN_MS, ROUND).await?
+        } else {
+            Vec::new()
+        };
+        tx.commit().await?;
+        let marked: HashSet<i64> = marked.into_iter().collect();
+        self.sent.retain(|seq| !marked.contains(seq));
+        self.refused.clear();
+        Ok(taken)
     }
 
-    /// Publishes the next jobs; answers whether the broker refused one.
-    async fn publish_round(&mut self) -> Result<bool, DbErr> {
-        let (batches, contents) = self.readable().await?;
+    /// Publishes the jobs taken.
+    async fn publish(&mut self, taken: &[i64]) -> Result<(), DbErr> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let (batches, contents) = match self.readable(taken).await {
+            Ok(readable) => readable,
+            Err(error) => {
+                self.refused.extend(taken);
+                return Err(error);
+            }
+        };
         let (contents, evaluator) = (&contents, &self.evaluator);
         let mut publishing = stream::iter(batches)
             .map(|(seq, batch)| async move {
@@ -125,30 +147,27 @@ impl Release {
                 (seq, evaluator.publish(batch, content).await)
             })
             .buffer_unordered(CONFIRMS);
-        let mut refused = false;
         while let Some((seq, published)) = publishing.next().await {
             match published {
                 Ok(()) => self.sent.push(seq),
                 Err(error) => {
-                    if !refused {
+                    if self.refused.is_empty() {
                         tracing::warn!(%error, "batch not published; trying again");
                     }
-                    refused = true;
+                    self.refused.push(seq);
                 }
             }
         }
-        Ok(refused)
+        Ok(())
     }
 
-    /// The next jobs and their runs' contents. One that cannot be read is left alone for a while.
-    async fn readable(&mut self) -> Result<(Vec<(i64, UnsentBatch)>, Contents), DbErr> {
-        let now = Instant::now();
-        self.resting.retain(|_, until| *until > now);
-        let resting: Vec<i64> = self.resting.keys().copied().collect();
+    /// The jobs taken and their runs' contents. One that cannot be read stays taken, and so is left
+    /// alone for a while.
+    async fn readable(&self, taken: &[i64]) -> Result<(Vec<(i64, TakenBatch)>, Contents), DbErr> {
         let reader = self.evaluator.database.reader();
-        let unsent = store::unsent_of_all_organisations(reader, &resting, ROUND).await?;
-        let (mut batches, mut contents) = (Vec::with_capacity(unsent.len()), Contents::new());
-        for (seq, batch) in unsent {
+        let jobs = store::taken_of_all_organisations(reader, taken).await?;
+        let (mut batches, mut contents) = (Vec::with_capacity(jobs.len()), Contents::new());
+        for (seq, batch) in jobs {
             let read = match batch {
                 Ok(batch) => {
                     self.evaluator.read_content(&batch, &mut contents).await.map(|()| batch)
@@ -158,10 +177,7 @@ impl Release {
             match read {
                 Ok(batch) => batches.push((seq, batch)),
                 Err(Failure::Database(error)) => return Err(error),
-                Err(error) => {
-                    tracing::error!(seq, %error, "batch cannot be read; it waits");
-                    self.resting.insert(seq, now + REST);
-                }
+                Err(error) => tracing::error!(seq, %error, "batch cannot be read; it waits"),
             }
         }
         Ok((batches, contents))
@@ -171,7 +187,7 @@ impl Release {
 impl Evaluator {
     async fn read_content(
         &self,
-        batch: &UnsentBatch,
+        batch: &TakenBatch,
         contents: &mut Contents,
     ) -> Result<(), Failure> {
         let Entry::Vacant(unread) = contents.entry(batch.run) else { return Ok(()) };
@@ -183,13 +199,12 @@ impl Evaluator {
         Ok(())
     }
 
-    async fn publish(&self, batch: UnsentBatch, content: Content) -> Result<(), PublishError> {
+    async fn publish(&self, batch: TakenBatch, content: Content) -> Result<(), PublishError> {
         let channel = Channel::try_from(batch.channel).unwrap_or_default();
         let class = MessageClass::try_from(batch.class).unwrap_or_default();
-        let queue = topology::job_queue(channel.word(), class_word(class));
         let job = job(batch, channel, content, self.clock.now());
         let publication = Publication {
-            to: Destination::Queue(queue),
+            to: Destination::Queue(Queue { channel, class }.name()),
             headers: Vec::new(),
             body: job.encode_to_vec().into(),
         };
@@ -200,17 +215,9 @@ impl Evaluator {
     }
 }
 
-fn class_word(class: MessageClass) -> &'static str {
-    match class {
-        MessageClass::Otp => "otp",
-        MessageClass::Transactional => "transactional",
-        MessageClass::Bulk | MessageClass::Unspecified => "bulk",
-    }
-}
-
 /// With its block and its channel's part of the content; or, past the deadline, with the cause in
 /// place of the block.
-fn job(batch: UnsentBatch, channel: Channel, content: Content, now: Timestamp) -> SendJob {
+fn job(batch: TakenBatch, channel: Channel, content: Content, now: Timestamp) -> SendJob {
     let expired = batch.deadline <= now.as_millisecond();
     let cause = match Cause::try_from(batch.cause).unwrap_or_default() {
         Cause::Unspecified if expired => Cause::Expired,

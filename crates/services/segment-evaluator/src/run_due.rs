@@ -25,6 +25,7 @@ impl Handler for PinRun {
             return Err(wrong("no body"));
         };
         let new = self.read(event, due)?;
+        store::lock_runs_for_new_one(tx, new.organisation).await?;
         Ok(store::add_run(tx, new).await?)
     }
 

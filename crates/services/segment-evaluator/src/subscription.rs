@@ -9,7 +9,6 @@ use carillon_contracts::{
     jobs::v1::Channel,
 };
 use carillon_service_kit::status::{internal, invalid, refused};
-use sea_orm::DbErr;
 use tonic::Status;
 
 use crate::{
@@ -17,17 +16,35 @@ use crate::{
     domain::{
         filter::Selection,
         record::{CHANNELS, Subscription},
+        standing::Standing,
     },
+    failure::Failure,
+    standing::Changed,
     store,
 };
 
 /// Customers changed in one transaction.
 const CHUNK: i64 = 1_000;
 
-/// The channels meant: SMS, e-mail.
-type Meant = (bool, bool);
+/// What is asked of each customer.
+#[derive(Clone)]
+struct Asked {
+    channels: Vec<Channel>,
+    subscribed: bool,
+    double_opt_in: bool,
+}
+
+impl Asked {
+    fn of(&self, standing: &mut Standing) {
+        for channel in &self.channels {
+            let subscription = standing.subscription_mut(*channel);
+            *subscription = subscription.asked(self.subscribed, self.double_opt_in);
+        }
+    }
+}
 
 impl Evaluator {
+    /// Answers once dispatchers have heard of it, or after 2 s.
     pub(crate) async fn set_subscription(
         &self,
         organisation: OrganisationId,
@@ -35,7 +52,7 @@ impl Evaluator {
     ) -> Result<SetSubscriptionResponse, Status> {
         let channels = channels(&request.channels)?;
         let double_opt_in = self.organisation(organisation).await?.double_opt_in;
-        let to = Subscription::No.asked(request.subscribed, double_opt_in);
+        let asked = Asked { channels, subscribed: request.subscribed, double_opt_in };
         match request.customers {
             None => Err(invalid(
                 "customers",
@@ -43,13 +60,15 @@ impl Evaluator {
             )),
             Some(Customers::Identifier(identifier)) => {
                 let id = self.find(organisation, Some(identifier)).await?.external_id;
-                let changed = self.subscribe(organisation, &[id], channels, to).await;
-                Ok(SetSubscriptionResponse { changed: changed.map_err(internal)?, matched: 1 })
+                let changed = self.subscribe(organisation, &[id], &asked).await?;
+                self.in_effect(changed.told).await.map_err(internal)?;
+                Ok(SetSubscriptionResponse { changed: changed.customers, matched: 1 })
             }
             Some(Customers::Filter(filter)) => {
                 let selection = selection(&filter)?;
-                let changed = self.subscribe_all(organisation, &selection, channels, to).await;
-                changed.map_err(internal)
+                let (answer, told) = self.subscribe_all(organisation, &selection, &asked).await?;
+                self.in_effect(told).await.map_err(internal)?;
+                Ok(answer)
             }
         }
     }
@@ -61,17 +80,18 @@ impl Evaluator {
     ) -> Result<Customer, Status> {
         let channel = channel("channel", request.channel)?;
         let record = self.find(organisation, request.identifier).await?;
-        let subscription = match channel {
-            Channel::Email => record.subscribe_email,
-            _ => record.subscribe_sms,
-        };
-        match subscription {
+        match Standing::of(&record).subscription(channel) {
             Subscription::Yes => {}
             Subscription::Pending => {
                 let ids = [record.external_id.clone()];
-                let channels = (channel == Channel::Sms, channel == Channel::Email);
-                let done = self.subscribe(organisation, &ids, channels, Subscription::Yes).await;
-                done.map_err(internal)?;
+                // Somebody may have withdrawn it in the meantime: then there is nothing to confirm.
+                let confirm = move |standing: &mut Standing| {
+                    let subscription = standing.subscription_mut(channel);
+                    if *subscription == Subscription::Pending {
+                        *subscription = Subscription::Yes;
+                    }
+                };
+                self.change_standings(organisation, &ids, confirm).await?;
             }
             Subscription::No => {
                 return Err(refused(
@@ -88,34 +108,30 @@ impl Evaluator {
         &self,
         organisation: OrganisationId,
         ids: &[String],
-        channels: Meant,
-        to: Subscription,
-    ) -> Result<u64, DbErr> {
-        let at = self.clock.now_ms();
-        let tx = self.database.begin().await?;
-        let changed =
-            store::set_subscription(&tx, organisation, ids, channels, to as i32, at).await?;
-        tx.commit().await?;
-        Ok(changed)
+        asked: &Asked,
+    ) -> Result<Changed, Failure> {
+        self.change_standings(organisation, ids, |standing| asked.of(standing)).await
     }
 
-    /// In chunks, so that the one who writes is never long: doing it again is harmless.
+    /// In chunks, so that the one who writes is never long: doing it again is harmless. Answers the
+    /// rows of the events too.
     async fn subscribe_all(
         &self,
         organisation: OrganisationId,
         selection: &Selection,
-        channels: Meant,
-        to: Subscription,
-    ) -> Result<SetSubscriptionResponse, DbErr> {
+        asked: &Asked,
+    ) -> Result<(SetSubscriptionResponse, Vec<i64>), Failure> {
         let mut answer = SetSubscriptionResponse::default();
-        let mut after = String::new();
+        let (mut after, mut told) = (String::new(), Vec::new());
         loop {
             let reader = self.database.reader();
             let ids = store::matched_ids(reader, organisation, selection, &after, CHUNK).await?;
-            let Some(last) = ids.last() else { return Ok(answer) };
+            let Some(last) = ids.last() else { return Ok((answer, told)) };
             after.clone_from(last);
             answer.matched += ids.len() as u64;
-            answer.changed += self.subscribe(organisation, &ids, channels, to).await?;
+            let changed = self.subscribe(organisation, &ids, asked).await?;
+            answer.changed += changed.customers;
+            told.extend(changed.told);
         }
     }
 }
@@ -129,22 +145,15 @@ fn selection(filter: &str) -> Result<Selection, Status> {
     }
 }
 
-fn channel(field: &str, value: i32) -> Result<Channel, Status> {
+pub(crate) fn channel(field: &str, value: i32) -> Result<Channel, Status> {
     let channel = Channel::try_from(value).ok().filter(|channel| CHANNELS.contains(channel));
     channel.ok_or_else(|| invalid(field, format!("{value} is not a channel; give SMS or EMAIL")))
 }
 
 /// None named: every channel.
-fn channels(values: &[i32]) -> Result<Meant, Status> {
+fn channels(values: &[i32]) -> Result<Vec<Channel>, Status> {
     if values.is_empty() {
-        return Ok((true, true));
+        return Ok(CHANNELS.to_vec());
     }
-    let mut meant = (false, false);
-    for value in values {
-        match channel("channels", *value)? {
-            Channel::Email => meant.1 = true,
-            _ => meant.0 = true,
-        }
-    }
-    Ok(meant)
+    values.iter().map(|value| channel("channels", *value)).collect()
 }

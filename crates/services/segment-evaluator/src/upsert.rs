@@ -5,9 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use carillon_contracts::{
     audience::v1::{Consent, Customer},
+    events::v1::Suppression,
     ids::OrganisationId,
     jobs::v1::Channel,
 };
+use carillon_service_kit::database::is_transient;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
@@ -20,22 +22,23 @@ use crate::{
         fault::Fault,
         mask::Mask,
         record::{CHANNELS, Record, consent_word},
+        standing::{Standing, suppressions},
     },
     failure::Failure,
     hex,
     plan::claim_late,
+    standing::{TRIES, pause},
     store::{self, ActivityRow, CustomerWrite, json},
     vault::{Hashes, Keeper},
 };
 
-/// Writers that meet on the same customers try again this often.
-const TRIES: usize = 10;
-
 /// What became of the rows of one request.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Outcome {
     pub stored: u32,
     pub unchanged: u32,
+    /// The row of the event that tells dispatchers of it, if it concerns them.
+    pub told: Option<i64>,
     /// By position in the request.
     pub rejects: Vec<(usize, Fault)>,
 }
@@ -79,7 +82,8 @@ impl Evaluator {
         rows: Vec<Customer>,
     ) -> Result<Outcome, Failure> {
         let organisation = self.organisation(upsert.organisation).await?;
-        let settings = Settings::of(&organisation);
+        let (settings, require_consent) =
+            (Settings::of(&organisation), organisation.require_consent);
         let rules = Rules::new(&organisation.default_region, self.clock.now());
         let mut rejects = Vec::new();
         let mut seen = HashSet::new();
@@ -93,13 +97,24 @@ impl Evaluator {
                 Ok(row) => given.push((index, row)),
             }
         }
-        for _ in 0..TRIES {
+        for tries in 1..=TRIES {
             let mut outcome = Outcome { rejects: rejects.clone(), ..Outcome::default() };
             let changes = self.prepare(upsert, &given, settings, &mut outcome).await?;
-            if changes.is_empty() || self.write(upsert, changes, &mut outcome).await? {
-                outcome.rejects.sort_by_key(|(index, _)| *index);
-                return Ok(outcome);
+            let written = match changes.is_empty() {
+                true => Ok(true),
+                false => self.write(upsert, changes, require_consent, &mut outcome).await,
+            };
+            match written {
+                Ok(true) => {
+                    self.outbox.wake();
+                    outcome.rejects.sort_by_key(|(index, _)| *index);
+                    return Ok(outcome);
+                }
+                Err(Failure::Database(error)) if tries < TRIES && is_transient(&error) => {}
+                Err(error) => return Err(error),
+                Ok(false) => {}
             }
+            pause(tries).await;
         }
         Err(Failure::Contended)
     }
@@ -160,11 +175,12 @@ impl Evaluator {
     }
 
     /// Answers `false`, with nothing written, where somebody else changed one of the customers
-    /// since they were read.
+    /// since they were read, or creates one, or takes a card, at the same time.
     async fn write(
         &self,
         upsert: &Upsert<'_>,
         changes: Vec<Change>,
+        require_consent: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, Failure> {
         let organisation = upsert.organisation;
@@ -177,15 +193,24 @@ impl Evaluator {
             tx.rollback().await?;
             return Ok(false);
         }
-        let changes = deal_cards(&tx, organisation, changes, outcome).await?;
+        let mut changes = deal_cards(&tx, organisation, changes, outcome).await?;
+        // One order for all, so that replicas wait for each other, not in a circle.
+        changes.sort_by(|one, other| one.after.external_id.cmp(&other.after.external_id));
         outcome.stored = u32::try_from(changes.len()).unwrap_or(u32::MAX);
-        write_rows(&tx, organisation, &changes).await?;
+        if !write_rows(&tx, organisation, &changes).await?
+            || !write_cards(&tx, organisation, &changes).await?
+        {
+            tx.rollback().await?;
+            return Ok(false);
+        }
         write_categories(&tx, organisation, &changes).await?;
-        write_cards(&tx, organisation, &changes).await?;
         let differences = address_differences(&changes);
+        store::lock_runs(&tx, organisation).await?;
         store::use_addresses(&tx, organisation, &differences).await?;
         claim_late(&tx, organisation, &differences).await?;
         self.write_points(&tx, organisation, &changes).await?;
+        let told = told(&changes, require_consent);
+        outcome.told = self.tell_suppressions(&tx, organisation, told).await?;
         let consents = changes
             .iter()
             .filter(|change| change.consent_before() != change.after.consent)
@@ -227,8 +252,18 @@ impl Evaluator {
         if rows.is_empty() {
             return Ok(());
         }
-        store::add_activities(tx, organisation, &rows, at).await
+        // Their ids name the customer's version, which nobody else writes.
+        store::add_activities(tx, organisation, &rows, at).await.map(|_| ())
     }
+}
+
+/// What dispatchers must hear of. Nothing can be queued for somebody new.
+fn told(changes: &[Change], require_consent: bool) -> Vec<Suppression> {
+    let known = changes.iter().filter_map(|change| {
+        let (before, _) = change.before.as_ref()?;
+        Some((Standing::of(before), Standing::of(&change.after)))
+    });
+    known.flat_map(|(before, after)| suppressions(&before, &after, require_consent)).collect()
 }
 
 fn duplicate() -> Fault {
@@ -270,7 +305,7 @@ async fn write_rows(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     changes: &[Change],
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
     let hash = |hash: Option<[u8; 32]>| hash.map(|hash| hex::encode(&hash));
     let mut rows = Vec::with_capacity(changes.len());
     for Change { after, hashes, profile, .. } in changes {
@@ -287,11 +322,11 @@ async fn write_rows(
             time_zone: &after.time_zone,
             categories: json(&after.categories)?,
             points: after.points,
-            favourite: after.favourite.into(),
+            favourite: after.favourite,
             consent: after.consent.into(),
             subscribe_sms: after.subscribe_sms as i32,
             subscribe_email: after.subscribe_email as i32,
-            blacklisted: after.blacklisted.into(),
+            blacklisted: after.blacklisted,
             joined_on: &after.joined_on,
             programmes: json(&after.programmes)?,
             created_at: after.created_at,
@@ -331,7 +366,7 @@ async fn write_cards(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     changes: &[Change],
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
     let before = |change: &Change| -> Vec<[u8; 32]> {
         change.before.as_ref().map_or_else(Vec::new, |(_, hashes)| hashes.cards.clone())
     };
@@ -342,13 +377,14 @@ async fn write_cards(
         .filter(|change| !before(change).is_empty())
         .map(|change| change.after.external_id.as_str())
         .collect();
-    let cards: Vec<(&str, String)> = changed
+    let mut cards: Vec<(&str, String)> = changed
         .iter()
         .flat_map(|change| {
             let id = change.after.external_id.as_str();
             change.hashes.cards.iter().map(move |card| (id, hex::encode(card)))
         })
         .collect();
+    cards.sort_by(|(_, one), (_, other)| one.cmp(other));
     store::replace_cards(tx, organisation, &had_some, &cards).await
 }
 
@@ -370,5 +406,9 @@ fn address_differences(changes: &[Change]) -> Vec<(i32, [u8; 32], i64)> {
             }
         }
     }
-    differences.into_iter().map(|((channel, hash), by)| (channel.into(), hash, by)).collect()
+    let differences = differences.into_iter();
+    let mut differences: Vec<_> =
+        differences.map(|((channel, hash), by)| (i32::from(channel), hash, by)).collect();
+    differences.sort_unstable();
+    differences
 }

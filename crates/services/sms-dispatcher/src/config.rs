@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use carillon_dispatch::sandbox::SandboxConfig;
 use serde::Deserialize;
 
@@ -5,6 +7,31 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How the sandbox gateway misbehaves.
+    /// Whether there is a sandbox gateway, and how it misbehaves.
     pub sandbox: SandboxConfig,
+    /// Calls to providers.
+    pub http: HttpConfig,
+    /// A PEM file of certificates to trust besides the system's, for private authorities.
+    pub tls_roots: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Name, connection and TLS together.
+    pub connect_timeout_ms: u64,
+    /// From the first byte of the request to the last of the answer. Must be shorter than the
+    /// grace that a stop gives, or a stop leaves messages in doubt.
+    pub timeout_ms: u64,
+    /// A connection unused for so long is closed. Must be shorter than what providers' servers
+    /// allow, for a request that meets their close half-way is in doubt.
+    pub idle_ms: u64,
+    /// Connections of this process to one organisation's provider at a time.
+    pub connections: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { connect_timeout_ms: 5_000, timeout_ms: 15_000, idle_ms: 1_000, connections: 32 }
+    }
 }

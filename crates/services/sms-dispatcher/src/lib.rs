@@ -1,19 +1,30 @@
-//! HOW, for SMS: counts parts, asks billing for them, and hands messages to a gateway.
+//! HOW, for SMS: counts parts, asks billing for them, hands messages to the organisation's
+//! gateway, and hears what became of them.
 
+mod callbacks;
 mod config;
 mod funds;
 mod gateway;
+mod receipts;
+mod text;
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use axum::Router;
 use carillon_broker::{Broker, topology};
 use carillon_dispatch::{Permits, sandbox::Sandbox};
-use carillon_sealing::WrappingKey;
-use carillon_service_kit::{Clock, Database, Stop, rpc::Transport};
+use carillon_sealing::{Links, WrappingKey};
+use carillon_service_kit::{Clock, Database, Stop, egress::Egress, rpc::Transport};
+use carillon_tenancy::Tenancy;
 use sea_orm::DbErr;
 
+use callbacks::Callbacks;
+use gateway::{Routes, SmsGateway, Wire};
+use receipts::Receipts;
+
 pub use carillon_dispatch::Migrator;
-pub use config::Config;
+pub use config::{Config, HttpConfig};
+pub use gateway::RootsError;
 
 /// What the service is built from.
 pub struct Parts {
@@ -25,9 +36,21 @@ pub struct Parts {
     pub permits: Permits,
     /// Billing's internal services.
     pub billing: Transport,
-    /// Where the sandbox keeps what it accepts.
+    /// Where providers may be.
+    pub egress: Egress,
+    /// The address that customers and providers reach, such as `https://carillon.example`.
+    pub public_url: String,
+    /// Where the sandbox keeps what it accepts, if there is one.
     pub outbox: PathBuf,
     pub config: Config,
+}
+
+/// What the service offers.
+pub struct Service {
+    /// Callbacks of providers, below `/callbacks/sms`.
+    pub http: Router,
+    /// For other services: what operators are told.
+    pub internal: tonic::service::Routes,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,22 +59,42 @@ pub enum StartError {
     Sandbox(#[from] io::Error),
     #[error(transparent)]
     Database(#[from] DbErr),
+    #[error(transparent)]
+    Roots(#[from] RootsError),
 }
 
 /// Takes over what an earlier worker left, and starts the tasks.
-pub async fn start(parts: Parts) -> Result<(), StartError> {
-    let sandbox = Sandbox::open(&parts.outbox, "sms", parts.config.sandbox)?;
-    carillon_dispatch::start(carillon_dispatch::Parts {
+pub async fn start(parts: Parts) -> Result<Service, StartError> {
+    let Parts { database, broker, clock, stop, key, permits, billing, .. } = parts;
+    let Config { sandbox, http, tls_roots } = parts.config;
+    let sandbox = match sandbox.enabled {
+        true => Some(Arc::new(Sandbox::open(&parts.outbox, "sms", sandbox)?)),
+        false => None,
+    };
+    let wire = Arc::new(Wire::new(parts.egress, Wire::roots(tls_roots.as_deref())?, http));
+    let tenancy = Tenancy::new(database.clone());
+    let routes = Arc::new(Routes::new(tenancy, key.clone(), sandbox, wire));
+    let receipts = Receipts::new(&parts.public_url, &key);
+    let gateway = SmsGateway {
+        routes: Arc::clone(&routes),
+        clock: clock.clone(),
+        links: Links::new(&parts.public_url, &key),
+        receipts: receipts.clone(),
+    };
+    let dispatching = carillon_dispatch::start(carillon_dispatch::Parts {
         name: topology::SMS_DISPATCHER,
-        database: parts.database,
-        broker: parts.broker,
-        clock: parts.clock.clone(),
-        stop: parts.stop,
-        key: parts.key,
-        gateway: gateway::SmsGateway { sandbox, clock: parts.clock },
-        funds: Some(Arc::new(funds::Billing::new(parts.billing))),
-        permits: parts.permits,
+        database,
+        broker,
+        clock,
+        stop: stop.clone(),
+        key,
+        gateway,
+        funds: Some(Arc::new(funds::Billing::new(billing))),
+        permits,
     })
     .await?;
-    Ok(())
+    stop.spawn("idle connections", Arc::clone(&routes).keep_tidy(stop.clone()));
+    let gatherer = callbacks::gather(dispatching.evidence, &stop);
+    let internal = dispatching.operator.routes();
+    Ok(Service { http: callbacks::router(Callbacks { receipts, routes, gatherer }), internal })
 }

@@ -1,6 +1,7 @@
 //! The broker port and its implementations. A broker only transports: it may lose, repeat and
 //! reorder, and it never knows a payload.
 
+pub mod amqp;
 pub mod memory;
 pub mod topology;
 

@@ -67,6 +67,12 @@ impl MemoryBroker {
         }
     }
 
+    /// Forgets the messages that wait in one queue.
+    pub fn purge(&self, queue: &str) -> Result<(), Unavailable> {
+        self.queue(queue)?.lock().ready.clear();
+        Ok(())
+    }
+
     fn queue(&self, name: &str) -> Result<&Arc<Queue>, Unavailable> {
         self.queues.get(name).ok_or_else(|| Unavailable(format!("there is no queue {name}")))
     }

@@ -8,19 +8,23 @@ use std::{
 
 use carillon_broker::{Consumer, Delivery, topology};
 use carillon_contracts::{
+    events::v1::Halt,
     jobs::v1::{Cause, SendJob},
-    vocabulary::{ChannelWord as _, MessageState},
+    vocabulary::{ChannelWord as _, MessageState, WaitReason},
 };
+use carillon_outbox::parked;
 use carillon_service_kit::Stop;
 use prost::Message as _;
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
 
 use crate::{
+    clearance::Boottime,
     funds::Funding,
     gateway::Gateway,
     open::{Header, OpenError, Opened},
-    permits::MICRO_BATCH,
+    pace::Pace,
+    permits::{MICRO_BATCH, Turn},
     send::Calls,
     start::Dispatcher,
     store::{self, Claim, ClaimKind},
@@ -28,9 +32,12 @@ use crate::{
 
 /// Batches in hand, at most.
 const PREFETCH: u16 = 64;
+/// Deliveries after which a job that cannot be read is parked.
+const POISON: u32 = 5;
 /// How long a delivery whose batch is in hand waits before it looks again.
 const IN_HAND_PAUSE: Duration = Duration::from_millis(100);
-/// A delivery unfinished after this is cut: what is left goes on without the broker.
+/// A delivery not begun by then, or unfinished, is cut: what is left goes on without the broker.
+const BEGUN_WITHIN: Duration = Duration::from_secs(5);
 const CUT_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +60,7 @@ impl<G: Gateway> Dispatcher<G> {
         let queue = topology::job_queue(self.gateway.channel().word(), class);
         while !stop.is_stopping() {
             match self.broker.consume(&queue, PREFETCH).await {
-                Ok(consumer) => self.hear(consumer, &stop).await,
+                Ok(consumer) => self.hear(&queue, consumer, &stop).await,
                 Err(error) => {
                     tracing::warn!(queue, %error, "not consuming; trying again");
                     stop.sleep(Duration::from_secs(1)).await;
@@ -63,7 +70,7 @@ impl<G: Gateway> Dispatcher<G> {
         Ok(())
     }
 
-    async fn hear(&self, mut consumer: Box<dyn Consumer>, stop: &Stop) {
+    async fn hear(&self, queue: &str, mut consumer: Box<dyn Consumer>, stop: &Stop) {
         loop {
             let delivery = tokio::select! {
                 () = stop.requested() => return,
@@ -71,14 +78,15 @@ impl<G: Gateway> Dispatcher<G> {
             };
             let Some(delivery) = delivery else { return };
             let (dispatcher, stopping) = (self.clone(), stop.clone());
+            let queue = queue.to_owned();
             stop.spawn("delivery", async move {
-                dispatcher.deliver(delivery, &stopping).await;
+                dispatcher.deliver(&queue, delivery, &stopping).await;
                 Ok::<(), DbErr>(())
             });
         }
     }
 
-    async fn deliver(&self, delivery: Delivery, stop: &Stop) {
+    async fn deliver(&self, queue: &str, delivery: Delivery, stop: &Stop) {
         match self.carry_out(&delivery, stop).await {
             Ok(()) => delivery.ack(),
             Err(DeliverError::Stopping) if stop.is_stopping() => delivery.requeue(),
@@ -86,10 +94,28 @@ impl<G: Gateway> Dispatcher<G> {
                 stop.sleep(IN_HAND_PAUSE).await;
                 delivery.requeue();
             }
+            Err(DeliverError::Open(error)) if delivery.delivery_count + 1 >= POISON => {
+                self.park(queue, delivery, &error.to_string()).await;
+            }
             Err(error) => {
                 let tries = delivery.delivery_count + 1;
                 tracing::error!(%error, tries, "batch not carried out; delivered again");
                 stop.sleep(Duration::from_millis(200) * tries.min(50)).await;
+                delivery.requeue();
+            }
+        }
+    }
+
+    /// A job that nobody can read is set aside for an operator, and the rest flows.
+    async fn park(&self, queue: &str, delivery: Delivery, error: &str) {
+        let (database, clock) = (&self.store.database, &self.store.clock);
+        match parked::park_job(database, clock, queue, &delivery.body, error).await {
+            Ok(()) => {
+                tracing::error!(queue, error, "job parked");
+                delivery.ack();
+            }
+            Err(failed) => {
+                tracing::error!(queue, error, %failed, "job not parked; delivered again");
                 delivery.requeue();
             }
         }
@@ -112,9 +138,13 @@ impl<G: Gateway> Dispatcher<G> {
         };
         let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
         let wanted = opened.wanted();
-        let funding = self.ask_funds(&header, wanted).await?;
+        let funding = match store::halt(kept, header.campaign).await? {
+            Halt::Running | Halt::Unspecified => self.ask_funds(&header, wanted).await?,
+            // Nothing will be claimed, so nothing is held.
+            Halt::Paused | Halt::Cancelled => Funding::Unavailable,
+        };
         let (recorded, mut all_recorded) = mpsc::channel(1);
-        let calls = self.calls(&header, opened);
+        let calls = self.calls(&header, opened).await;
         self.claim_all(&calls, funding, recorded, stop).await?;
         while all_recorded.recv().await.is_some() {}
         self.accept(&header, wanted, delivery.body.to_vec()).await
@@ -124,17 +154,30 @@ impl<G: Gateway> Dispatcher<G> {
     fn end_without_sending(&self, header: &Header) -> Option<(MessageState, &'static str)> {
         let late = self.store.clock.now() >= header.deadline;
         match header.cause {
-            Cause::Cancelled => Some((MessageState::Cancelled, "campaign_cancelled")),
+            Cause::Cancelled => Some(store::CANCELLED),
             Cause::Expired => Some((MessageState::Expired, "deadline_passed")),
             Cause::Unspecified => late.then_some((MessageState::Expired, "deadline_passed")),
         }
     }
 
-    pub(crate) fn calls(&self, header: &Arc<Header>, opened: Opened<G::Prepared>) -> Calls<G> {
+    pub(crate) async fn calls(
+        &self,
+        header: &Arc<Header>,
+        opened: Opened<G::Prepared>,
+    ) -> Calls<G> {
+        let account = self.gateway.account(header.organisation).await;
+        let turn = Turn {
+            channel: header.channel,
+            organisation: header.organisation,
+            account: account.name.as_str().into(),
+        };
         Calls {
             gateway: Arc::clone(&self.gateway),
             header: Arc::clone(header),
             opened: Arc::new(opened),
+            account: Arc::new(account),
+            turn,
+            watch: Arc::clone(&self.watch),
             committer: self.committer.clone(),
             clock: self.store.clock.clone(),
         }
@@ -166,28 +209,37 @@ impl<G: Gateway> Dispatcher<G> {
         let begun = Instant::now();
         let mut next = 0;
         while next < header.count() {
-            let permits = self.permits.take(header.count() - next).await;
+            let latest = begun + if next == 0 { BEGUN_WITHIN } else { CUT_AFTER };
+            let pace = self.pace(calls, header.count() - next, latest).await?;
             if stop.is_stopping() {
                 return Err(DeliverError::Stopping);
             }
-            let cut = begun.elapsed() >= CUT_AFTER;
-            let end = if cut { header.count() } else { next + permits.len() };
-            let claimed_at = Instant::now();
+            let now_ms = self.store.clock.now_ms();
+            let (permits, tokens, wait) = match pace {
+                Pace::Go { permits, tokens } => (permits, tokens, None),
+                Pace::Throttled { until_ms } => {
+                    (Vec::new(), None, Some((WaitReason::Throttled, until_ms)))
+                }
+                Pace::Late => (Vec::new(), None, Some((WaitReason::Backlog, now_ms))),
+            };
+            let end = if wait.is_some() { header.count() } else { next + permits.len() };
+            let claimed_at = Boottime::now();
             let claim = Claim {
                 key: (header.run_day, header.batch),
                 number: 0,
                 permits: permits.len(),
                 funding,
+                account: Some(Arc::clone(&calls.account)),
                 kind: ClaimKind::First {
                     header: Arc::clone(header),
                     range: next..end,
                     units: Arc::clone(&units),
                     instead: None,
-                    cut,
+                    wait,
                 },
             };
             let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
-            calls.begin(answer, claimed_at, permits, &recorded);
+            calls.begin(answer, claimed_at, permits, tokens, &recorded);
             next = end;
         }
         Ok(())
@@ -206,12 +258,13 @@ impl<G: Gateway> Dispatcher<G> {
                 number: 0,
                 permits: 0,
                 funding: Funding::Free,
+                account: None,
                 kind: ClaimKind::First {
                     header: Arc::clone(header),
                     range: start..(start + MICRO_BATCH).min(header.count()),
                     units: Arc::clone(&none),
                     instead: Some(end),
-                    cut: false,
+                    wait: None,
                 },
             };
             self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
@@ -231,6 +284,7 @@ impl<G: Gateway> Dispatcher<G> {
             number: 0,
             permits: 0,
             funding: Funding::Free,
+            account: None,
             kind: ClaimKind::Accept { header: Arc::clone(header), wanted, job: Arc::new(job) },
         };
         let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;

@@ -1,6 +1,6 @@
 //! The port behind which a way of sending stands.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use carillon_contracts::{
@@ -9,36 +9,20 @@ use carillon_contracts::{
 };
 use jiff::Timestamp;
 
-use crate::{Outcome, Recipient};
+use crate::{Clearance, Outcome, Recipient};
 
 /// A message at the moment of its call.
 pub struct Outgoing<'a> {
     pub organisation: OrganisationId,
     pub message: MessageId,
     pub run_day: i32,
+    /// The name of the account that the claim was made for.
+    pub account: &'a str,
     pub recipient: Recipient<'a>,
     pub deadline: Timestamp,
     /// Counts from 1.
     pub attempt: u32,
     pub clearance: Clearance,
-}
-
-/// Whether a call may still go on. Asked before the call, and again before whatever cannot be
-/// taken back, such as SMTP's final dot.
-#[derive(Debug, Clone, Copy)]
-pub struct Clearance {
-    pub(crate) until: Instant,
-}
-
-impl Clearance {
-    pub fn holds(&self) -> bool {
-        Instant::now() < self.until
-    }
-
-    /// For tests of gateways.
-    pub fn until(until: Instant) -> Self {
-        Self { until }
-    }
 }
 
 /// What an organisation's messages leave through.

@@ -1,13 +1,20 @@
 //! HOW, for any channel: the state machine of messages, the claims that make a send happen once,
 //! retries, and the port behind which a gateway stands. A dispatcher is this plus a gateway.
 
+mod claims_in_hand;
+mod clearance;
 mod committer;
 mod deliver;
 mod domain;
+mod evidence;
+mod figures;
 mod funds;
 mod gateway;
+mod halts;
+mod heartbeat;
 mod in_hand;
 mod open;
+mod pace;
 mod permits;
 mod raise;
 mod retry;
@@ -15,11 +22,14 @@ pub mod sandbox;
 mod send;
 mod start;
 mod store;
+mod throttle;
 
+pub use clearance::Clearance;
 pub use domain::outcome::Outcome;
+pub use evidence::{Evidence, EvidenceInbox, Says};
 pub use funds::{Funds, FundsUnavailable};
-pub use gateway::{Account, Clearance, Gateway, Outgoing, Throttle};
+pub use gateway::{Account, Gateway, Outgoing, Throttle};
 pub use open::Recipient;
 pub use permits::{MICRO_BATCH, Permits};
-pub use start::{Parts, start};
+pub use start::{Dispatching, Parts, start, start_beating};
 pub use store::Migrator;

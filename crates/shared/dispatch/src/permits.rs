@@ -1,72 +1,316 @@
-//! How many messages a process may have in `sending`: what one kill can leave `unknown`.
+//! How many messages a process may have in `sending`: what one kill can leave `unknown`. Permits go
+//! round by organisation and account, so that one's volume or slowness does not delay another's.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use carillon_contracts::{ids::OrganisationId, jobs::v1::Channel};
+use tokio::sync::oneshot;
 
 /// W: the messages of one micro-batch, at most.
 pub const MICRO_BATCH: usize = 64;
+const ALL: usize = 2 * MICRO_BATCH;
+/// What accounts whose calls are slow have together.
+const FOR_SLOW: usize = MICRO_BATCH;
+const SLOW_MS: f64 = 250.0;
+/// How much of a newly measured call goes into an account's average.
+const WEIGHT: f64 = 0.1;
 
-/// How long a claim waits to become a whole micro-batch. Where calls are slow it goes with less.
+/// How long a claim whose turn it is waits to become a whole micro-batch: a commit's cost is by the
+/// batch, not by the message. Where calls are slow it goes with less.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// At most 2·W over all deliveries, connections and channels of the process.
-#[derive(Clone)]
-pub struct Permits {
-    free: Arc<Semaphore>,
-    /// Deliveries take turns, so that permits go to one batch in bulk and not to all in dribs:
-    /// a commit's cost is by the batch, not by the message.
-    turn: Arc<Mutex<()>>,
+/// Whose turn it is: one account of one organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Turn {
+    pub channel: Channel,
+    pub organisation: OrganisationId,
+    pub account: Arc<str>,
 }
 
-impl Default for Permits {
+/// At most 2·W over all deliveries, connections and channels of the process.
+#[derive(Clone, Default)]
+pub struct Permits(Arc<Mutex<State>>);
+
+struct State {
+    free: usize,
+    slow_in_use: usize,
+    /// Who waits, in turn; each line has a waiter at least.
+    lines: VecDeque<(Turn, VecDeque<Waiter>)>,
+    accounts: HashMap<Turn, Use>,
+    /// When the first line became the first.
+    turn_began: Instant,
+    timer: bool,
+}
+
+#[derive(Default)]
+struct Use {
+    permits: usize,
+    call_ms: f64,
+}
+
+struct Waiter {
+    most: usize,
+    /// Of the account, in this process.
+    connections: usize,
+    granted: oneshot::Sender<Vec<Permit>>,
+}
+
+/// One message's leave to be `sending`. Given back when it is dropped.
+pub(crate) struct Permit {
+    permits: Permits,
+    turn: Turn,
+    slow: bool,
+}
+
+impl Permit {
+    /// How long the call took.
+    pub(crate) fn observe(&self, took: Duration) {
+        let mut state = self.permits.lock();
+        let account = state.accounts.entry(self.turn.clone()).or_default();
+        let took = took.as_secs_f64() * 1_000.0;
+        account.call_ms += (took - account.call_ms) * WEIGHT;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.permits.lock();
+        state.free += 1;
+        if self.slow {
+            state.slow_in_use -= 1;
+        }
+        if let Some(account) = state.accounts.get_mut(&self.turn) {
+            account.permits -= 1;
+        }
+        self.permits.grant(state);
+    }
+}
+
+impl Default for State {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(2 * MICRO_BATCH)), turn: Arc::default() }
+        Self {
+            free: ALL,
+            slow_in_use: 0,
+            lines: VecDeque::new(),
+            accounts: HashMap::new(),
+            turn_began: Instant::now(),
+            timer: false,
+        }
+    }
+}
+
+/// What the first in line may have.
+enum Share {
+    Of(usize),
+    /// More will soon be free.
+    NotYet,
+    /// It has all that it may have; the next in line is asked.
+    None,
+}
+
+impl State {
+    fn share(&self, turn: &Turn, waiter: &Waiter) -> Share {
+        let (in_use, slow) = self
+            .accounts
+            .get(turn)
+            .map_or((0, false), |account| (account.permits, account.call_ms > SLOW_MS));
+        let mut may_have = waiter.most.min(waiter.connections.max(1).saturating_sub(in_use));
+        if slow {
+            may_have = may_have.min(FOR_SLOW.saturating_sub(self.slow_in_use));
+        }
+        match (may_have, self.free) {
+            (0, _) => Share::None,
+            (_, 0) => Share::NotYet,
+            (wanted, free) if free >= wanted => Share::Of(wanted),
+            (_, free) if self.turn_began.elapsed() >= GATHER => Share::Of(free),
+            _ => Share::NotYet,
+        }
+    }
+
+    /// The next grant, and whom it is for.
+    fn next(&mut self) -> Option<(Turn, Waiter, usize, bool)> {
+        for _ in 0..self.lines.len() {
+            let (turn, mut line) = self.lines.pop_front()?;
+            let first = line.front()?;
+            if first.granted.is_closed() {
+                line.pop_front();
+                self.stand(turn, line, true);
+                continue;
+            }
+            match self.share(&turn, first) {
+                Share::Of(count) => {
+                    let waiter = line.pop_front()?;
+                    let account = self.accounts.entry(turn.clone()).or_default();
+                    account.permits += count;
+                    let slow = account.call_ms > SLOW_MS;
+                    self.free -= count;
+                    self.slow_in_use += if slow { count } else { 0 };
+                    self.stand(turn.clone(), line, false);
+                    self.turn_began = Instant::now();
+                    return Some((turn, waiter, count, slow));
+                }
+                Share::NotYet => {
+                    self.stand(turn, line, true);
+                    return None;
+                }
+                Share::None => self.stand(turn, line, false),
+            }
+        }
+        None
+    }
+
+    fn stand(&mut self, turn: Turn, line: VecDeque<Waiter>, first: bool) {
+        match (line.is_empty(), first) {
+            (true, _) => {}
+            (_, true) => self.lines.push_front((turn, line)),
+            (_, false) => self.lines.push_back((turn, line)),
+        }
     }
 }
 
 impl Permits {
-    /// Up to `most` permits, a micro-batch at the most, and one at least. Each is given back when
-    /// its message is recorded.
-    pub(crate) async fn take(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
-        let most = u32::try_from(most.clamp(1, MICRO_BATCH)).unwrap_or(1);
-        let _turn = self.turn.lock().await;
-        let gathered = Arc::clone(&self.free).acquire_many_owned(most);
-        if let Ok(all) = tokio::time::timeout(GATHER, gathered).await {
-            return all.map(singly).unwrap_or_default();
-        }
-        let first = Arc::clone(&self.free).acquire_owned().await;
-        let mut taken: Vec<OwnedSemaphorePermit> = first.into_iter().collect();
-        while taken.len() < most as usize {
-            match Arc::clone(&self.free).try_acquire_owned() {
-                Ok(permit) => taken.push(permit),
-                Err(_) => break,
-            }
-        }
-        taken
+    /// Up to `most` permits, a micro-batch at the most, and one at least.
+    pub(crate) async fn take(&self, turn: &Turn, most: usize, connections: usize) -> Vec<Permit> {
+        let (granted, answer) = oneshot::channel();
+        self.queue(turn, Waiter { most: most.clamp(1, MICRO_BATCH), connections, granted });
+        answer.await.unwrap_or_default()
     }
-}
 
-fn singly(mut all: OwnedSemaphorePermit) -> Vec<OwnedSemaphorePermit> {
-    let mut single: Vec<OwnedSemaphorePermit> =
-        std::iter::from_fn(|| if all.num_permits() > 1 { all.split(1) } else { None }).collect();
-    single.push(all);
-    single
+    fn queue(&self, turn: &Turn, waiter: Waiter) {
+        let mut state = self.lock();
+        if state.lines.is_empty() {
+            state.turn_began = Instant::now();
+        }
+        match state.lines.iter_mut().find(|(known, _)| known == turn) {
+            Some((_, line)) => line.push_back(waiter),
+            None => state.lines.push_back((turn.clone(), VecDeque::from([waiter]))),
+        }
+        self.grant(state);
+    }
+
+    /// In `sending` or on the way there.
+    pub fn in_use(&self) -> usize {
+        ALL - self.lock().free
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers whom it can. Permits that nobody takes any more come back by themselves, so nothing
+    /// is sent while the lock is held.
+    fn grant(&self, mut state: MutexGuard<'_, State>) {
+        let mut granted = Vec::new();
+        while let Some(next) = state.next() {
+            granted.push(next);
+        }
+        let wait = !state.lines.is_empty() && state.free > 0 && !state.timer;
+        state.timer |= wait;
+        drop(state);
+        for (turn, waiter, count, slow) in granted {
+            let permit = |_| Permit { permits: self.clone(), turn: turn.clone(), slow };
+            let _ = waiter.granted.send((0..count).map(permit).collect());
+        }
+        // Without a runtime the process is ending, and nobody waits any more.
+        if wait && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let permits = self.clone();
+            runtime.spawn(async move {
+                tokio::time::sleep(GATHER).await;
+                let mut state = permits.lock();
+                state.timer = false;
+                permits.grant(state);
+            });
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+
+    fn turn(organisation: u128) -> Turn {
+        Turn {
+            channel: Channel::Email,
+            organisation: OrganisationId::new(Uuid::from_u128(organisation)),
+            account: "smtp".into(),
+        }
+    }
+
+    async fn take(permits: &Permits, organisation: u128, most: usize) -> Vec<Permit> {
+        permits.take(&turn(organisation), most, usize::MAX).await
+    }
+
+    async fn takes_nothing(permits: &Permits, organisation: u128) -> bool {
+        tokio::time::timeout(GATHER * 4, take(permits, organisation, 1)).await.is_err()
+    }
 
     #[tokio::test]
     async fn no_more_than_two_micro_batches_are_out_and_each_permit_comes_back_by_itself() {
         let permits = Permits::default();
-        let mut first = permits.take(500).await;
-        let second = permits.take(500).await;
+        let mut first = take(&permits, 1, 500).await;
+        let second = take(&permits, 2, 500).await;
         assert_eq!((first.len(), second.len()), (MICRO_BATCH, MICRO_BATCH));
-        let none = tokio::time::timeout(GATHER * 3, permits.take(1)).await;
-        assert!(none.is_err(), "all are out");
+        assert!(takes_nothing(&permits, 3).await, "all are out");
         first.truncate(MICRO_BATCH - 3);
-        assert_eq!(permits.take(500).await.len(), 3, "it goes with what is free");
+        assert_eq!(take(&permits, 1, 500).await.len(), 3, "it goes with what is free");
+        drop((first, second));
+        assert_eq!(permits.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_organisation_with_many_waiting_batches_has_one_turn_a_round() {
+        let permits = Permits::default();
+        let held = (take(&permits, 1, 64).await, take(&permits, 1, 64).await);
+        let order: Arc<Mutex<Vec<u128>>> = Arc::default();
+        let mut waiting = tokio::task::JoinSet::new();
+        for organisation in [1, 1, 1, 1, 2] {
+            let (permits, order) = (permits.clone(), Arc::clone(&order));
+            waiting.spawn(async move {
+                let taken = take(&permits, organisation, 64).await;
+                order.lock().expect("unpoisoned").push(organisation);
+                drop(taken);
+            });
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        while waiting.join_next().await.is_some() {}
+        let order = order.lock().expect("unpoisoned").clone();
+        assert!(order[..2].contains(&2), "{order:?}");
+    }
+
+    #[tokio::test]
+    async fn slow_accounts_share_half_and_no_account_has_more_than_its_connections() {
+        let permits = Permits::default();
+        for organisation in [1, 2] {
+            let one = take(&permits, organisation, 1).await;
+            for _ in 0..50 {
+                one[0].observe(Duration::from_secs(1));
+            }
+        }
+        let first = take(&permits, 1, 40).await;
+        let second = take(&permits, 2, 40).await;
+        assert_eq!((first.len(), second.len()), (40, FOR_SLOW - 40));
+        assert!(takes_nothing(&permits, 2).await, "the slow have their half");
+        assert_eq!(take(&permits, 3, 64).await.len(), 64, "the others have theirs");
+        let few = permits.take(&turn(4), 64, 5).await;
+        assert_eq!(few.len(), 5);
+        let more = tokio::time::timeout(GATHER * 4, permits.take(&turn(4), 64, 5)).await;
+        assert!(more.is_err(), "all its connections are in use");
+    }
+
+    #[tokio::test]
+    async fn who_gave_up_waiting_loses_no_permits() {
+        let permits = Permits::default();
+        let held = (take(&permits, 1, 64).await, take(&permits, 1, 64).await);
+        assert!(takes_nothing(&permits, 2).await);
+        drop(held);
+        assert_eq!(take(&permits, 2, 64).await.len(), 64);
+        assert_eq!(permits.in_use(), 0);
     }
 }

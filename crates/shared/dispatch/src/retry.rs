@@ -5,17 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_contracts::{ids::BatchId, jobs::v1::SendJob};
+use carillon_contracts::{ids::BatchId, jobs::v1::SendJob, vocabulary::WaitReason};
 use carillon_service_kit::Stop;
 use prost::Message as _;
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
 
 use crate::{
+    clearance::Boottime,
     deliver::DeliverError,
     funds::Funding,
-    gateway::Gateway,
+    gateway::{Account, Gateway},
     open::{Header, OpenError, Opened},
+    pace::Pace,
     send::Calls,
     start::Dispatcher,
     store::{self, Answer, Claim, ClaimKind, Due},
@@ -24,6 +26,8 @@ use crate::{
 const BEAT: Duration = Duration::from_millis(250);
 /// Batches taken in one round, at most; those in hand are passed over.
 const AT_ONCE: usize = 64;
+/// A batch whose turn does not come goes back, and is picked again.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
 
 impl<G: Gateway> Dispatcher<G> {
     pub(crate) async fn retry(self, stop: Stop) -> Result<(), DbErr> {
@@ -53,7 +57,7 @@ impl<G: Gateway> Dispatcher<G> {
         let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
         if past_deadline {
             // Nothing is sent any more: without permits the claim only settles.
-            self.claim_due(key, 0, Funding::Free).await;
+            self.claim_due(key, None, 0, Funding::Free, None, None).await;
             return Ok(());
         }
         let reader = self.store.database.reader();
@@ -64,44 +68,71 @@ impl<G: Gateway> Dispatcher<G> {
         let (Some(block), Some(content)) = (&job.block, &job.content) else {
             return Err(OpenError::Damaged("a kept job without its block".into()).into());
         };
-        let funding = match (&self.funds, due.waits_for_money) {
-            (None, _) => Funding::Free,
-            (Some(_), true) => self.ask_funds(&header, due.wanted).await?,
+        let short = due.waits_for_money || due.granted < due.wanted;
+        let funding = match &self.funds {
+            None => Funding::Free,
+            Some(_) if short => self.ask_funds(&header, due.wanted).await?,
             // The grant in the row counts; nothing new was asked for.
-            (Some(_), false) => Funding::Granted { units: 0, raises: 0 },
+            Some(_) => Funding::Granted { units: 0, raises: 0 },
         };
         let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
-        let calls = self.calls(&header, opened);
-        self.send_due(&calls, key, funding, stop).await;
-        Ok(())
+        let calls = self.calls(&header, opened).await;
+        self.send_due(&calls, key, funding, stop).await
     }
 
     /// Claims and sends until nothing more is due, and waits until all of it is recorded.
-    async fn send_due(&self, calls: &Calls<G>, key: (i32, BatchId), funding: Funding, stop: &Stop) {
+    async fn send_due(
+        &self,
+        calls: &Calls<G>,
+        key: (i32, BatchId),
+        funding: Funding,
+        stop: &Stop,
+    ) -> Result<(), DeliverError> {
         let (recorded, mut all_recorded) = mpsc::channel(1);
+        let (header, account) = (Some(&calls.header), Some(&calls.account));
         loop {
-            let permits = self.permits.take(calls.header.count()).await;
+            let latest = Instant::now() + TURN_WITHIN;
+            let pace = self.pace(calls, calls.header.count(), latest).await?;
             if stop.is_stopping() {
                 break;
             }
-            let claimed_at = Instant::now();
-            let Some(answer) = self.claim_due(key, permits.len(), funding).await else { break };
+            let claimed_at = Boottime::now();
+            let (permits, tokens) = match pace {
+                Pace::Go { permits, tokens } => (permits, tokens),
+                Pace::Throttled { until_ms } => {
+                    let wait = Some((WaitReason::Throttled, until_ms));
+                    self.claim_due(key, header, 0, funding, wait, account).await;
+                    break;
+                }
+                Pace::Late => break,
+            };
+            let Some(answer) =
+                self.claim_due(key, header, permits.len(), funding, None, account).await
+            else {
+                break;
+            };
             if answer.claimed.is_empty() {
                 break;
             }
-            calls.begin(answer, claimed_at, permits, &recorded);
+            calls.begin(answer, claimed_at, permits, tokens, &recorded);
         }
         drop(recorded);
         while all_recorded.recv().await.is_some() {}
+        Ok(())
     }
 
     async fn claim_due(
         &self,
         key: (i32, BatchId),
+        header: Option<&Arc<Header>>,
         permits: usize,
         funding: Funding,
+        wait: Option<(WaitReason, i64)>,
+        account: Option<&Arc<Account>>,
     ) -> Option<Answer> {
-        let claim = Claim { key, number: 0, permits, funding, kind: ClaimKind::Due };
+        let kind = ClaimKind::Due { header: header.cloned(), wait };
+        let account = account.cloned();
+        let claim = Claim { key, number: 0, permits, funding, account, kind };
         self.committer.claim(claim).await
     }
 }

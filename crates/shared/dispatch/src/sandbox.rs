@@ -20,6 +20,9 @@ use crate::Outcome;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SandboxConfig {
+    /// Whether there is a sandbox for organisations without a gateway of their own. `carillon dev`
+    /// has one.
+    pub enabled: bool,
     /// Refused for good, as an unknown number is.
     pub refuse_share: f64,
     /// Fails in passing; another attempt may succeed.

@@ -6,29 +6,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_contracts::vocabulary::{MessageState, WaitReason};
-use carillon_service_kit::Clock;
+use carillon_contracts::vocabulary::{ChannelWord as _, MessageState, WaitReason};
+use carillon_service_kit::{Clock, metrics::GATEWAY_SECONDS};
 use futures::FutureExt as _;
 use rand::RngExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    clearance::{About, Boottime, Clearance, Watch},
     committer::{Committer, Unrecorded},
     domain::{backoff, outcome::Outcome},
-    gateway::{Clearance, Gateway, Outgoing},
+    gateway::{Account, Gateway, Outgoing},
     open::{Header, Opened},
-    store::{Answer, Recorded},
+    permits::{Permit, Turn},
+    store::{Answer, ClaimId, Recorded},
+    throttle::Tokens,
 };
-
-/// A claim older than this must be cleared again before a call.
-const CLAIM_FRESH: Duration = Duration::from_secs(1);
 
 /// What every call of a batch shares.
 pub(crate) struct Calls<G: Gateway> {
     pub gateway: Arc<G>,
     pub header: Arc<Header>,
     pub opened: Arc<Opened<G::Prepared>>,
+    pub account: Arc<Account>,
+    pub turn: Turn,
     pub committer: Committer,
+    pub watch: Arc<Watch>,
     pub clock: Clock,
 }
 
@@ -38,30 +40,54 @@ impl<G: Gateway> Clone for Calls<G> {
             gateway: Arc::clone(&self.gateway),
             header: Arc::clone(&self.header),
             opened: Arc::clone(&self.opened),
+            account: Arc::clone(&self.account),
+            turn: self.turn.clone(),
             committer: self.committer.clone(),
+            watch: Arc::clone(&self.watch),
             clock: self.clock.clone(),
         }
     }
 }
 
 impl<G: Gateway> Calls<G> {
-    /// Calls each claimed message at once; each is recorded when its call ends.
+    /// Calls each claimed message at once, or when its token says; each is recorded when its call
+    /// ends.
     pub(crate) fn begin(
         &self,
         answer: Answer,
-        claimed_at: Instant,
-        permits: Vec<OwnedSemaphorePermit>,
+        claimed_at: Boottime,
+        permits: Vec<Permit>,
+        tokens: Option<Tokens>,
         unrecorded: &Unrecorded,
     ) {
         let claim = answer.claim;
-        for ((position, attempt), permit) in answer.claimed.into_iter().zip(permits) {
+        let claimed = answer.claimed.into_iter().zip(permits).enumerate();
+        for (index, ((position, attempt), permit)) in claimed {
             let (calls, unrecorded) = (self.clone(), unrecorded.clone());
+            let clearance = self.watch.take(About {
+                organisation: self.header.organisation,
+                campaign: self.header.campaign,
+                customer: self.header.customers[position],
+                deadline: self.header.deadline,
+                claim,
+                claimed_at,
+                begin_by: tokens.map(|tokens| tokens.until(index)),
+            });
+            let from = tokens.map(|tokens| tokens.from(index));
             tokio::spawn(async move {
-                let call = AssertUnwindSafe(calls.call(position, attempt, claimed_at));
+                if let Some(from) = from {
+                    tokio::time::sleep_until(from.into()).await;
+                }
+                let begun = Instant::now();
+                let call = AssertUnwindSafe(calls.call(position, attempt, clearance));
                 let outcome = call.catch_unwind().await.unwrap_or_else(|_| {
                     tracing::error!(message = %calls.header.message(position), "a call panicked");
                     Outcome::InDoubt { code: "panicked".into() }
                 });
+                if outcome != Outcome::NotBegun {
+                    permit.observe(begun.elapsed());
+                    calls.measure(&outcome, begun.elapsed());
+                }
                 let recorded = calls.record_of(claim, position, attempt, outcome);
                 let key = (calls.header.run_day, calls.header.batch);
                 calls.committer.record(key, recorded, permit, unrecorded);
@@ -69,9 +95,13 @@ impl<G: Gateway> Calls<G> {
         }
     }
 
-    async fn call(&self, position: usize, attempt: u32, claimed_at: Instant) -> Outcome {
-        let stale = claimed_at.elapsed() >= CLAIM_FRESH;
-        if stale || self.clock.now() >= self.header.deadline {
+    fn measure(&self, outcome: &Outcome, took: Duration) {
+        let labels = [("channel", self.header.channel.word()), ("outcome", outcome.word())];
+        metrics::histogram!(GATEWAY_SECONDS, &labels).record(took);
+    }
+
+    async fn call(&self, position: usize, attempt: u32, clearance: Clearance) -> Outcome {
+        if !clearance.may_begin() {
             return Outcome::NotBegun;
         }
         let prepared = match &self.opened.prepared {
@@ -84,16 +114,22 @@ impl<G: Gateway> Calls<G> {
             organisation: self.header.organisation,
             message: self.header.message(position),
             run_day: self.header.run_day,
+            account: &self.account.name,
             recipient: self.opened.recipient(position),
             deadline: self.header.deadline,
             attempt,
-            clearance: Clearance { until: claimed_at + CLAIM_FRESH },
+            clearance,
         };
         self.gateway.send(prepared, outgoing).await
     }
 
-    fn record_of(&self, claim: i64, position: usize, attempt: u32, outcome: Outcome) -> Recorded {
-        let now_ms = self.clock.now_ms();
+    fn record_of(
+        &self,
+        claim: ClaimId,
+        position: usize,
+        attempt: u32,
+        outcome: Outcome,
+    ) -> Recorded {
         let mut recorded = Recorded {
             message: self.header.message(position),
             claim,
@@ -115,28 +151,31 @@ impl<G: Gateway> Calls<G> {
                 recorded.state = MessageState::Unknown;
                 recorded.reason = "in_doubt";
                 recorded.provider_code = code;
+                recorded.next_attempt_ms = self.next_attempt(attempt, None);
             }
             Outcome::NotBegun => {
                 recorded.state = MessageState::Queued;
                 recorded.reason = WaitReason::Backlog.word();
                 recorded.keep_attempt = attempt - 1;
-                recorded.next_attempt_ms = Some(now_ms);
+                recorded.next_attempt_ms = Some(self.clock.now_ms());
             }
             Outcome::Transient { code, retry_after } => {
                 recorded.provider_code = code;
-                let wait = backoff::wait(attempt, retry_after, rand::rng().random());
-                let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-                let next = now_ms.saturating_add(wait);
-                if next >= self.header.deadline.as_millisecond() {
-                    recorded.state = MessageState::Expired;
-                    recorded.reason = "deadline_before_retry";
-                } else {
-                    recorded.state = MessageState::Queued;
-                    recorded.reason = WaitReason::Retrying.word();
-                    recorded.next_attempt_ms = Some(next);
-                }
+                recorded.next_attempt_ms = self.next_attempt(attempt, retry_after);
+                (recorded.state, recorded.reason) = match recorded.next_attempt_ms {
+                    Some(_) => (MessageState::Queued, WaitReason::Retrying.word()),
+                    None => (MessageState::Expired, "deadline_before_retry"),
+                };
             }
         }
         recorded
+    }
+
+    /// `None` where it would be too late.
+    fn next_attempt(&self, attempt: u32, retry_after: Option<Duration>) -> Option<i64> {
+        let wait = backoff::wait(attempt, retry_after, rand::rng().random());
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let next = self.clock.now_ms().saturating_add(wait);
+        (next < self.header.deadline.as_millisecond()).then_some(next)
     }
 }

@@ -1,8 +1,9 @@
 //! Builds a dispatcher from its parts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use carillon_broker::{Broker, topology};
+use carillon_operator::Operator;
 use carillon_outbox::{Outbox, Subscriber};
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::{Clock, Database, Stop};
@@ -10,8 +11,18 @@ use carillon_tenancy::Tenancy;
 use sea_orm::DbErr;
 
 use crate::{
-    committer::Committer, funds::Funds, gateway::Gateway, in_hand::InHand, permits::Permits,
-    raise::Raise, store::Store,
+    clearance::{Alive, Watch},
+    committer::Committer,
+    evidence::{self, EvidenceInbox},
+    figures,
+    funds::Funds,
+    gateway::Gateway,
+    halts::{Halts, Suppressions},
+    heartbeat::{BEAT, Heartbeat},
+    in_hand::InHand,
+    permits::Permits,
+    raise::Raise,
+    store::{Partitions, Store},
 };
 
 pub struct Parts<G> {
@@ -37,6 +48,7 @@ pub(crate) struct Dispatcher<G: Gateway> {
     pub funds: Option<Arc<dyn Funds>>,
     pub permits: Permits,
     pub committer: Committer,
+    pub watch: Arc<Watch>,
     pub in_hand: InHand,
 }
 
@@ -50,30 +62,69 @@ impl<G: Gateway> Clone for Dispatcher<G> {
             funds: self.funds.clone(),
             permits: self.permits.clone(),
             committer: self.committer.clone(),
+            watch: Arc::clone(&self.watch),
             in_hand: self.in_hand.clone(),
         }
     }
 }
 
+/// What a running dispatcher offers to its service.
+pub struct Dispatching {
+    pub evidence: EvidenceInbox,
+    /// For the service's internal address.
+    pub operator: Operator,
+}
+
 /// Takes over what an earlier worker left, and starts the tasks.
-pub async fn start<G: Gateway>(parts: Parts<G>) -> Result<(), DbErr> {
+pub async fn start<G: Gateway>(parts: Parts<G>) -> Result<Dispatching, DbErr> {
+    start_beating(parts, BEAT).await
+}
+
+/// With another time between heartbeats, in which all that is said of them is counted: for tests.
+pub async fn start_beating<G: Gateway>(
+    parts: Parts<G>,
+    beat: Duration,
+) -> Result<Dispatching, DbErr> {
     let Parts { name, database, broker, clock, stop, key, gateway, funds, permits } = parts;
     let outbox = Outbox::new(name, database.clone(), Arc::clone(&broker), clock.clone());
-    let store = Store { database: database.clone(), outbox: outbox.clone(), clock: clock.clone() };
-    let epoch = store.begin_epoch().await?;
+    let store = Store {
+        database: database.clone(),
+        outbox: outbox.clone(),
+        clock: clock.clone(),
+        partitions: Partitions::default(),
+    };
+    let heartbeat = Heartbeat::begin(store.clone(), beat).await?;
     outbox.spawn(&stop);
     let tenancy = Tenancy::new(database.clone());
     let subscriber = Subscriber::new(name, database, Arc::clone(&broker), clock.clone());
     subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);
-    subscriber.spawn(topology::BALANCE_RAISED, Arc::new(Raise { clock }), &stop);
+    subscriber.spawn(topology::BALANCE_RAISED, Arc::new(Raise), &stop);
+    let halts = Halts { clock: clock.clone() };
+    subscriber.spawn(topology::CAMPAIGN_HALTED, Arc::new(halts), &stop);
+    let suppressions = Suppressions { channel: gateway.channel() };
+    subscriber.spawn(topology::SUPPRESSION_CHANGED, Arc::new(suppressions), &stop);
+    let beating = heartbeat.clone();
+    let watch = Watch::new(clock, Alive::told_by(move |claim| beating.covers(claim)));
+    let (watching, sweeping, stopping) = (Arc::clone(&watch), store.clone(), stop.clone());
+    stop.keep("clearance", move || Arc::clone(&watching).sweep(sweeping.clone(), stopping.clone()));
+    let (applying, stopping) = (store.clone(), stop.clone());
+    stop.keep("evidence", move || evidence::apply_all(applying.clone(), stopping.clone()));
+    let figures = store.database.clone();
+    let operator = Operator::new(name, store.database.clone(), subscriber)
+        .with_backlogs(move || figures::backlogs(figures.clone()));
+    figures::measure(&permits);
+    let offered = Dispatching { evidence: EvidenceInbox(store.clone()), operator };
+    let committer = Committer::spawn(store.clone(), heartbeat.clone(), gateway.channel(), &stop);
+    heartbeat.spawn(&committer, &stop);
     let dispatcher = Dispatcher {
         broker,
-        committer: Committer::spawn(store.clone(), epoch, &stop),
+        committer,
         store,
         key,
         gateway: Arc::new(gateway),
         funds,
         permits,
+        watch,
         in_hand: InHand::default(),
     };
     for class in topology::CLASSES {
@@ -81,5 +132,5 @@ pub async fn start<G: Gateway>(parts: Parts<G>) -> Result<(), DbErr> {
     }
     let stopping = stop.clone();
     stop.keep("retry loop", move || dispatcher.clone().retry(stopping.clone()));
-    Ok(())
+    Ok(offered)
 }

@@ -1,10 +1,10 @@
-//! What a dispatcher promises, on a real database and the in-memory broker.
+//! What a dispatcher promises, on a real database and a broker.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod harness;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use carillon_contracts::{events::v1::BalanceRaised, jobs::v1::Cause};
 use carillon_dispatch::Outcome;
@@ -23,7 +23,7 @@ fn waiting(totals: &carillon_contracts::events::v1::Totals, reason: &str) -> u32
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_delivered_twice_is_sent_once_and_its_totals_come_again() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     harness.start().await;
     let job = harness.job(200);
     harness.publish(&job).await;
@@ -38,7 +38,7 @@ async fn a_batch_delivered_twice_is_sent_once_and_its_totals_come_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twins_in_hand_at_once_are_sent_once() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     let job = harness.job(500);
     for _ in 0..5 {
         harness.publish(&job).await;
@@ -52,16 +52,15 @@ async fn twins_in_hand_at_once_are_sent_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_worker_had_in_hand_becomes_unknown_and_is_never_called_again() {
-    let mut harness = Harness::new();
+    let mut harness = Harness::new().await;
     harness.calls.hang = true;
     harness.start().await;
     let job = harness.job(500);
     harness.publish(&job).await;
     eventually("all permits in use", || async { harness.calls.total() == 128 }).await;
-    // The first worker hangs for ever, like a process that was killed: it is left behind.
     let called_before: Vec<u32> =
         (0..500).filter(|n| harness.calls.of(message(&job, *n)) > 0).collect();
-    harness.broker = carillon_broker::memory::MemoryBroker::new();
+    harness.kill();
     harness.calls.hang = false;
     harness.start().await;
     harness.publish(&job).await;
@@ -75,21 +74,22 @@ async fn what_a_killed_worker_had_in_hand_becomes_unknown_and_is_never_called_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zombie_neither_claims_nor_records() {
-    let harness = Harness::new();
+async fn a_worker_that_was_declared_dead_goes_on_with_a_new_epoch() {
+    let harness = Harness::new().await;
     harness.start().await;
-    let database = harness.database().await;
-    let tx = database.begin().await.unwrap();
-    tx.run("UPDATE workers SET dead = 1", []).await.unwrap();
-    tx.commit().await.unwrap();
-    harness.publish(&harness.job(10)).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    assert_eq!(harness.calls.total(), 0);
+    harness.run("UPDATE workers SET dead = TRUE").await;
+    harness.publish(&harness.job(100)).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), harness.calls.total()), (100, 100));
+    let under = "SELECT COUNT(DISTINCT worker_epoch) FROM messages";
+    assert_eq!(harness.number(under).await, 1);
+    assert_eq!(harness.number("SELECT COUNT(*) FROM workers WHERE NOT dead").await, 1);
+    harness.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transient_failure_is_tried_again_after_a_while_and_a_permanent_one_is_not() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
     harness.calls.answers(&address(3), vec![transient.clone(), transient]);
     let permanent = Outcome::Permanent { reason: "refused", code: "21211".into() };
@@ -117,28 +117,23 @@ async fn a_transient_failure_is_tried_again_after_a_while_and_a_permanent_one_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_block_is_kept_only_while_something_is_open() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
     harness.calls.answers(&address(1), vec![transient]);
     harness.start().await;
     harness.publish(&harness.job(5)).await;
     harness.until("accepted", |totals| totals.accepted).await;
-    let database = harness.database().await;
-    let kept = || async {
-        let sql = "SELECT COUNT(*) FROM batches WHERE job IS NOT NULL";
-        let row = database.reader().row(sql, []).await.unwrap().unwrap();
-        row.try_get_by_index::<i64>(0).unwrap()
-    };
-    assert_eq!(kept().await, 1);
+    let kept = "SELECT COUNT(*) FROM batches WHERE job IS NOT NULL";
+    assert_eq!(harness.number(kept).await, 1);
     harness.clock.advance(SignedDuration::from_secs(10));
     harness.until("closed", |totals| totals.closed).await;
-    assert_eq!(kept().await, 0);
+    assert_eq!(harness.number(kept).await, 0);
     harness.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn past_the_deadline_waiting_messages_expire_without_a_call() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     let later =
         Outcome::Transient { code: "429".into(), retry_after: Some(Duration::from_secs(30 * 60)) };
     let too_late =
@@ -160,7 +155,7 @@ async fn past_the_deadline_waiting_messages_expire_without_a_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_past_its_deadline_is_settled_without_a_call() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     harness.start().await;
     let mut job = harness.job(100);
     job.block = None;
@@ -174,7 +169,7 @@ async fn a_batch_past_its_deadline_is_settled_without_a_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_paid_for_waits_and_goes_when_money_arrives() {
-    let mut harness = Harness::new();
+    let mut harness = Harness::new().await;
     let purse = Purse::default();
     *purse.granted.lock().unwrap() = Some(30);
     harness.purse = Some(purse.clone());
@@ -197,7 +192,7 @@ async fn what_is_not_paid_for_waits_and_goes_when_money_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_fails_lets_one_that_waits_for_money_go() {
-    let mut harness = Harness::new();
+    let mut harness = Harness::new().await;
     let purse = Purse::default();
     *purse.granted.lock().unwrap() = Some(3);
     harness.purse = Some(purse);
@@ -212,7 +207,7 @@ async fn a_message_that_fails_lets_one_that_waits_for_money_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_billing_messages_wait_and_then_go_on() {
-    let mut harness = Harness::new();
+    let mut harness = Harness::new().await;
     let purse = Purse::default();
     harness.purse = Some(purse.clone());
     harness.start().await;
@@ -228,7 +223,7 @@ async fn without_billing_messages_wait_and_then_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_stop_leaves_nothing_unknown() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     harness.start().await;
     let job = harness.job(500);
     harness.publish(&job).await;
@@ -244,7 +239,7 @@ async fn a_graceful_stop_leaves_nothing_unknown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_that_cannot_be_used_fails_its_messages() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     harness.start().await;
     let mut job = harness.job(3);
     job.content = Some(carillon_contracts::jobs::v1::Content::default());
@@ -258,7 +253,7 @@ async fn content_that_cannot_be_used_fails_its_messages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_panics_is_in_doubt_and_holds_up_nobody() {
-    let mut harness = Harness::new();
+    let mut harness = Harness::new().await;
     harness.calls.panics = Some(address(7));
     harness.start().await;
     harness.publish(&harness.job(20)).await;
@@ -269,7 +264,7 @@ async fn a_call_that_panics_is_in_doubt_and_holds_up_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_a_retry_holds_is_delivered_until_every_recipient_has_a_row() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     harness.start().await;
     let mut job = harness.job(300);
     job.deadline = Some(carillon_contracts::time::to_wire(harness.clock.now()));
@@ -285,18 +280,15 @@ async fn a_batch_that_a_retry_holds_is_delivered_until_every_recipient_has_a_row
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_damaged_batch_does_not_hold_up_another() {
-    let harness = Harness::new();
+    let harness = Harness::new().await;
     harness.start().await;
     let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
     harness.calls.answers(&address(0), vec![transient]);
     let damaged = harness.job(1);
     harness.publish(&damaged).await;
     harness.until("accepted", |totals| totals.accepted).await;
-    let database = harness.database().await;
-    let tx = database.begin().await.unwrap();
-    tx.run("UPDATE messages SET state = 'nonsense'", []).await.unwrap();
-    tx.run("UPDATE batches SET accepted = 0", []).await.unwrap();
-    tx.commit().await.unwrap();
+    harness.run("UPDATE messages SET state = 'nonsense'").await;
+    harness.run("UPDATE batches SET accepted = FALSE").await;
     harness.publish(&damaged).await;
     let mut sound = harness.job(50);
     let run = carillon_contracts::ids::RunId::new(uuid::Uuid::from_u128(42));
@@ -312,7 +304,7 @@ async fn raise(harness: &Harness) {
     let outbox = carillon_outbox::Outbox::new(
         carillon_broker::topology::BILLING,
         billing.database.clone(),
-        Arc::new(harness.broker.clone()),
+        harness.broker.again().await,
         harness.clock.clone(),
     );
     outbox.spawn(&stop);

@@ -9,12 +9,12 @@ use carillon_contracts::{
     ids::OrganisationId,
     time,
 };
-use carillon_service_kit::{Clock, Database, Stop, database::Sql as _};
+use carillon_service_kit::{Clock, Database, Stop, database::Sql as _, telemetry};
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::Notify;
 
-use crate::heard::Heard;
+use crate::marks::passed_by_all;
 
 /// A producer's side: what its service writes events with.
 #[derive(Clone)]
@@ -23,7 +23,6 @@ pub struct Outbox {
     pub(crate) database: Database,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) clock: Clock,
-    pub(crate) heard: Heard,
     /// How long a row must have been overtaken before it is sent again.
     pub(crate) patience: Duration,
     pub(crate) begun: Arc<AtomicBool>,
@@ -42,7 +41,6 @@ impl Outbox {
             database,
             broker,
             clock,
-            heard: Heard::default(),
             patience: Duration::from_secs(60),
             begun: Arc::default(),
             wake: Arc::default(),
@@ -68,13 +66,13 @@ impl Outbox {
         let event = Event {
             organisation_id: organisation.to_wire(),
             occur_time: Some(time::to_wire(self.clock.now())),
-            traceparent: String::new(),
+            traceparent: telemetry::traceparent(),
             body: Some(body),
         };
         let row = tx
             .row(
-                "INSERT INTO outbox (stream, body) VALUES ($1, $2) RETURNING id",
-                [stream.into(), event.encode_to_vec().into()],
+                "INSERT INTO outbox (stream, body, created_at) VALUES ($1, $2, $3) RETURNING id",
+                [stream.into(), event.encode_to_vec().into(), self.clock.now_ms().into()],
             )
             .await?
             .ok_or_else(|| DbErr::RecordNotInserted)?;
@@ -90,12 +88,12 @@ impl Outbox {
         self.wake.notified().await;
     }
 
-    /// Waits until every subscriber has passed the row, `limit` at most. Answers whether they have.
+    /// Waits until every subscriber has passed the row, `limit` at most. Answers whether they have,
+    /// whichever replica publishes it and hears of them.
     pub async fn passed(&self, row: i64, limit: Duration) -> Result<bool, DbErr> {
         let waiting = async {
-            let kept = "SELECT 1 FROM outbox WHERE id = $1";
-            while self.database.reader().row(kept, [row.into()]).await?.is_some() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+            while !self.is_passed(row).await? {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Ok(())
         };
@@ -103,6 +101,16 @@ impl Outbox {
             Ok(result) => result.map(|()| true),
             Err(_) => Ok(false),
         }
+    }
+
+    async fn is_passed(&self, row: i64) -> Result<bool, DbErr> {
+        let reader = self.database.reader();
+        let kept = "SELECT stream, seq FROM outbox WHERE id = $1";
+        let Some(kept) = reader.row(kept, [row.into()]).await? else { return Ok(true) };
+        let (stream, seq): (String, Option<i64>) =
+            (kept.try_get_by_index(0)?, kept.try_get_by_index(1)?);
+        let Some(seq) = seq else { return Ok(false) };
+        Ok(passed_by_all(reader, &stream).await? >= seq)
     }
 
     /// Starts the relay, the listener for marks, and the resending of overtaken rows.

@@ -1,98 +1,43 @@
-//! A subscriber's side: each event is handled once, whatever the broker repeats, and the mark
-//! says how far it is.
+//! Each event is handled once, whatever the broker repeats and however many replicas listen, and
+//! the mark says how far they are.
 
-use std::{sync::Arc, time::Duration};
-
-use async_trait::async_trait;
-use carillon_broker::{Broker, Consumer, Delivery, Destination, Publication, gather, topology};
-use carillon_contracts::events::v1::{Event, Mark};
-use carillon_service_kit::{
-    Clock, Database, Stop,
-    database::{Sql as _, is_transient},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use prost::Message as _;
-use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::headers::Position;
+use carillon_broker::{Consumer, Delivery, Destination, Publication, gather, topology};
+use carillon_contracts::events::v1::{Event, Mark};
+use carillon_service_kit::{Stop, database::is_transient, telemetry};
+use prost::Message as _;
+use sea_orm::DbErr;
+use tracing::Instrument as _;
+
+use crate::{
+    headers::Position,
+    inbox,
+    parked::NewParked,
+    subscriber::{Handler, HandlerError, Subscriber},
+};
 
 const MOST_AT_ONCE: usize = 100;
 const PREFETCH: u16 = 200;
-const MARK_EVERY: Duration = Duration::from_secs(5);
-const INBOX_KEEP_MS: i64 = 10 * 60 * 1000;
 /// Deliveries after which an event that cannot be handled is parked.
 const POISON: u32 = 5;
+/// While the database cannot be reached, what is in hand is kept this long, so that the broker does
+/// not count deliveries against it; far less than its consumer timeout.
+const KEEP_IN_HAND: Duration = Duration::from_secs(120);
+const BACK_OFF: Duration = Duration::from_millis(50);
+const BACK_OFF_MOST: Duration = Duration::from_secs(5);
 
-#[derive(Debug, thiserror::Error)]
-pub enum HandlerError {
-    #[error(transparent)]
-    Database(#[from] DbErr),
-    /// The event itself is wrong; trying again will not help.
-    #[error("{0}")]
-    Event(String),
-}
-
-/// Applies events of one type. Called inside the transaction that also notes the event as handled.
-#[async_trait]
-pub trait Handler: Send + Sync + 'static {
-    async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError>;
-
-    /// Called after the commit of one or more events.
-    fn committed(&self) {}
-}
-
-/// What a service hears with.
-#[derive(Clone)]
-pub struct Subscriber {
-    name: &'static str,
-    database: Database,
-    broker: Arc<dyn Broker>,
-    clock: Clock,
-    mark_every: Duration,
-}
-
-impl Subscriber {
-    pub fn new(
-        name: &'static str,
-        database: Database,
-        broker: Arc<dyn Broker>,
-        clock: Clock,
-    ) -> Self {
-        Self { name, database, broker, clock, mark_every: MARK_EVERY }
-    }
-
-    /// Publishes marks more often: for tests.
-    #[must_use]
-    pub fn with_mark_every(mut self, interval: Duration) -> Self {
-        self.mark_every = interval;
-        self
-    }
-
-    /// Hears one event type, from each of its producers.
-    pub fn spawn(&self, event: &str, handler: Arc<dyn Handler>, stop: &Stop) {
-        for producer in topology::producers(event) {
-            if !topology::subscribers(event, producer).contains(&self.name) {
-                continue;
-            }
-            let listening = Listening {
-                stream: topology::stream(producer, event),
-                producer,
-                urgent: topology::is_urgent(event),
-                subscriber: self.clone(),
-                handler: Arc::clone(&handler),
-            };
-            let (listening, stopping) = (Arc::new(listening), stop.clone());
-            stop.keep("event consumer", move || Arc::clone(&listening).run(stopping.clone()));
-        }
-    }
-}
-
-struct Listening {
-    subscriber: Subscriber,
-    stream: String,
-    producer: &'static str,
+/// One stream as one replica of a subscriber hears it.
+pub(crate) struct Listening {
+    pub subscriber: Subscriber,
+    pub stream: String,
+    pub producer: &'static str,
     /// Someone waits for the mark: it is published at once, not only every few seconds.
-    urgent: bool,
-    handler: Arc<dyn Handler>,
+    pub urgent: bool,
+    pub handler: Arc<dyn Handler>,
 }
 
 struct Counted {
@@ -101,7 +46,7 @@ struct Counted {
 }
 
 impl Listening {
-    async fn run(self: Arc<Self>, stop: Stop) -> Result<(), DbErr> {
+    pub(crate) async fn run(self: Arc<Self>, stop: Stop) -> Result<(), DbErr> {
         let queue = topology::event_queue(self.subscriber.name, &self.stream);
         while !stop.is_stopping() {
             let Ok(mut consumer) = self.subscriber.broker.consume(&queue, PREFETCH).await else {
@@ -121,14 +66,15 @@ impl Listening {
             let first = tokio::select! {
                 () = stop.requested() => return Ok(()),
                 _ = beat.tick() => {
-                    self.prune_inbox().await?;
+                    let Subscriber { database, clock, .. } = &self.subscriber;
+                    inbox::prune(database, &self.stream, clock.now_ms()).await?;
                     self.publish_mark().await?;
                     continue;
                 }
                 delivery = consumer.next() => delivery,
             };
             let Some(first) = first else { return Ok(()) };
-            self.handle_all(gather(consumer, first, MOST_AT_ONCE).await).await?;
+            self.handle_all(gather(consumer, first, MOST_AT_ONCE).await, stop).await?;
             if self.urgent {
                 self.publish_mark().await?;
             }
@@ -136,8 +82,8 @@ impl Listening {
     }
 
     /// All in one transaction; if one fails, each by itself, so that the others are not held up.
-    async fn handle_all(&self, deliveries: Vec<Delivery>) -> Result<(), DbErr> {
-        let mut counted: Vec<Counted> = deliveries
+    async fn handle_all(&self, deliveries: Vec<Delivery>, stop: &Stop) -> Result<(), DbErr> {
+        let counted: Vec<Counted> = deliveries
             .into_iter()
             .filter_map(|delivery| match Position::of(&delivery) {
                 Some(position) => Some(Counted { position, delivery }),
@@ -148,13 +94,17 @@ impl Listening {
                 }
             })
             .collect();
-        if self.transact(&counted).await.is_ok() {
-            counted.into_iter().for_each(|one| one.delivery.ack());
-            self.handler.committed();
-            return Ok(());
+        match self.persist(&counted, stop).await {
+            Ok(()) => {
+                counted.into_iter().for_each(|one| one.delivery.ack());
+                self.handler.committed();
+                return Ok(());
+            }
+            Err(HandlerError::Database(error)) if is_transient(&error) => return Err(error),
+            Err(_) => {}
         }
-        for one in counted.drain(..) {
-            match self.transact(std::slice::from_ref(&one)).await {
+        for one in counted {
+            match self.persist(std::slice::from_ref(&one), stop).await {
                 Ok(()) => one.delivery.ack(),
                 // Nothing is wrong with the event: what is in hand is delivered again.
                 Err(HandlerError::Database(error)) if is_transient(&error) => return Err(error),
@@ -165,46 +115,55 @@ impl Listening {
         Ok(())
     }
 
+    /// Tries again as long as only the database is at fault.
+    async fn persist(&self, counted: &[Counted], stop: &Stop) -> Result<(), HandlerError> {
+        let (begun, mut rest) = (Instant::now(), BACK_OFF);
+        loop {
+            let error = match self.transact(counted).await {
+                Err(HandlerError::Database(error)) if is_transient(&error) => error,
+                done => return done,
+            };
+            if begun.elapsed() >= KEEP_IN_HAND || !stop.sleep(rest).await {
+                return Err(error.into());
+            }
+            tracing::warn!(stream = self.stream, %error, "events not handled; trying again");
+            rest = (rest * 2).min(BACK_OFF_MOST);
+        }
+    }
+
     async fn transact(&self, counted: &[Counted]) -> Result<(), HandlerError> {
+        let Some(floor) = counted.iter().map(|one| one.position.floor).min() else {
+            return Ok(());
+        };
         let tx = self.subscriber.database.begin().await?;
+        let mark = inbox::lock_mark(&tx, &self.stream, floor).await?;
+        if mark + 1 < floor {
+            tracing::error!(
+                stream = self.stream,
+                mark,
+                floor,
+                "events are missing that the producer keeps no longer; was a database restored?"
+            );
+        }
+        let above: Vec<i64> =
+            counted.iter().map(|one| one.position.seq).filter(|seq| *seq > mark).collect();
+        let now = self.subscriber.clock.now_ms();
+        let mut new = inbox::note(&tx, &self.stream, &above, now).await?;
         for one in counted {
-            if !self.note(&tx, &one.position).await? {
+            // Removed, so that one which was delivered twice at once is handled once.
+            if !new.remove(&one.position.seq) {
                 continue;
             }
             let event = Event::decode(one.delivery.body.clone())
                 .map_err(|error| HandlerError::Event(error.to_string()))?;
-            self.handler.handle(&tx, &event).await?;
+            // What the handler writes continues the event's trace.
+            let span = tracing::info_span!("event", stream = self.stream, seq = one.position.seq);
+            telemetry::with_remote_parent(&span, &event.traceparent);
+            self.handler.handle(&tx, &event).instrument(span).await?;
         }
-        self.advance(&tx).await?;
+        inbox::advance(&tx, &self.stream).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    /// Notes the event as handled; answers whether it was new.
-    async fn note(&self, tx: &DatabaseTransaction, position: &Position) -> Result<bool, DbErr> {
-        tx.run(
-            "INSERT INTO marks (stream, mark, highest) VALUES ($1, $2, $2)
-             ON CONFLICT (stream) DO NOTHING",
-            [self.stream.clone().into(), (position.floor - 1).into()],
-        )
-        .await?;
-        let noted = tx
-            .run(
-                "INSERT INTO inbox (stream, seq, handled_at)
-                 SELECT $1, $2, $3 WHERE $2 > (SELECT mark FROM marks WHERE stream = $1)
-                 ON CONFLICT DO NOTHING",
-                [
-                    self.stream.clone().into(),
-                    position.seq.into(),
-                    self.subscriber.clock.now_ms().into(),
-                ],
-            )
-            .await?;
-        Ok(noted.rows_affected() > 0)
-    }
-
-    async fn advance(&self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
-        tx.run(ADVANCE_MARK, [self.stream.clone().into()]).await.map(|_| ())
     }
 
     async fn refuse(&self, one: Counted, error: &HandlerError) -> Result<(), DbErr> {
@@ -212,41 +171,38 @@ impl Listening {
         let tries = delivery.delivery_count + 1;
         if tries < POISON {
             tracing::warn!(stream = self.stream, seq = position.seq, tries, %error, "event not handled; trying again");
-            tokio::time::sleep(Duration::from_millis(50) * tries).await;
+            tokio::time::sleep(BACK_OFF * tries).await;
             delivery.requeue();
             return Ok(());
         }
         tracing::error!(stream = self.stream, seq = position.seq, %error, "event parked");
+        let now_ms = self.subscriber.clock.now_ms();
         let tx = self.subscriber.database.begin().await?;
-        if self.note(&tx, &position).await? {
-            tx.run(
-                "INSERT INTO parked (stream, seq, body, error, parked_at) VALUES ($1, $2, $3, $4, $5)",
-                [
-                    self.stream.clone().into(),
-                    position.seq.into(),
-                    delivery.body.to_vec().into(),
-                    error.to_string().into(),
-                    self.subscriber.clock.now_ms().into(),
-                ],
-            )
-            .await?;
+        let mark = inbox::lock_mark(&tx, &self.stream, position.floor).await?;
+        let new = position.seq > mark
+            && !inbox::note(&tx, &self.stream, &[position.seq], now_ms).await?.is_empty();
+        if new {
+            let parked = NewParked {
+                source: &self.stream,
+                seq: Some(position.seq),
+                body: &delivery.body,
+                error: &error.to_string(),
+                now_ms,
+            };
+            parked.insert(&tx).await?;
         }
-        self.advance(&tx).await?;
+        inbox::advance(&tx, &self.stream).await?;
         tx.commit().await?;
         delivery.ack();
         Ok(())
     }
 
     async fn publish_mark(&self) -> Result<(), DbErr> {
-        let sql = "SELECT mark, highest FROM marks WHERE stream = $1";
-        let row = self.subscriber.database.reader().row(sql, [self.stream.clone().into()]).await?;
-        let (mark, highest): (i64, i64) = match row {
-            Some(row) => (row.try_get_by_index(0)?, row.try_get_by_index(1)?),
-            None => (0, 0),
-        };
+        let Subscriber { name, database, broker, .. } = &self.subscriber;
+        let (mark, highest) = inbox::position(database.reader(), &self.stream).await?;
         let mark = Mark {
             stream: self.stream.clone(),
-            subscriber: self.subscriber.name.into(),
+            subscriber: (*name).into(),
             mark: mark.cast_unsigned(),
             highest: highest.cast_unsigned(),
         };
@@ -255,43 +211,9 @@ impl Listening {
             headers: Vec::new(),
             body: mark.encode_to_vec().into(),
         };
-        if let Err(error) = self.subscriber.broker.publish(publication).await {
+        if let Err(error) = broker.publish(publication).await {
             tracing::debug!(%error, "mark not published; the next one says as much");
         }
         Ok(())
     }
-
-    async fn prune_inbox(&self) -> Result<(), DbErr> {
-        let before = self.subscriber.clock.now_ms() - INBOX_KEEP_MS;
-        let oldest = "SELECT handled_at FROM inbox WHERE stream = $1 ORDER BY seq LIMIT 1";
-        let reader = self.subscriber.database.reader();
-        let oldest = reader.row(oldest, [self.stream.clone().into()]).await?;
-        let oldest = oldest.map(|row| row.try_get_by_index::<i64>(0)).transpose()?;
-        if oldest.is_none_or(|handled_at| handled_at >= before) {
-            return Ok(());
-        }
-        let tx = self.subscriber.database.begin().await?;
-        tx.run(PRUNE_INBOX, [self.stream.clone().into(), before.into()]).await?;
-        tx.commit().await
-    }
 }
-
-/// Over the unbroken rows just above it: up to the first gap.
-const ADVANCE_MARK: &str = "
-UPDATE marks SET
-    highest = MAX(highest, COALESCE((SELECT MAX(seq) FROM inbox WHERE stream = $1), 0)),
-    mark = COALESCE((
-        SELECT MAX(run.seq) FROM (
-            SELECT seq, seq - ROW_NUMBER() OVER (ORDER BY seq) AS start
-            FROM inbox WHERE stream = $1 AND seq > marks.mark
-        ) AS run WHERE run.start = marks.mark
-    ), mark)
-WHERE stream = $1";
-
-/// Up to the first that is not yet old enough.
-const PRUNE_INBOX: &str = "
-DELETE FROM inbox WHERE stream = $1
-    AND seq <= (SELECT mark FROM marks WHERE stream = $1)
-    AND seq < COALESCE(
-        (SELECT seq FROM inbox WHERE stream = $1 AND handled_at >= $2 ORDER BY seq LIMIT 1),
-        9223372036854775807)";

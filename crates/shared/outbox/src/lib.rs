@@ -5,12 +5,16 @@
 mod again;
 mod append;
 mod consume;
+mod figures;
 mod headers;
-mod heard;
+mod inbox;
 mod marks;
 mod migration;
+pub mod parked;
 mod relay;
+mod subscriber;
 
 pub use append::Outbox;
-pub use consume::{Handler, HandlerError, Subscriber};
+pub use figures::{Figures, Lag, figures};
 pub use migration::CreateOutbox;
+pub use subscriber::{Handler, HandlerError, Subscriber};

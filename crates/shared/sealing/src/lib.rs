@@ -1,6 +1,7 @@
 //! Sealing personal data: AES-256-GCM under data keys that are themselves wrapped by a key from
 //! the configuration, and keyed hashes by which sealed values can be looked up.
 
+mod callback;
 mod link;
 
 use aes_gcm::{
@@ -11,6 +12,7 @@ use hmac::{Hmac, Mac as _};
 use rand::{TryRng as _, rngs::SysRng};
 use sha2::{Digest as _, Sha256};
 
+pub use callback::CallbackMac;
 pub use link::{Linked, Links};
 
 const NONCE: usize = 12;

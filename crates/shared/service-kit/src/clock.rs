@@ -1,8 +1,12 @@
 //! The one source of instants. SQL never asks for the time; it is bound from here.
 
+mod following;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+
+use following::Slewed;
 
 #[derive(Clone)]
 pub struct Clock(Source);
@@ -10,6 +14,7 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     System,
+    Following(Arc<Slewed>),
     Manual(Arc<Mutex<Timestamp>>),
 }
 
@@ -27,6 +32,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
+            Source::Following(slewed) => slewed.now(),
             Source::Manual(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -36,7 +42,7 @@ impl Clock {
         self.now().as_millisecond()
     }
 
-    /// Moves a manual clock; the system's is not moved.
+    /// Moves a manual clock; others are not moved.
     pub fn advance(&self, by: SignedDuration) {
         if let Source::Manual(at) = &self.0 {
             let mut at = at.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,8 @@
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod egress;
+pub mod metrics;
 pub mod page;
 pub mod rpc;
 pub mod status;

@@ -1,13 +1,24 @@
 //! The transport under a gRPC client: a connection, or a service of the same process. Clients
 //! cannot tell which, so services talk only through contracts in both ways to run.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
-use http::{Request, Response};
-use tonic::{body::Body, service::Routes};
+use http::{HeaderValue, Request, Response};
+use tonic::{
+    body::Body,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
 use tower::{BoxError, Service, ServiceExt as _, util::BoxCloneSyncService};
 
+use crate::telemetry;
+
 pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, TransportError>;
+
+/// How long a call may take where its caller sets no limit.
+const DEADLINE: &str = "30S";
+const CONNECT: Duration = Duration::from_secs(3);
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// The call did not reach the service, or its answer did not come back.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +35,38 @@ pub fn in_process(routes: Routes) -> Transport {
     )
 }
 
-/// Calls a service over a connection.
-pub fn remote(channel: tonic::transport::Channel) -> Transport {
-    BoxCloneSyncService::new(channel.map_err(|error| TransportError(error.into())))
+/// Calls a service at `http://HOST:PORT`. The connection is made by the first call, and again after
+/// a loss; nobody needs to be there yet.
+pub fn connect(url: &str) -> Result<Transport, String> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|_| format!("'{url}' is not a URL; write http://HOST:PORT"))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true);
+    if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
+        return Err(format!("'{url}' is not of the form http://HOST:PORT"));
+    }
+    Ok(remote(endpoint.connect_lazy()))
+}
+
+/// Calls a service over a connection: hands on the trace, and tells how long the answer is awaited.
+pub fn remote(channel: Channel) -> Transport {
+    BoxCloneSyncService::new(
+        channel.map_request(prepared).map_err(|error| TransportError(error.into())),
+    )
+}
+
+fn prepared(mut request: Request<Body>) -> Request<Body> {
+    let headers = request.headers_mut();
+    headers.entry("grpc-timeout").or_insert(HeaderValue::from_static(DEADLINE));
+    if let Ok(parent) = HeaderValue::from_str(&telemetry::traceparent())
+        && !parent.is_empty()
+    {
+        headers.insert("traceparent", parent);
+    }
+    request
 }
 
 /// Asserts at compile time that generated clients accept the transport.
@@ -41,4 +81,28 @@ pub fn merge(all: impl IntoIterator<Item = Routes>) -> Routes {
         merged.merge(routes.into_axum_router().reset_fallback())
     });
     Routes::from(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for wrong in ["", "billing", "billing:7200", "https://billing:7200", "/tmp/socket"] {
+            let refused = connect(wrong).err().expect("refused");
+            assert!(refused.contains("http://HOST:PORT"), "{wrong}: {refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_carries_the_limit_that_its_caller_set() {
+        let set = Request::builder().header("grpc-timeout", "2S").body(Body::empty());
+        let request = prepared(set.expect("a request"));
+        assert_eq!(request.headers()["grpc-timeout"], "2S");
+        let request = prepared(Request::new(Body::empty()));
+        assert_eq!(request.headers()["grpc-timeout"], "30S");
+        assert!(!request.headers().contains_key("traceparent"), "nothing is traced here");
+        assert!(connect("http://127.0.0.1:7200").is_ok(), "nobody needs to be there");
+    }
 }

@@ -1,4 +1,4 @@
-use carillon_service_kit::database::run_migration;
+use carillon_service_kit::database::{differs, run_migration};
 use sea_orm_migration::prelude::*;
 
 /// The projection's tables; every service's migrator has it after the outbox.
@@ -17,7 +17,7 @@ impl MigrationTrait for CreateTenancy {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run_migration(manager, SQLITE).await
+        run_migration(manager, differs(SQLITE, POSTGRES)).await
     }
 }
 
@@ -31,5 +31,18 @@ CREATE TABLE tenant_keys (
     hash BLOB PRIMARY KEY,
     organisation_id BLOB NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX tenant_keys_by_organisation ON tenant_keys (organisation_id);
+";
+
+const POSTGRES: &str = "
+CREATE TABLE tenants (
+    organisation_id UUID PRIMARY KEY,
+    version BIGINT NOT NULL,
+    document BYTEA NOT NULL
+);
+CREATE TABLE tenant_keys (
+    hash BYTEA PRIMARY KEY,
+    organisation_id UUID NOT NULL
+);
 CREATE INDEX tenant_keys_by_organisation ON tenant_keys (organisation_id);
 ";

@@ -84,4 +84,4 @@ const KEEP_NEWEST: &str = "
 INSERT INTO tenants (organisation_id, version, document) VALUES ($1, $2, $3)
 ON CONFLICT (organisation_id) DO UPDATE SET
     version = excluded.version, document = excluded.document
-WHERE version < excluded.version";
+WHERE tenants.version < excluded.version";

@@ -1,7 +1,10 @@
-//! What tests need: a database of their own, and waiting for something to become true.
+//! What tests need: a database and a broker of their own, and waiting for something to become
+//! true.
 //!
 //! The same suites run on embedded parts and, where `CARILLON_TEST_ON` is `distributed`, on
 //! PostgreSQL and RabbitMQ. What is needed and not there fails; nothing is skipped.
+
+mod broker;
 
 use std::{future::Future, time::Duration};
 
@@ -12,6 +15,8 @@ use carillon_service_kit::{
 use sea_orm_migration::MigratorTrait;
 use tempfile::TempDir;
 use uuid::Uuid;
+
+pub use broker::{Rabbit, TestBroker, broker};
 
 /// Connections of one test to its PostgreSQL database.
 const CONNECTIONS: u32 = 8;
@@ -72,11 +77,18 @@ pub async fn database<M: MigratorTrait>() -> TestDatabase {
 /// # Panics
 /// Where there is no server.
 pub async fn create_postgres() -> String {
+    create_postgres_named(&format!("test_{}", Uuid::new_v4().simple())).await
+}
+
+/// The same, under a name of the test's choice.
+///
+/// # Panics
+/// Where there is no server.
+pub async fn create_postgres_named(name: &str) -> String {
     let server = std::env::var("DATABASE_URL").expect(
         "DATABASE_URL: not set; `make test` starts a PostgreSQL and names it, such as \
          postgres://postgres@127.0.0.1:5432/postgres",
     );
-    let name = format!("test_{}", Uuid::new_v4().simple());
     let at = Postgres { url: server.clone(), connections: 1 };
     let admin = Database::connect_postgres(&at).await.expect("DATABASE_URL: a server answers");
     let create = format!("CREATE DATABASE {name}");

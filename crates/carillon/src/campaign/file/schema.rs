@@ -10,8 +10,8 @@ use serde_saphyr::{Error as YamlError, Spanned};
 
 use crate::{error::Error, nearest::hint, output::printable};
 
-/// Schedules of a map's key, `{ once: … }` and so on.
-pub const SCHEDULES: [&str; 5] = ["once", "daily", "weekly", "monthly", "yearly"];
+/// Schedules of a map's key, `{ daily: … }` and so on, that are not served yet.
+pub const SCHEDULES: [&str; 4] = ["daily", "weekly", "monthly", "yearly"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,10 +63,11 @@ pub struct EmailKeys {
     pub html_file: Option<Spanned<PathBuf>>,
 }
 
-/// `now`, or what else stands there.
+/// `now`, `{ once: … }`, or what else stands there.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ScheduleKeys {
     Now,
+    Once(String),
     Other(String),
 }
 
@@ -78,7 +79,7 @@ impl<'de> Deserialize<'de> for ScheduleKeys {
             type Value = ScheduleKeys;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`now`")
+                f.write_str("`now` or `{ once: 2026-12-01T09:00 }`")
             }
 
             fn visit_str<E: de::Error>(self, word: &str) -> Result<ScheduleKeys, E> {
@@ -90,11 +91,21 @@ impl<'de> Deserialize<'de> for ScheduleKeys {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ScheduleKeys, A::Error> {
-                let mut first = None;
-                while let Some((key, IgnoredAny)) = map.next_entry::<String, _>()? {
-                    first.get_or_insert(key);
+                let mut found = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    let read = if key == "once" {
+                        ScheduleKeys::Once(map.next_value()?)
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                        ScheduleKeys::Other(key)
+                    };
+                    // Of several keys the one that can't be served is told of.
+                    found = match found {
+                        Some(other @ ScheduleKeys::Other(_)) => Some(other),
+                        _ => Some(read),
+                    };
                 }
-                Ok(ScheduleKeys::Other(first.unwrap_or_default()))
+                Ok(found.unwrap_or_else(|| ScheduleKeys::Other(String::new())))
             }
         }
 

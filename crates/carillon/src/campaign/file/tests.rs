@@ -81,6 +81,18 @@ fn every_wrong_value_is_told_at_once() {
 }
 
 #[test]
+fn a_set_time_is_read_as_it_is_written() {
+    for written in ["{ once: 2026-12-01T09:00 }", "{ once: \"2026-12-01T09:00\" }"] {
+        let text = GOOD.replace("schedule: now", &format!("schedule: {written}"));
+        let schedule = parse(&text).expect("good").campaign.schedule;
+        let expected = When::Once("2026-12-01T09:00".to_owned());
+        assert_eq!(schedule.and_then(|schedule| schedule.when), Some(expected));
+    }
+    let error = refused(&GOOD.replace("schedule: now", "schedule: { once: 1, daily: { at: 1 } }"));
+    assert!(error.contains("'daily' is not served"), "{error}");
+}
+
+#[test]
 fn a_word_that_is_no_schedule_is_refused() {
     let error = refused(&GOOD.replace("schedule: now", "schedule: tomorrow"));
     assert!(error.contains("c.yaml:6: schedule: 'tomorrow' is not a schedule"), "{error}");

@@ -19,6 +19,26 @@ pub(crate) async fn account(
     })
 }
 
+/// Locks the account until the transaction ends, and reads it. Whatever moves credits or looks at
+/// holds of an organisation does this first: one at a time, whichever replica it is. One that was
+/// never credited is created empty, so that there is a row to lock.
+pub(crate) async fn lock_account(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+) -> Result<(), DbErr> {
+    let sql = "SELECT 1 FROM accounts WHERE organisation_id = $1 FOR UPDATE";
+    if tx.row(sql, [organisation.uuid().into()]).await?.is_some() {
+        return Ok(());
+    }
+    tx.run(
+        "INSERT INTO accounts (organisation_id, available, held, spent, credited)
+         VALUES ($1, 0, 0, 0, 0) ON CONFLICT DO NOTHING",
+        [organisation.uuid().into()],
+    )
+    .await?;
+    tx.row(sql, [organisation.uuid().into()]).await.map(|_| ())
+}
+
 pub(crate) async fn credited_by_request(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
@@ -29,6 +49,7 @@ pub(crate) async fn credited_by_request(
     row.map(|row| row.try_get_by_index(0)).transpose()
 }
 
+/// In a locked account.
 pub(crate) async fn add_credit(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
@@ -41,10 +62,8 @@ pub(crate) async fn add_credit(
     )
     .await?;
     tx.run(
-        "INSERT INTO accounts (organisation_id, available, held, spent, credited)
-         VALUES ($1, $2, 0, 0, $2)
-         ON CONFLICT (organisation_id) DO UPDATE SET
-            available = available + excluded.available, credited = credited + excluded.credited",
+        "UPDATE accounts SET available = available + $2, credited = credited + $2
+         WHERE organisation_id = $1",
         [organisation.uuid().into(), amount.into()],
     )
     .await?;

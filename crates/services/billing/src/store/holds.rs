@@ -16,13 +16,14 @@ pub(crate) struct HoldRow {
     pub closed: bool,
 }
 
+/// Locked, under the lock of its account.
 pub(crate) async fn hold(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     batch: BatchId,
 ) -> Result<Option<HoldRow>, DbErr> {
     let sql = "SELECT wanted, granted, version, needed, posted, closed FROM holds
-               WHERE batch_id = $1 AND organisation_id = $2";
+               WHERE batch_id = $1 AND organisation_id = $2 FOR UPDATE";
     let Some(row) = tx.row(sql, [batch.uuid().into(), organisation.uuid().into()]).await? else {
         return Ok(None);
     };
@@ -48,7 +49,8 @@ pub(crate) async fn save_hold(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (batch_id) DO UPDATE SET
             wanted = excluded.wanted, granted = excluded.granted, version = excluded.version,
-            needed = excluded.needed, posted = excluded.posted, closed = excluded.closed",
+            needed = excluded.needed, posted = excluded.posted, closed = excluded.closed
+         WHERE holds.organisation_id = excluded.organisation_id",
         [
             batch.uuid().into(),
             organisation.uuid().into(),
@@ -70,7 +72,7 @@ pub(crate) async fn any_short(
     organisation: OrganisationId,
 ) -> Result<bool, DbErr> {
     let sql = "SELECT 1 FROM holds
-               WHERE closed = 0 AND granted < wanted AND granted < needed
+               WHERE NOT closed AND granted < wanted AND granted < needed
                AND organisation_id = $1 LIMIT 1";
     Ok(tx.row(sql, [organisation.uuid().into()]).await?.is_some())
 }

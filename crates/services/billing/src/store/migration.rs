@@ -1,5 +1,5 @@
 use carillon_outbox::CreateOutbox;
-use carillon_service_kit::database::run_migration;
+use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::CreateTenancy;
 use sea_orm_migration::prelude::*;
 
@@ -27,7 +27,7 @@ impl MigrationTrait for CreateBilling {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run_migration(manager, SQLITE).await
+        run_migration(manager, differs(SQLITE, POSTGRES)).await
     }
 }
 
@@ -54,10 +54,10 @@ CREATE TABLE holds (
     version INTEGER NOT NULL,
     needed INTEGER NOT NULL,
     posted INTEGER NOT NULL,
-    closed INTEGER NOT NULL
+    closed BOOLEAN NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX holds_short ON holds (organisation_id)
-    WHERE closed = 0 AND granted < wanted AND granted < needed;
+    WHERE NOT closed AND granted < wanted AND granted < needed;
 CREATE TABLE entries (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     organisation_id BLOB NOT NULL,
@@ -69,3 +69,42 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_by_organisation ON entries (organisation_id, number);
 ";
+
+const POSTGRES: &str = r#"
+CREATE TABLE accounts (
+    organisation_id UUID PRIMARY KEY,
+    available BIGINT NOT NULL CHECK (available >= 0),
+    held BIGINT NOT NULL CHECK (held >= 0),
+    spent BIGINT NOT NULL CHECK (spent >= 0),
+    credited BIGINT NOT NULL,
+    CHECK (available + held + spent = credited)
+);
+CREATE TABLE credits (
+    organisation_id UUID NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL,
+    amount BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, request_id)
+);
+CREATE TABLE holds (
+    batch_id UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    wanted BIGINT NOT NULL,
+    granted BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    needed BIGINT NOT NULL,
+    posted BIGINT NOT NULL,
+    closed BOOLEAN NOT NULL
+);
+CREATE INDEX holds_short ON holds (organisation_id)
+    WHERE NOT closed AND granted < wanted AND granted < needed;
+CREATE TABLE entries (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    amount BIGINT NOT NULL,
+    reference TEXT COLLATE "C" NOT NULL,
+    available BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX entries_by_organisation ON entries (organisation_id, number);
+"#;

@@ -5,7 +5,7 @@ mod holds;
 mod migration;
 
 pub(crate) use accounts::{
-    NewEntry, account, add_credit, credited_by_request, entries, move_credits,
+    NewEntry, account, add_credit, credited_by_request, entries, lock_account, move_credits,
 };
 pub(crate) use holds::{HoldRow, any_short, hold, save_hold};
 pub use migration::Migrator;

@@ -3,8 +3,7 @@
 
 use carillon_contracts::{
     campaign::v1::{
-        Audience, Campaign, CampaignState, CustomerList, Schedule, audience::Selection,
-        schedule::When,
+        Audience, Campaign, CampaignState, CustomerList, Validity, audience::Selection,
     },
     time,
 };
@@ -12,10 +11,7 @@ use carillon_service_kit::status::FieldError;
 use jiff::SignedDuration;
 use prost_types::Duration;
 
-use super::{check_name, content, validity};
-
-/// The occurrence key of a campaign that is started at once.
-pub(crate) const NOW: &str = "now";
+use super::{check_name, content, schedule, validity};
 
 const MOST_CUSTOMERS: usize = 10_000;
 const PENDING: [SignedDuration; 2] =
@@ -39,7 +35,8 @@ pub(crate) const SETTABLE: &[&str] = &[
     "content.email",
 ];
 
-/// The campaign without what only the service sets, and without channels that have no text.
+/// The campaign without what only the service sets, what limits nothing, and channels that have
+/// no text.
 pub(crate) fn settable(given: Campaign) -> Campaign {
     Campaign {
         id: String::new(),
@@ -48,6 +45,8 @@ pub(crate) fn settable(given: Campaign) -> Campaign {
         update_time: None,
         run_id: String::new(),
         version: 0,
+        // Open at both ends is as good as none.
+        valid: given.valid.filter(|valid| *valid != Validity::default()),
         content: given.content.map(content::used),
         ..given
     }
@@ -85,7 +84,7 @@ pub(crate) fn check(campaign: &Campaign) -> Vec<FieldError> {
         validity::check(valid, &mut errors);
     }
     check_audience(campaign.audience.as_ref(), &mut errors);
-    check_schedule(campaign.schedule.as_ref(), &mut errors);
+    schedule::check(campaign.schedule.as_ref(), campaign.valid.as_ref(), &mut errors);
     let (pending, once) = (campaign.pending_period.as_ref(), campaign.at_most_once_in.as_ref());
     check_duration("pending_period", pending, PENDING, "1 minute to 7 days", &mut errors);
     check_duration("at_most_once_in", once, AT_MOST_ONCE, "0 to 365 days", &mut errors);
@@ -121,16 +120,6 @@ fn check_audience(audience: Option<&Audience>, errors: &mut Vec<FieldError>) {
             ("audience.customers", rule)
         }
         Some(_) => return,
-    };
-    errors.push(FieldError::new(field, rule));
-}
-
-fn check_schedule(schedule: Option<&Schedule>, errors: &mut Vec<FieldError>) {
-    let (field, rule) = match schedule.and_then(|schedule| schedule.when.as_ref()) {
-        None => ("schedule", "is missing; give schedule.now: true to send when it is started"),
-        Some(When::Now(false)) => ("schedule.now", "can only be true"),
-        Some(When::Now(true)) => return,
-        Some(When::Once(_)) => ("schedule.once", "is not taken yet"),
     };
     errors.push(FieldError::new(field, rule));
 }

@@ -1,14 +1,25 @@
 //! What may be stored: the rules for organisations and campaigns.
 
+pub(crate) mod address;
 pub(crate) mod campaign;
 pub(crate) mod content;
+pub(crate) mod lifecycle;
 pub(crate) mod mask;
 mod nearest;
 pub(crate) mod organisation;
 mod region;
+pub(crate) mod schedule;
+pub(crate) mod sms;
+mod sms_http;
+pub(crate) mod smtp;
 pub(crate) mod validity;
 
 use carillon_service_kit::status::FieldError;
+
+/// A wrong value as an error shows it: not longer than a line.
+fn shown(value: &str) -> String {
+    value.chars().take(64).collect()
+}
 
 /// The rule for names of organisations and campaigns: 1 to 100 characters, none of them a
 /// control character, and not blanks alone.

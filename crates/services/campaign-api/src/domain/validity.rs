@@ -31,6 +31,17 @@ pub(crate) fn check(valid: &Validity, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Why a day is none of them, if it is none.
+pub(crate) fn outside(valid: &Validity, day: Date) -> Option<String> {
+    if let Some(from) = parse(&valid.from)
+        && day < from
+    {
+        return Some(format!("{day} lies before valid.from, {from}; move one of them"));
+    }
+    let until = parse(&valid.until).filter(|until| *until < day)?;
+    Some(format!("{day} lies after valid.until, {until}; move one of them"))
+}
+
 /// Why a campaign can't start today, if it can't.
 pub(crate) fn refusal(valid: &Validity, today: Date, zone: &str) -> Option<String> {
     if let Some(from) = parse(&valid.from)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use carillon_contracts::{
+    campaign::v1::CampaignState,
     events::v1::{
         BatchPlanned, DeliveryChanged, Event, RunDue, RunMissed, RunPlanned, event::Body,
     },
@@ -19,7 +20,7 @@ use super::{
     store::{self, BatchRow, NewBatch, RunKey, Skips},
     sums::{self, Plan},
 };
-use crate::CampaignApi;
+use crate::{CampaignApi, domain::lifecycle};
 
 pub(crate) struct Project(pub CampaignApi);
 
@@ -45,6 +46,7 @@ fn channel(number: i32) -> Result<Channel, HandlerError> {
 #[async_trait]
 impl Handler for Project {
     async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
+        store::take_turn(tx).await?;
         match &event.body {
             Some(Body::RunDue(due)) => {
                 let about = self.about(event, &due.campaign_id, &due.run_id)?;
@@ -88,6 +90,16 @@ impl About {
         key.await?.ok_or_else(|| wrong(format!("run {} is of another organisation", self.run)))
     }
 
+    async fn change_campaign(
+        &self,
+        tx: &DatabaseTransaction,
+        next: fn(CampaignState) -> Option<CampaignState>,
+    ) -> Result<(), HandlerError> {
+        let (organisation, campaign) = (self.organisation, self.campaign);
+        crate::store::change_state(tx, organisation, campaign, next, self.now_ms).await?;
+        Ok(())
+    }
+
     /// Finishes the campaign, if the plan was heard to its end and nothing of it is open.
     async fn finish(&self, tx: &DatabaseTransaction, run: RunKey) -> Result<(), HandlerError> {
         let Some(plan) = store::closed_plan(tx, run).await? else { return Ok(()) };
@@ -95,8 +107,7 @@ impl About {
             return Ok(());
         }
         if plan.is_complete(&store::run_sums(tx, run).await?.all()) {
-            let (organisation, campaign) = (self.organisation, self.campaign);
-            crate::store::finish_running(tx, organisation, campaign, self.now_ms).await?;
+            self.change_campaign(tx, lifecycle::ended).await?;
         }
         Ok(())
     }
@@ -110,7 +121,8 @@ async fn run_due(
     let nominal = instant(&due.nominal_time).ok_or_else(|| wrong("no nominal_time"))?;
     let deadline = instant(&due.deadline).ok_or_else(|| wrong("no deadline"))?;
     let run = about.open_run(tx).await?;
-    Ok(store::set_due(tx, run, nominal, Some(deadline), about.now_ms).await?)
+    store::set_due(tx, run, nominal, Some(deadline), about.now_ms).await?;
+    about.change_campaign(tx, lifecycle::begun).await
 }
 
 fn instant(at: &Option<prost_types::Timestamp>) -> Option<i64> {

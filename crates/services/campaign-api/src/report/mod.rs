@@ -14,4 +14,4 @@ mod sums;
 mod tests;
 
 pub(crate) use hear::Project;
-pub(crate) use store::CreateReport;
+pub(crate) use store::{CreateReport, has_begun};

@@ -10,6 +10,7 @@ use carillon_contracts::{
     report::v1::{ChannelReport, GetReportRequest, Report},
 };
 use carillon_outbox::{Handler as _, Outbox};
+use carillon_sealing::{Links, WrappingKey};
 use carillon_service_kit::{Clock, rpc::in_process};
 use carillon_tenancy::Tenancy;
 use carillon_testkit::{TestDatabase, database};
@@ -21,7 +22,7 @@ use super::{Project, cursor::Cursor, listing::entries};
 use crate::{
     CampaignApi, Migrator,
     audience::Audience,
-    store::{CampaignRow, insert_campaign, start_draft},
+    store::{CampaignRow, insert_campaign, save_campaign},
 };
 
 async fn api() -> (CampaignApi, TestDatabase) {
@@ -34,6 +35,9 @@ async fn api() -> (CampaignApi, TestDatabase) {
         outbox: Outbox::new("campaign-api", own.database.clone(), broker, clock),
         tenancy: Tenancy::new(own.database.clone()),
         audience: Audience::new(in_process(Routes::default())),
+        email_dispatcher: in_process(Routes::default()),
+        links: Links::new("http://127.0.0.1", &WrappingKey::new([7; 32])),
+        wrapping_key: WrappingKey::new([7; 32]),
         platform_key: [0; 32],
     };
     (api, own)
@@ -49,10 +53,13 @@ async fn start(api: &CampaignApi, history: &History) {
         created_ms: 0,
         updated_ms: 0,
         started_ms: None,
+        halt_told: None,
     };
     let tx = api.database.begin().await.expect("a transaction");
     insert_campaign(&tx, history.organisation, &row, None).await.expect("stored");
-    start_draft(&tx, history.organisation, history.campaign, 0).await.expect("started");
+    let started =
+        CampaignRow { state: CampaignState::Running, version: 2, started_ms: Some(0), ..row };
+    save_campaign(&tx, history.organisation, &started).await.expect("started");
     tx.commit().await.expect("committed");
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
 
-use crate::{domain::campaign::NOW, request::Request};
+use crate::{domain::schedule, request::Request};
 
 /// A campaign as it is stored: what was set, and what became of it.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct CampaignRow {
     pub created_ms: i64,
     pub updated_ms: i64,
     pub started_ms: Option<i64>,
+    /// The event that last told of a pause, a resumption or a cancellation.
+    pub halt_told: Option<i64>,
 }
 
 /// Whether a change of a campaign took place.
@@ -31,7 +33,8 @@ pub(crate) enum Saved {
     Changed,
 }
 
-const COLUMNS: &str = "campaign_id, version, state, document, created_at, updated_at, started_at";
+const COLUMNS: &str = "campaign_id, version, state, document, created_at, updated_at, started_at,
+    halt_told";
 
 impl CampaignRow {
     fn read(row: &QueryResult) -> Result<Self, DbErr> {
@@ -46,12 +49,18 @@ impl CampaignRow {
             created_ms: row.try_get("", "created_at")?,
             updated_ms: row.try_get("", "updated_at")?,
             started_ms: row.try_get("", "started_at")?,
+            halt_told: row.try_get("", "halt_told")?,
         })
     }
 
     /// Its first run, once it was started.
     pub(crate) fn first_run(&self) -> Option<RunId> {
-        self.started_ms.map(|_| RunId::of(self.id, NOW))
+        self.started_ms.map(|_| RunId::of(self.id, &schedule::occurrence_key(&self.document)))
+    }
+
+    /// It runs at a time of its own, not when it is started.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        schedule::once(&self.document).is_some()
     }
 
     pub(crate) fn into_campaign(self) -> Campaign {
@@ -98,6 +107,20 @@ pub(crate) async fn campaign(
     row.as_ref().map(CampaignRow::read).transpose()
 }
 
+/// To change it: nobody else does until the transaction ends.
+pub(crate) async fn locked_campaign(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    id: CampaignId,
+) -> Result<Option<CampaignRow>, DbErr> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM campaigns WHERE campaign_id = $1 AND organisation_id = $2
+         FOR UPDATE"
+    );
+    let row = tx.row(&sql, [id.uuid().into(), organisation.uuid().into()]).await?;
+    row.as_ref().map(CampaignRow::read).transpose()
+}
+
 /// The campaign that a request created, and the hash of its body.
 pub(crate) async fn campaign_by_request(
     connection: &impl Sql,
@@ -131,85 +154,71 @@ pub(crate) async fn campaigns(
     rows.await?.iter().map(CampaignRow::read).collect()
 }
 
+/// Answers whether it was new: the same request may just have been carried out elsewhere.
 pub(crate) async fn insert_campaign(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     row: &CampaignRow,
     request: Option<&Request>,
-) -> Result<(), DbErr> {
-    tx.run(
-        "INSERT INTO campaigns (campaign_id, organisation_id, version, state, document,
-            created_at, updated_at, request_id, request_hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        [
-            row.id.uuid().into(),
-            organisation.uuid().into(),
-            row.version.cast_signed().into(),
-            word(row.state).into(),
-            row.document.encode_to_vec().into(),
-            row.created_ms.into(),
-            row.updated_ms.into(),
-            request.map(|request| request.id.clone()).into(),
-            request.map(|request| request.body_hash.to_vec()).into(),
-        ],
-    )
-    .await
-    .map(|_| ())
+) -> Result<bool, DbErr> {
+    let inserted = tx
+        .run(
+            "INSERT INTO campaigns (campaign_id, organisation_id, version, state, document,
+                created_at, updated_at, request_id, request_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (organisation_id, request_id) DO NOTHING",
+            [
+                row.id.uuid().into(),
+                organisation.uuid().into(),
+                row.version.cast_signed().into(),
+                word(row.state).into(),
+                row.document.encode_to_vec().into(),
+                row.created_ms.into(),
+                row.updated_ms.into(),
+                request.map(|request| request.id.clone()).into(),
+                request.map(|request| request.body_hash.to_vec()).into(),
+            ],
+        )
+        .await?;
+    Ok(inserted.rows_affected() > 0)
 }
 
-/// Writes a draft's document, if it still is the draft that was read: `row.version` is the new
-/// version, one above that.
-pub(crate) async fn change_draft(
+/// Writes a campaign over the one that was read: `row.version` is the new version, one above that.
+pub(crate) async fn save_campaign(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     row: &CampaignRow,
 ) -> Result<Saved, DbErr> {
     let changed = tx
         .run(
-            "UPDATE campaigns SET version = $3, document = $4, updated_at = $5
-             WHERE campaign_id = $1 AND organisation_id = $2 AND state = 'draft'
-             AND version = $3 - 1",
+            "UPDATE campaigns SET version = $3, state = $4, document = $5, updated_at = $6,
+                started_at = $7, halt_told = $8
+             WHERE campaign_id = $1 AND organisation_id = $2 AND version = $3 - 1",
             [
                 row.id.uuid().into(),
                 organisation.uuid().into(),
                 row.version.cast_signed().into(),
+                word(row.state).into(),
                 row.document.encode_to_vec().into(),
                 row.updated_ms.into(),
+                row.started_ms.into(),
+                row.halt_told.into(),
             ],
         )
         .await?;
     Ok(if changed.rows_affected() > 0 { Saved::Yes } else { Saved::Changed })
 }
 
-/// A draft becomes running.
-pub(crate) async fn start_draft(
+/// The campaign's state once one of its runs began, or all are settled, if that changes it.
+pub(crate) async fn change_state(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     id: CampaignId,
+    next: fn(CampaignState) -> Option<CampaignState>,
     now_ms: i64,
 ) -> Result<(), DbErr> {
-    tx.run(
-        "UPDATE campaigns SET state = 'running', version = version + 1, updated_at = $3,
-            started_at = $3
-         WHERE campaign_id = $1 AND organisation_id = $2 AND state = 'draft'",
-        [id.uuid().into(), organisation.uuid().into(), now_ms.into()],
-    )
-    .await
-    .map(|_| ())
-}
-
-/// A running campaign becomes finished; any other stays what it is.
-pub(crate) async fn finish_running(
-    tx: &DatabaseTransaction,
-    organisation: OrganisationId,
-    id: CampaignId,
-    now_ms: i64,
-) -> Result<(), DbErr> {
-    tx.run(
-        "UPDATE campaigns SET state = 'finished', version = version + 1, updated_at = $3
-         WHERE campaign_id = $1 AND organisation_id = $2 AND state = 'running'",
-        [id.uuid().into(), organisation.uuid().into(), now_ms.into()],
-    )
-    .await
-    .map(|_| ())
+    let Some(row) = locked_campaign(tx, organisation, id).await? else { return Ok(()) };
+    let Some(state) = next(row.state) else { return Ok(()) };
+    let row = CampaignRow { state, version: row.version + 1, updated_ms: now_ms, ..row };
+    save_campaign(tx, organisation, &row).await.map(|_| ())
 }

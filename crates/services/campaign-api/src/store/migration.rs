@@ -1,5 +1,5 @@
 use carillon_outbox::CreateOutbox;
-use carillon_service_kit::database::run_migration;
+use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::CreateTenancy;
 use sea_orm_migration::prelude::*;
 
@@ -35,10 +35,12 @@ impl MigrationTrait for CreateCampaigns {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run_migration(manager, SQLITE).await
+        run_migration(manager, differs(SQLITE, POSTGRES)).await
     }
 }
 
+/// `smtp`, `sms` and `document` are messages of the contracts. A revoked key stays, so that revoking
+/// it again is known to be that. `told` and `halt_told` are the events that last told of a change.
 const SQLITE: &str = "
 CREATE TABLE organisations (
     organisation_id BLOB PRIMARY KEY,
@@ -50,18 +52,31 @@ CREATE TABLE organisations (
     require_consent INTEGER NOT NULL,
     subscribe_default INTEGER NOT NULL,
     double_opt_in INTEGER NOT NULL,
+    smtp BLOB,
+    sms BLOB,
     created_at INTEGER NOT NULL,
     told INTEGER,
     request_id TEXT UNIQUE,
     request_hash BLOB
 ) WITHOUT ROWID;
-CREATE TABLE api_keys (
-    hash BLOB PRIMARY KEY,
+CREATE TABLE organisation_secrets (
     organisation_id BLOB NOT NULL,
-    label TEXT NOT NULL,
-    created_at INTEGER NOT NULL
+    name TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    wrapped_key BLOB NOT NULL,
+    ciphertext BLOB NOT NULL,
+    PRIMARY KEY (organisation_id, name)
 ) WITHOUT ROWID;
-CREATE INDEX api_keys_by_organisation ON api_keys (organisation_id);
+CREATE TABLE api_keys (
+    key_id BLOB PRIMARY KEY,
+    organisation_id BLOB NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    prefix TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX api_keys_by_organisation ON api_keys (organisation_id, created_at, key_id);
 CREATE TABLE campaigns (
     campaign_id BLOB PRIMARY KEY,
     organisation_id BLOB NOT NULL,
@@ -71,8 +86,62 @@ CREATE TABLE campaigns (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     started_at INTEGER,
+    halt_told INTEGER,
     request_id TEXT,
     request_hash BLOB,
+    UNIQUE (organisation_id, request_id)
+);
+CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id);
+";
+
+const POSTGRES: &str = "
+CREATE TABLE organisations (
+    organisation_id UUID PRIMARY KEY,
+    version BIGINT NOT NULL,
+    name TEXT COLLATE \"C\" NOT NULL,
+    time_zone TEXT COLLATE \"C\" NOT NULL,
+    default_region TEXT COLLATE \"C\" NOT NULL,
+    consent_default BIGINT NOT NULL,
+    require_consent BOOLEAN NOT NULL,
+    subscribe_default BOOLEAN NOT NULL,
+    double_opt_in BOOLEAN NOT NULL,
+    smtp BYTEA,
+    sms BYTEA,
+    created_at BIGINT NOT NULL,
+    told BIGINT,
+    request_id TEXT COLLATE \"C\" UNIQUE,
+    request_hash BYTEA
+);
+CREATE TABLE organisation_secrets (
+    organisation_id UUID NOT NULL,
+    name TEXT COLLATE \"C\" NOT NULL,
+    key_id TEXT COLLATE \"C\" NOT NULL,
+    wrapped_key BYTEA NOT NULL,
+    ciphertext BYTEA NOT NULL,
+    PRIMARY KEY (organisation_id, name)
+);
+CREATE TABLE api_keys (
+    key_id UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    hash BYTEA NOT NULL UNIQUE,
+    prefix TEXT COLLATE \"C\" NOT NULL,
+    name TEXT COLLATE \"C\" NOT NULL,
+    created_at BIGINT NOT NULL,
+    revoked_at BIGINT
+);
+CREATE INDEX api_keys_by_organisation ON api_keys (organisation_id, created_at, key_id);
+CREATE TABLE campaigns (
+    campaign_id UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    version BIGINT NOT NULL,
+    state TEXT COLLATE \"C\" NOT NULL,
+    document BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    started_at BIGINT,
+    halt_told BIGINT,
+    request_id TEXT COLLATE \"C\",
+    request_hash BYTEA,
     UNIQUE (organisation_id, request_id)
 );
 CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id);

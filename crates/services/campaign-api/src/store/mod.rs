@@ -1,15 +1,17 @@
 //! Every statement about organisations and campaigns; the report's are in `report/store/`.
 
 mod campaigns;
+mod keys;
 mod migration;
 mod organisations;
 
 pub(crate) use campaigns::{
-    CampaignRow, Saved, campaign, campaign_by_request, campaigns, change_draft, finish_running,
-    insert_campaign, start_draft,
+    CampaignRow, Saved, campaign, campaign_by_request, campaigns, change_state, insert_campaign,
+    locked_campaign, save_campaign,
 };
+pub(crate) use keys::{KeyRow, insert_key, key, key_hashes, keys, revoke_key};
 pub use migration::Migrator;
 pub(crate) use organisations::{
-    OrganisationRow, insert_key, insert_organisation, key_hashes, organisation,
-    organisation_by_request_of_platform, save_settings, set_told,
+    OrganisationRow, drop_secret, insert_organisation, locked_organisation, organisation,
+    organisation_by_request_of_platform, save_secret, save_settings, secrets, set_told,
 };

@@ -1,7 +1,15 @@
-use carillon_contracts::{campaign::v1::Organisation, ids::OrganisationId, time};
+use std::collections::BTreeMap;
+
+use carillon_contracts::{
+    campaign::v1::{Organisation, SmsGateway, SmtpServer},
+    events::v1::SealedSecret,
+    ids::OrganisationId,
+    time,
+};
 use carillon_service_kit::database::Sql;
 use jiff::Timestamp;
-use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
+use prost::Message;
+use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
 
 use crate::request::Request;
 
@@ -15,11 +23,12 @@ pub(crate) struct OrganisationRow {
 }
 
 const COLUMNS: &str = "organisation_id, version, name, time_zone, default_region, consent_default,
-    require_consent, subscribe_default, double_opt_in, created_at, told";
+    require_consent, subscribe_default, double_opt_in, smtp, sms, created_at, told";
 
 fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     let id = OrganisationId::new(row.try_get("", "organisation_id")?);
     let created = Timestamp::from_millisecond(row.try_get("", "created_at")?);
+    let consent: i64 = row.try_get("", "consent_default")?;
     Ok(OrganisationRow {
         id,
         version: row.try_get::<i64>("", "version")?.cast_unsigned(),
@@ -29,14 +38,21 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             name: row.try_get("", "name")?,
             time_zone: row.try_get("", "time_zone")?,
             default_region: row.try_get("", "default_region")?,
-            consent_default: row.try_get("", "consent_default")?,
+            consent_default: i32::try_from(consent).unwrap_or_default(),
             require_consent: row.try_get("", "require_consent")?,
             subscribe_default: row.try_get("", "subscribe_default")?,
             double_opt_in: row.try_get("", "double_opt_in")?,
             create_time: created.ok().map(time::to_wire),
-            ..Organisation::default()
+            smtp: message::<SmtpServer>(row, "smtp")?,
+            sms: message::<SmsGateway>(row, "sms")?,
         },
     })
+}
+
+fn message<M: Message + Default>(row: &QueryResult, column: &str) -> Result<Option<M>, DbErr> {
+    let bytes: Option<Vec<u8>> = row.try_get("", column)?;
+    let decoded = bytes.map(|bytes| M::decode(bytes.as_slice())).transpose();
+    decoded.map_err(|error| DbErr::Type(format!("{column}: {error}")))
 }
 
 pub(crate) async fn organisation(
@@ -45,6 +61,15 @@ pub(crate) async fn organisation(
 ) -> Result<Option<OrganisationRow>, DbErr> {
     let sql = format!("SELECT {COLUMNS} FROM organisations WHERE organisation_id = $1");
     connection.row(&sql, [id.uuid().into()]).await?.as_ref().map(read).transpose()
+}
+
+/// To change it: nobody else does until the transaction ends.
+pub(crate) async fn locked_organisation(
+    tx: &DatabaseTransaction,
+    id: OrganisationId,
+) -> Result<Option<OrganisationRow>, DbErr> {
+    let sql = format!("SELECT {COLUMNS} FROM organisations WHERE organisation_id = $1 FOR UPDATE");
+    tx.row(&sql, [id.uuid().into()]).await?.as_ref().map(read).transpose()
 }
 
 /// The organisation that a request of the platform's created, and the hash of its body.
@@ -57,35 +82,38 @@ pub(crate) async fn organisation_by_request_of_platform(
     Ok(Some((read(&row)?, row.try_get("", "request_hash")?)))
 }
 
+/// Answers whether it was new: the same request may just have been carried out elsewhere.
 pub(crate) async fn insert_organisation(
     tx: &DatabaseTransaction,
     row: &OrganisationRow,
     request: Option<&Request>,
     now_ms: i64,
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
     let settings = &row.organisation;
-    tx.run(
-        "INSERT INTO organisations (organisation_id, version, name, time_zone, default_region,
-            consent_default, require_consent, subscribe_default, double_opt_in, created_at,
-            request_id, request_hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        [
-            row.id.uuid().into(),
-            row.version.cast_signed().into(),
-            settings.name.as_str().into(),
-            settings.time_zone.as_str().into(),
-            settings.default_region.as_str().into(),
-            settings.consent_default.into(),
-            settings.require_consent.into(),
-            settings.subscribe_default.into(),
-            settings.double_opt_in.into(),
-            now_ms.into(),
-            request.map(|request| request.id.clone()).into(),
-            request.map(|request| request.body_hash.to_vec()).into(),
-        ],
-    )
-    .await
-    .map(|_| ())
+    let inserted = tx
+        .run(
+            "INSERT INTO organisations (organisation_id, version, name, time_zone, default_region,
+                consent_default, require_consent, subscribe_default, double_opt_in, created_at,
+                request_id, request_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             ON CONFLICT (request_id) DO NOTHING",
+            [
+                row.id.uuid().into(),
+                row.version.cast_signed().into(),
+                settings.name.as_str().into(),
+                settings.time_zone.as_str().into(),
+                settings.default_region.as_str().into(),
+                i64::from(settings.consent_default).into(),
+                settings.require_consent.into(),
+                settings.subscribe_default.into(),
+                settings.double_opt_in.into(),
+                now_ms.into(),
+                request.map(|request| request.id.clone()).into(),
+                request.map(|request| request.body_hash.to_vec()).into(),
+            ],
+        )
+        .await?;
+    Ok(inserted.rows_affected() > 0)
 }
 
 pub(crate) async fn save_settings(
@@ -93,9 +121,12 @@ pub(crate) async fn save_settings(
     row: &OrganisationRow,
 ) -> Result<(), DbErr> {
     let settings = &row.organisation;
+    let smtp: Value = settings.smtp.as_ref().map(Message::encode_to_vec).into();
+    let sms: Value = settings.sms.as_ref().map(Message::encode_to_vec).into();
     tx.run(
         "UPDATE organisations SET version = $2, name = $3, time_zone = $4, default_region = $5,
-            consent_default = $6, require_consent = $7, subscribe_default = $8, double_opt_in = $9
+            consent_default = $6, require_consent = $7, subscribe_default = $8, double_opt_in = $9,
+            smtp = $10, sms = $11
          WHERE organisation_id = $1",
         [
             row.id.uuid().into(),
@@ -103,10 +134,12 @@ pub(crate) async fn save_settings(
             settings.name.as_str().into(),
             settings.time_zone.as_str().into(),
             settings.default_region.as_str().into(),
-            settings.consent_default.into(),
+            i64::from(settings.consent_default).into(),
             settings.require_consent.into(),
             settings.subscribe_default.into(),
             settings.double_opt_in.into(),
+            smtp,
+            sms,
         ],
     )
     .await
@@ -123,26 +156,54 @@ pub(crate) async fn set_told(
     tx.run(sql, [id.uuid().into(), told.into()]).await.map(|_| ())
 }
 
-pub(crate) async fn insert_key(
+/// The sealed secrets by the names of their settings.
+pub(crate) async fn secrets(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+) -> Result<BTreeMap<String, SealedSecret>, DbErr> {
+    let sql = "SELECT name, key_id, wrapped_key, ciphertext FROM organisation_secrets
+               WHERE organisation_id = $1 ORDER BY name";
+    let rows = connection.rows(sql, [organisation.uuid().into()]).await?;
+    rows.iter()
+        .map(|row| {
+            let secret = SealedSecret {
+                key_id: row.try_get("", "key_id")?,
+                wrapped_key: row.try_get::<Vec<u8>>("", "wrapped_key")?.into(),
+                ciphertext: row.try_get::<Vec<u8>>("", "ciphertext")?.into(),
+            };
+            Ok((row.try_get("", "name")?, secret))
+        })
+        .collect()
+}
+
+pub(crate) async fn save_secret(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
-    hash: [u8; 32],
-    label: &str,
-    now_ms: i64,
+    name: &str,
+    secret: &SealedSecret,
 ) -> Result<(), DbErr> {
     tx.run(
-        "INSERT INTO api_keys (hash, organisation_id, label, created_at) VALUES ($1, $2, $3, $4)",
-        [hash.to_vec().into(), organisation.uuid().into(), label.into(), now_ms.into()],
+        "INSERT INTO organisation_secrets (organisation_id, name, key_id, wrapped_key, ciphertext)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (organisation_id, name) DO UPDATE SET key_id = excluded.key_id,
+            wrapped_key = excluded.wrapped_key, ciphertext = excluded.ciphertext",
+        [
+            organisation.uuid().into(),
+            name.into(),
+            secret.key_id.as_str().into(),
+            secret.wrapped_key.to_vec().into(),
+            secret.ciphertext.to_vec().into(),
+        ],
     )
     .await
     .map(|_| ())
 }
 
-pub(crate) async fn key_hashes(
+pub(crate) async fn drop_secret(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
-) -> Result<Vec<Vec<u8>>, DbErr> {
-    let sql = "SELECT hash FROM api_keys WHERE organisation_id = $1 ORDER BY hash";
-    let rows = tx.rows(sql, [organisation.uuid().into()]).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    name: &str,
+) -> Result<(), DbErr> {
+    let sql = "DELETE FROM organisation_secrets WHERE organisation_id = $1 AND name = $2";
+    tx.run(sql, [organisation.uuid().into(), name.into()]).await.map(|_| ())
 }

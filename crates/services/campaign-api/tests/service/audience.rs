@@ -1,6 +1,12 @@
 //! A segment evaluator that knows a few customers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use carillon_contracts::{
     audience::v1::{
@@ -20,11 +26,25 @@ use tonic::{Request, Response, Status, service::Routes};
 
 /// Every organisation has the same customers, by external id.
 #[derive(Clone)]
-pub struct Customers(Arc<Vec<String>>);
+pub struct Customers {
+    external_ids: Arc<Vec<String>>,
+    opted_out: Arc<Mutex<Vec<OptOutRequest>>>,
+    down: Arc<AtomicBool>,
+}
 
 impl Customers {
     pub fn new(external_ids: impl IntoIterator<Item = String>) -> Self {
-        Self(Arc::new(external_ids.into_iter().collect()))
+        let external_ids = Arc::new(external_ids.into_iter().collect());
+        Self { external_ids, opted_out: Arc::default(), down: Arc::default() }
+    }
+
+    pub fn opted_out(&self) -> Vec<OptOutRequest> {
+        self.opted_out.lock().expect("not poisoned").clone()
+    }
+
+    /// Answers no opt-out from now on, or again.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 
     pub fn transport(&self) -> Transport {
@@ -32,7 +52,7 @@ impl Customers {
     }
 
     fn has(&self, external_id: &str) -> bool {
-        self.0.iter().any(|known| known == external_id)
+        self.external_ids.iter().any(|known| known == external_id)
     }
 }
 
@@ -67,7 +87,7 @@ impl AudienceService for Customers {
                     Err(invalid_fields(errors))
                 }
             }
-            _ => Ok(Response::new(CheckAudienceResponse { count: self.0.len() as u64 })),
+            _ => Ok(Response::new(CheckAudienceResponse { count: self.external_ids.len() as u64 })),
         }
     }
 
@@ -80,7 +100,7 @@ impl AudienceService for Customers {
         let channels = request.content.map_or(0, |content| {
             u64::from(content.sms.is_some()) + u64::from(content.email.is_some())
         });
-        let customers = self.0.len() as u64;
+        let customers = self.external_ids.len() as u64;
         let matched = customers * channels;
         Ok(Response::new(Forecast { customers, matched, planned: matched, ..Default::default() }))
     }
@@ -103,7 +123,11 @@ impl AudienceService for Customers {
         &self,
         request: Request<OptOutRequest>,
     ) -> Result<Response<OptOutResponse>, Status> {
-        Err(Status::unimplemented(request.get_ref().channel().as_str_name()))
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("connection refused"));
+        }
+        self.opted_out.lock().expect("not poisoned").push(request.into_inner());
+        Ok(Response::new(OptOutResponse { in_effect: true }))
     }
 
     async fn resolve_customers(
@@ -118,7 +142,7 @@ impl AudienceService for Customers {
             return Err(invalid("customer_ids", "more than 1,000"));
         }
         let known: BTreeMap<CustomerId, &String> =
-            self.0.iter().map(|id| (CustomerId::of(organisation, id), id)).collect();
+            self.external_ids.iter().map(|id| (CustomerId::of(organisation, id), id)).collect();
         let customers = asked
             .into_iter()
             .filter_map(|id| {

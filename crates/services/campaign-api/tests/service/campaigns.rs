@@ -233,13 +233,13 @@ async fn a_wrong_update_is_refused() {
     let status = update(&world, given.clone(), &["name"]).await.expect_err("empty");
     assert_eq!(status.message(), "name: is missing; give 1 to 100 characters");
     world.try_start(&created.id).await.expect("started");
-    let status = update(&world, given, &["active"]).await.expect_err("started");
+    let status = update(&world, given, &["name"]).await.expect_err("started");
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(
         status.message(),
         format!(
-            "campaign.id: campaign {} was started, and only drafts can be changed; create another \
-             one",
+            "campaign.id: campaign {} was started, and of such a one only `active` can be changed; \
+             create another one",
             created.id
         )
     );

@@ -2,8 +2,15 @@
 
 mod audience;
 mod campaigns;
+mod halting;
+mod keys;
 mod looking_ahead;
+mod operating;
 mod organisations;
 mod reports;
+mod settings;
+mod sms_settings;
+mod smtp_tests;
 mod starting;
+mod unsubscribing;
 mod world;

@@ -381,3 +381,61 @@ async fn another_organisations_report_does_not_exist() {
     let listed = world.reports().list_report_messages(with_key(request, &other)).await;
     assert_eq!(listed.expect_err("hidden").code(), Code::NotFound);
 }
+
+/// Sends a batch of four from its first change to its last.
+fn batch_story(run: &Run<'_>, channel: Channel, number: u32) -> [Body; 2] {
+    let batch = BatchId::of(run.run, channel, number);
+    let told = |body: Body| match body {
+        Body::DeliveryChanged(changed) => Body::DeliveryChanged(DeliveryChanged {
+            batch_id: batch.to_wire(),
+            channel: channel.into(),
+            ..changed
+        }),
+        other => other,
+    };
+    [told(run.three_of_four()), told(run.the_last())]
+}
+
+#[tokio::test]
+async fn replicas_that_hear_the_same_run_at_once_agree_on_its_sums_and_its_end() {
+    const BATCHES: u32 = 30;
+    let world = World::new().await;
+    let _other = world.replica().await;
+    let started = world.started().await;
+    let run = Run::of(&world, &started);
+    let sms = world.neighbour(topology::SMS_DISPATCHER);
+    let email = world.neighbour(topology::EMAIL_DISPATCHER);
+    let planner = world.neighbour(topology::SEGMENT_EVALUATOR);
+    let closed = RunPlanned {
+        campaign_id: run.campaign.to_wire(),
+        run_id: run.run.to_wire(),
+        matched: u64::from(8 * BATCHES),
+        planned: u64::from(8 * BATCHES),
+        ..RunPlanned::default()
+    };
+    let tell = |neighbour: &'static str, channel: Channel| {
+        let teller = if neighbour == topology::SMS_DISPATCHER { &sms } else { &email };
+        let run = &run;
+        async move {
+            for number in 0..BATCHES {
+                for body in batch_story(run, channel, number) {
+                    teller.tell(body).await;
+                }
+            }
+        }
+    };
+    tokio::join!(
+        tell(topology::SMS_DISPATCHER, Channel::Sms),
+        tell(topology::EMAIL_DISPATCHER, Channel::Email),
+        planner.tell(Body::RunPlanned(closed)),
+    );
+    eventually("the campaign is finished", || async {
+        report(&world, &started.id).await.campaign_state() == CampaignState::Finished
+    })
+    .await;
+    let ended = report(&world, &started.id).await;
+    let each = u64::from(2 * BATCHES);
+    assert_eq!((ended.planned, ended.in_flight), (4 * each, 0));
+    assert_eq!(ended.states, counts(&[("failed", each), ("sent", 3 * each)]));
+    assert_eq!(messages(&world, &started.id, 0).await.len() as u64, 4 * each);
+}

@@ -1,6 +1,11 @@
 //! What stands around the campaign API: its neighbours, and clients with keys.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
 
 use carillon_broker::{Broker as _, Consumer, memory::MemoryBroker, topology};
 use carillon_campaign_api::{Migrator, Parts};
@@ -8,38 +13,52 @@ use carillon_contracts::{
     campaign::v1::{
         Audience, Campaign, CreateCampaignRequest, CreateOrganisationRequest, Organisation,
         Schedule, StartCampaignRequest, audience::Selection,
-        campaign_service_client::CampaignServiceClient,
+        campaign_service_client::CampaignServiceClient, key_service_client::KeyServiceClient,
         organisation_service_client::OrganisationServiceClient, schedule::When,
     },
-    events::v1::{Event, event::Body},
+    events::v1::{CampaignHalted, Event, OrganisationChanged, event::Body},
     ids::OrganisationId,
     jobs::v1::{Content, SmsContent},
+    ops::v1::operator_service_client::OperatorServiceClient,
     report::v1::report_service_client::ReportServiceClient,
 };
-use carillon_outbox::{Outbox, Subscriber};
+use carillon_operator::Operator;
+use carillon_outbox::{Handler, HandlerError, Outbox, Subscriber};
+use carillon_sealing::WrappingKey;
 use carillon_service_kit::{
-    Clock, Stop,
+    Clock, Database, Stop,
     rpc::{Transport, in_process},
 };
 use carillon_tenancy::Tenancy;
 use carillon_testkit::{TestDatabase, database};
 use prost::Message as _;
-use tonic::{Request, Response, Status};
+use sea_orm::DatabaseTransaction;
+use tonic::{Request, Response, Status, service::Routes};
 
-use crate::audience::Customers;
+use crate::{audience::Customers, smtp_tests::SmtpTests};
 
 pub const PLATFORM: &str = "crl_platform_test";
 pub const START: &str = "2026-11-30T23:30:00Z";
+pub const PUBLIC_URL: &str = "https://carillon.example";
+
+pub fn wrapping_key() -> WrappingKey {
+    WrappingKey::new([7; 32])
+}
 
 pub struct World {
     pub clock: Clock,
     pub broker: Arc<MemoryBroker>,
     pub key: String,
     pub organisation: OrganisationId,
+    pub customers: Customers,
+    pub smtp_tests: SmtpTests,
+    pub http: axum::Router,
+    /// What the others were told of halted campaigns.
+    pub halts: Halts,
     transport: Transport,
     /// Of the other services; a producer's and a consumer's tables are the same in every service.
     around: TestDatabase,
-    _database: TestDatabase,
+    own: TestDatabase,
     stop: Stop,
 }
 
@@ -59,12 +78,22 @@ impl World {
         let broker = Arc::new(MemoryBroker::new());
         let own = database::<Migrator>().await;
         let stop = Stop::new();
+        let around = database::<Migrator>().await;
+        let customers = Customers::new((0..10).map(|n| format!("C{n}")));
+        let smtp_tests = SmtpTests::default();
         let service = carillon_campaign_api::start(Parts {
             database: own.database.clone(),
             broker: broker.clone(),
             clock: clock.clone(),
             stop: stop.clone(),
-            audience: Customers::new((0..10).map(|n| format!("C{n}"))).transport(),
+            audience: customers.transport(),
+            email_dispatcher: smtp_tests.transport(),
+            operators: vec![
+                ("billing", in_process(operator(&around, &broker, &clock).routes())),
+                ("scheduler", in_process(Routes::default())),
+            ],
+            wrapping_key: wrapping_key(),
+            public_url: PUBLIC_URL.into(),
             platform_key: PLATFORM.into(),
         });
         Self {
@@ -72,11 +101,32 @@ impl World {
             broker,
             key: String::new(),
             organisation: OrganisationId::random(),
+            customers,
+            smtp_tests,
+            http: service.http,
+            halts: Halts::default(),
             transport: in_process(service.public),
-            around: database::<Migrator>().await,
-            _database: own,
+            around,
+            own,
             stop,
         }
+    }
+
+    /// Another replica of the service, on the same database.
+    pub async fn replica(&self) -> Transport {
+        let service = carillon_campaign_api::start(Parts {
+            database: self.own.again::<Migrator>().await,
+            broker: self.broker.clone(),
+            clock: self.clock.clone(),
+            stop: self.stop.clone(),
+            audience: self.customers.transport(),
+            email_dispatcher: self.smtp_tests.transport(),
+            operators: Vec::new(),
+            wrapping_key: wrapping_key(),
+            public_url: PUBLIC_URL.into(),
+            platform_key: PLATFORM.into(),
+        });
+        in_process(service.public)
     }
 
     /// Every service that hears of organisations does. They share a database: the first one to
@@ -88,6 +138,19 @@ impl World {
             let tenancy = Arc::new(Tenancy::new(database.clone()));
             Subscriber::new(name, database, self.broker.clone(), self.clock.clone())
                 .spawn(event, tenancy, &self.stop);
+        }
+    }
+
+    /// Every service that hears of halted campaigns does.
+    pub fn everyone_obeys(&self) {
+        let event = topology::CAMPAIGN_HALTED;
+        for name in topology::subscribers(event, topology::CAMPAIGN_API) {
+            let database = self.around.database.clone();
+            Subscriber::new(name, database, self.broker.clone(), self.clock.clone()).spawn(
+                event,
+                Arc::new(self.halts.clone()),
+                &self.stop,
+            );
         }
     }
 
@@ -111,6 +174,14 @@ impl World {
 
     pub fn campaigns(&self) -> CampaignServiceClient<Transport> {
         CampaignServiceClient::new(self.transport.clone())
+    }
+
+    pub fn keys(&self) -> KeyServiceClient<Transport> {
+        KeyServiceClient::new(self.transport.clone())
+    }
+
+    pub fn operators(&self) -> OperatorServiceClient<Transport> {
+        OperatorServiceClient::new(self.transport.clone())
     }
 
     pub fn reports(&self) -> ReportServiceClient<Transport> {
@@ -153,6 +224,26 @@ impl World {
         Tenancy::new(self.around.database.clone()).organisation(id).await.expect("read")
     }
 
+    /// The document of an organisation, as other services know it.
+    pub async fn document(&self, id: OrganisationId) -> OrganisationChanged {
+        let tenancy = Tenancy::new(self.around.database.clone());
+        tenancy.document(id).await.expect("read").expect("a document")
+    }
+
+    /// Whom another service takes a key for.
+    pub async fn caller_elsewhere(&self, key: &str) -> Result<OrganisationId, Status> {
+        let tenancy = Tenancy::new(self.around.database.clone());
+        tenancy.caller(with_key((), key).metadata()).await
+    }
+
+    pub fn own(&self) -> &Database {
+        &self.own.database
+    }
+
+    pub fn around(&self) -> &Database {
+        &self.around.database
+    }
+
     /// Another service that tells of what it did.
     pub fn neighbour(&self, name: &'static str) -> Neighbour {
         let outbox = Outbox::new(
@@ -163,6 +254,35 @@ impl World {
         );
         outbox.spawn(&self.stop);
         Neighbour { outbox, organisation: self.organisation, around: self.around.database.clone() }
+    }
+}
+
+/// Another service's own side of the operators' contract.
+fn operator(around: &TestDatabase, broker: &Arc<MemoryBroker>, clock: &Clock) -> Operator {
+    let database = around.database.clone();
+    let subscriber =
+        Subscriber::new(topology::BILLING, database.clone(), broker.clone(), clock.clone());
+    Operator::new(topology::BILLING, database, subscriber)
+}
+
+/// Keeps what it was told of halted campaigns.
+#[derive(Clone, Default)]
+pub struct Halts(Arc<Mutex<Vec<CampaignHalted>>>);
+
+impl Halts {
+    pub fn told(&self) -> Vec<CampaignHalted> {
+        self.0.lock().expect("not poisoned").clone()
+    }
+}
+
+#[async_trait]
+impl Handler for Halts {
+    async fn handle(&self, _: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
+        let Some(Body::CampaignHalted(halted)) = &event.body else {
+            return Err(HandlerError::Event("another event".into()));
+        };
+        self.0.lock().expect("not poisoned").push(halted.clone());
+        Ok(())
     }
 }
 

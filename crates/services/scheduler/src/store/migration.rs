@@ -1,5 +1,5 @@
 use carillon_outbox::CreateOutbox;
-use carillon_service_kit::database::run_migration;
+use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::CreateTenancy;
 use sea_orm_migration::prelude::*;
 
@@ -28,19 +28,27 @@ impl MigrationTrait for CreateSchedules {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run_migration(manager, SQLITE).await
+        run_migration(manager, differs(SQLITE, POSTGRES)).await
     }
 }
 
+// A campaign has one row, whichever is heard first: that it was published, or that it was halted.
 const SQLITE: &str = "
 CREATE TABLE schedules (
     campaign_id BLOB PRIMARY KEY,
     organisation_id BLOB NOT NULL,
-    version INTEGER NOT NULL,
-    published BLOB NOT NULL,
-    next_fire_at INTEGER
+    version INTEGER NOT NULL DEFAULT 0,
+    published BLOB,
+    traceparent TEXT NOT NULL DEFAULT '',
+    next_fire_at INTEGER,
+    halt TEXT NOT NULL DEFAULT 'running',
+    halt_version INTEGER NOT NULL DEFAULT 0,
+    resumed_at INTEGER
 );
-CREATE INDEX schedules_due ON schedules (next_fire_at) WHERE next_fire_at IS NOT NULL;
+CREATE INDEX schedules_due ON schedules (next_fire_at)
+    WHERE next_fire_at IS NOT NULL AND halt = 'running';
+CREATE INDEX schedules_by_organisation ON schedules (organisation_id)
+    WHERE next_fire_at IS NOT NULL;
 CREATE TABLE runs (
     run_id BLOB PRIMARY KEY,
     organisation_id BLOB NOT NULL,
@@ -48,9 +56,39 @@ CREATE TABLE runs (
     occurrence_key TEXT NOT NULL,
     nominal_at INTEGER NOT NULL,
     deadline_at INTEGER NOT NULL,
-    missed INTEGER NOT NULL,
+    missed BOOLEAN NOT NULL,
     created_at INTEGER NOT NULL,
     UNIQUE (campaign_id, occurrence_key)
 ) WITHOUT ROWID;
 CREATE INDEX runs_by_organisation ON runs (organisation_id, nominal_at, run_id);
 ";
+
+const POSTGRES: &str = r#"
+CREATE TABLE schedules (
+    campaign_id UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    version BIGINT NOT NULL DEFAULT 0,
+    published BYTEA,
+    traceparent TEXT COLLATE "C" NOT NULL DEFAULT '',
+    next_fire_at BIGINT,
+    halt TEXT COLLATE "C" NOT NULL DEFAULT 'running',
+    halt_version BIGINT NOT NULL DEFAULT 0,
+    resumed_at BIGINT
+);
+CREATE INDEX schedules_due ON schedules (next_fire_at)
+    WHERE next_fire_at IS NOT NULL AND halt = 'running';
+CREATE INDEX schedules_by_organisation ON schedules (organisation_id)
+    WHERE next_fire_at IS NOT NULL;
+CREATE TABLE runs (
+    run_id UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    campaign_id UUID NOT NULL,
+    occurrence_key TEXT COLLATE "C" NOT NULL,
+    nominal_at BIGINT NOT NULL,
+    deadline_at BIGINT NOT NULL,
+    missed BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    UNIQUE (campaign_id, occurrence_key)
+);
+CREATE INDEX runs_by_organisation ON runs (organisation_id, nominal_at, run_id);
+"#;

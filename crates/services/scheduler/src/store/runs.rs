@@ -1,3 +1,4 @@
+use carillon_calendar::Occurrence;
 use carillon_contracts::{
     ids::{CampaignId, OrganisationId, RunId},
     schedule::v1::Run,
@@ -8,13 +9,10 @@ use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult, Value};
 use uuid::Uuid;
 
-use crate::domain::Occurrence;
-
 /// A run to be stored.
 pub(crate) struct NewRun<'a> {
     pub run: RunId,
     pub campaign: CampaignId,
-    pub key: &'a str,
     pub occurrence: &'a Occurrence,
     pub missed: bool,
     pub now: Timestamp,
@@ -47,7 +45,7 @@ impl NewRun<'_> {
                     self.run.uuid().into(),
                     organisation.uuid().into(),
                     self.campaign.uuid().into(),
-                    self.key.into(),
+                    self.occurrence.key.as_str().into(),
                     self.occurrence.nominal.as_millisecond().into(),
                     self.occurrence.deadline.as_millisecond().into(),
                     self.missed.into(),

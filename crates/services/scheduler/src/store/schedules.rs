@@ -2,7 +2,7 @@ use carillon_contracts::{
     events::v1::CampaignPublished,
     ids::{CampaignId, OrganisationId},
 };
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, differs};
 use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -11,10 +11,12 @@ use sea_orm::{DatabaseTransaction, DbErr};
 pub(crate) struct DueSchedule {
     pub organisation: OrganisationId,
     pub campaign: CampaignId,
-    /// Milliseconds since 1970.
-    pub next_fire_ms: i64,
+    /// When somebody last resumed it, in milliseconds since 1970.
+    pub resumed_ms: Option<i64>,
     /// An encoded `CampaignPublished`.
     pub published: Vec<u8>,
+    /// Of the trace in which it was published.
+    pub traceparent: String,
 }
 
 /// Keeps a campaign's document if it is newer than the one known.
@@ -23,14 +25,16 @@ pub(crate) async fn keep_newest(
     organisation: OrganisationId,
     campaign: CampaignId,
     published: &CampaignPublished,
+    traceparent: String,
     next_fire_ms: Option<i64>,
 ) -> Result<(), DbErr> {
     tx.run(
-        "INSERT INTO schedules (campaign_id, organisation_id, version, published, next_fire_at)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO schedules
+            (campaign_id, organisation_id, version, published, next_fire_at, traceparent)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (campaign_id) DO UPDATE SET
             version = excluded.version, published = excluded.published,
-            next_fire_at = excluded.next_fire_at
+            next_fire_at = excluded.next_fire_at, traceparent = excluded.traceparent
          WHERE schedules.version < excluded.version
             AND schedules.organisation_id = excluded.organisation_id",
         [
@@ -39,6 +43,7 @@ pub(crate) async fn keep_newest(
             published.version.cast_signed().into(),
             published.encode_to_vec().into(),
             next_fire_ms.into(),
+            traceparent.into(),
         ],
     )
     .await
@@ -51,32 +56,35 @@ pub(crate) async fn any_due_of_all(
     now: Timestamp,
     but: &[CampaignId],
 ) -> Result<bool, DbErr> {
-    let sql = format!("SELECT 1 {DUE} LIMIT 1");
+    let sql = |due| format!("SELECT 1 {due} LIMIT 1");
+    let (sqlite, postgres) = (sql(DUE_SQLITE), sql(DUE_POSTGRES));
     let values = [now.as_millisecond().into(), list(but).into()];
-    Ok(connection.row(&sql, values).await?.is_some())
+    Ok(connection.row(differs(&sqlite, &postgres), values).await?.is_some())
 }
 
-/// What is due in all organisations but for those left alone, the longest waiting first.
+/// What is due in all organisations but for those left alone, the longest waiting first. They are
+/// this transaction's alone; those that another replica has are left to it.
 pub(crate) async fn due_of_all(
     tx: &DatabaseTransaction,
     now: Timestamp,
     but: &[CampaignId],
-    limit: u32,
+    limit: i64,
 ) -> Result<Vec<DueSchedule>, DbErr> {
-    let sql = format!(
-        "SELECT organisation_id, campaign_id, next_fire_at, published {DUE}
-         ORDER BY next_fire_at LIMIT $3"
-    );
+    let columns = "SELECT organisation_id, campaign_id, resumed_at, published, traceparent";
+    let sql =
+        |due| format!("{columns} {due} ORDER BY next_fire_at LIMIT $3 FOR UPDATE SKIP LOCKED");
+    let (sqlite, postgres) = (sql(DUE_SQLITE), sql(DUE_POSTGRES));
     let values = [now.as_millisecond().into(), list(but).into(), limit.into()];
-    tx.rows(&sql, values)
+    tx.rows(differs(&sqlite, &postgres), values)
         .await?
         .iter()
         .map(|row| {
             Ok(DueSchedule {
                 organisation: OrganisationId::new(row.try_get("", "organisation_id")?),
                 campaign: CampaignId::new(row.try_get("", "campaign_id")?),
-                next_fire_ms: row.try_get("", "next_fire_at")?,
+                resumed_ms: row.try_get("", "resumed_at")?,
                 published: row.try_get("", "published")?,
+                traceparent: row.try_get("", "traceparent")?,
             })
         })
         .collect()
@@ -89,17 +97,71 @@ fn list(campaigns: &[CampaignId]) -> String {
     format!("[{}]", ids.join(","))
 }
 
-pub(crate) async fn clear_next_fire(
+/// When to look at the campaign next; never where nothing more will be due.
+pub(crate) async fn set_next_fire(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     campaign: CampaignId,
+    at_ms: Option<i64>,
 ) -> Result<(), DbErr> {
-    let sql = "UPDATE schedules SET next_fire_at = NULL
+    let sql = "UPDATE schedules SET next_fire_at = $3
                WHERE campaign_id = $1 AND organisation_id = $2";
-    tx.run(sql, [campaign.uuid().into(), organisation.uuid().into()]).await.map(|_| ())
+    let values = [campaign.uuid().into(), organisation.uuid().into(), at_ms.into()];
+    tx.run(sql, values).await.map(|_| ())
+}
+
+/// The organisation's zone may be another one now: what it has waiting is looked at again.
+pub(crate) async fn look_again(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    let sql = "UPDATE schedules SET next_fire_at = $2
+               WHERE organisation_id = $1 AND next_fire_at > $2";
+    let values = [organisation.uuid().into(), now.as_millisecond().into()];
+    tx.run(sql, values).await.map(|_| ())
+}
+
+/// Keeps what was last ordered, if it is newer than what is known. Whoever fires the campaign at
+/// the same time has its row, and is waited for.
+pub(crate) async fn keep_newest_halt(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    campaign: CampaignId,
+    order: &HaltOrder,
+) -> Result<(), DbErr> {
+    tx.run(
+        "INSERT INTO schedules (campaign_id, organisation_id, halt, halt_version, resumed_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (campaign_id) DO UPDATE SET
+            halt = excluded.halt, halt_version = excluded.halt_version,
+            resumed_at = excluded.resumed_at
+         WHERE schedules.halt_version < excluded.halt_version
+            AND schedules.organisation_id = excluded.organisation_id",
+        [
+            campaign.uuid().into(),
+            organisation.uuid().into(),
+            order.word.into(),
+            order.version.into(),
+            order.resumed_ms.into(),
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+pub(crate) struct HaltOrder {
+    /// `running`, `paused` or `cancelled`.
+    pub word: &'static str,
+    pub version: i64,
+    pub resumed_ms: Option<i64>,
 }
 
 /// A campaign of an organisation that this service has not heard of yet waits for its zone.
-const DUE: &str = "FROM schedules WHERE next_fire_at <= $1
+const DUE_SQLITE: &str = "FROM schedules WHERE next_fire_at <= $1 AND halt = 'running'
     AND campaign_id NOT IN (SELECT unhex(value) FROM json_each($2))
+    AND organisation_id IN (SELECT organisation_id FROM tenants)";
+
+const DUE_POSTGRES: &str = "FROM schedules WHERE next_fire_at <= $1 AND halt = 'running'
+    AND campaign_id NOT IN (SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb))
     AND organisation_id IN (SELECT organisation_id FROM tenants)";

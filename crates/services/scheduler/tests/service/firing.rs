@@ -107,11 +107,9 @@ async fn a_schedule_that_cannot_be_read_holds_up_no_other() {
     world.publish(started(broken, 1, world.clock.now() + hours(1))).await;
     world.publish(started(sound, 1, world.clock.now() + hours(2))).await;
     world.flush().await;
-    let sql = format!(
-        "UPDATE schedules SET published = x'ff' WHERE campaign_id = x'{}'",
-        broken.uuid().simple()
-    );
-    assert_eq!(world.change(&sql).await, 1);
+    let sql = "UPDATE schedules SET published = $2 WHERE campaign_id = $1";
+    let torn = vec![0xff_u8];
+    assert_eq!(world.change(sql, [broken.uuid().into(), torn.into()]).await, 1);
     world.clock.advance(hours(2));
     let due = world.hears(2).await;
     assert_eq!(due[1].campaign_id, sound.to_wire());
@@ -122,10 +120,10 @@ async fn a_schedule_that_cannot_be_read_holds_up_no_other() {
 async fn an_error_of_the_database_does_not_end_the_ticking() {
     let world = World::new().await;
     world.flush().await;
-    world.change("ALTER TABLE schedules RENAME TO away").await;
+    world.change("ALTER TABLE schedules RENAME TO away", []).await;
     // Longer than a tick, so that at least one of them fails.
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
-    world.change("ALTER TABLE away RENAME TO schedules").await;
+    world.change("ALTER TABLE away RENAME TO schedules", []).await;
     world.flush().await;
 }
 
@@ -141,4 +139,25 @@ async fn a_campaign_waits_until_its_organisation_was_heard_of() {
         world.heard().iter().any(|due| due.campaign_id == campaign.to_wire())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_replicas_fire_each_occurrence_once() {
+    let world = World::new().await;
+    world.replicate().await;
+    world.replicate().await;
+    let mut expected = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let campaign = CampaignId::random();
+        world.publish(started(campaign, 1, world.clock.now() + hours(1))).await;
+        expected.insert(campaign.to_wire());
+    }
+    world.flush().await;
+    world.clock.advance(hours(1));
+    world.hears(51).await;
+    world.flush().await;
+    let heard = world.heard();
+    assert_eq!(heard.len(), 52, "50, and two of the flushes");
+    let fired: Vec<_> = heard.iter().map(|due| due.campaign_id.clone()).collect();
+    assert!(expected.iter().all(|campaign| fired.contains(campaign)));
 }

@@ -1,5 +1,7 @@
-//! The scheduler on a real database and the in-memory broker.
+//! The scheduler on a real database and a real broker.
 
 mod firing;
+mod halting;
 mod listing;
+mod once;
 mod world;

@@ -7,11 +7,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use carillon_broker::{memory::MemoryBroker, topology};
+use carillon_broker::{Broker, topology};
 use carillon_contracts::{
-    campaign::v1::{Audience, Campaign, Organisation, audience::Selection},
+    campaign::v1::{
+        Audience, Campaign, Organisation, Schedule, audience::Selection, schedule::When,
+    },
     events::v1::{
-        CampaignPublished, Event, KeyHash, OrganisationChanged, RunDue, RunMissed, event::Body,
+        CampaignHalted, CampaignPublished, Event, Halt, KeyHash, OrganisationChanged, RunDue,
+        RunMissed, event::Body,
     },
     ids::{CampaignId, OrganisationId},
     jobs::v1::{Content, SmsContent},
@@ -21,19 +24,20 @@ use carillon_contracts::{
 use carillon_outbox::{Handler, HandlerError, Outbox, Subscriber};
 use carillon_scheduler::{Migrator, Parts};
 use carillon_service_kit::{
-    Clock, Database, Stop,
+    Clock, Stop,
     database::Sql as _,
     rpc::{self, Transport},
 };
-use carillon_testkit::{TestDatabase, database};
+use carillon_testkit::{TestBroker, TestDatabase, database};
 use jiff::{SignedDuration, Timestamp};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{DatabaseTransaction, Value};
 use tonic::Request;
 
 pub struct World {
     pub clock: Clock,
     pub organisation: OrganisationId,
-    broker: Arc<MemoryBroker>,
+    broker: Arc<dyn Broker>,
+    _server: TestBroker,
     scheduler: TestDatabase,
     running: Option<(Stop, RunServiceClient<Transport>)>,
     /// The tables of a producer and of a consumer are the same in every service.
@@ -72,7 +76,8 @@ pub const START: &str = "2026-11-30T23:30:00Z";
 impl World {
     pub async fn new() -> Self {
         let clock = Clock::manual(START.parse().expect("a timestamp"));
-        let broker = Arc::new(MemoryBroker::new());
+        let server = carillon_testkit::broker().await;
+        let broker = Arc::clone(&server.broker);
         let publisher = database::<Migrator>().await;
         let listener = database::<Migrator>().await;
         let around = Stop::new();
@@ -103,6 +108,7 @@ impl World {
             clock,
             organisation: OrganisationId::random(),
             broker,
+            _server: server,
             scheduler: database::<Migrator>().await,
             running: None,
             publisher,
@@ -133,9 +139,7 @@ impl World {
         let (stop, _) = self.running.take().expect("it runs");
         stop.now();
         assert!(stop.drained(Duration::from_secs(60)).await, "the scheduler stops");
-        let file = self.scheduler.directory.path().join("test.db");
-        self.scheduler.database =
-            Database::open_sqlite::<Migrator>(&file).await.expect("the file opens again");
+        self.scheduler.database = self.scheduler.again::<Migrator>().await;
     }
 
     pub fn client(&self) -> RunServiceClient<Transport> {
@@ -149,24 +153,49 @@ impl World {
         self.outbox.wake();
     }
 
+    /// Another process of the scheduler, until the test ends.
+    pub async fn replicate(&self) {
+        let database = self.scheduler.again::<Migrator>().await;
+        let (broker, clock, stop) =
+            (Arc::clone(&self.broker), self.clock.clone(), self.around.clone());
+        carillon_scheduler::start(Parts { database, broker, clock, stop });
+    }
+
     /// An organisation in Amsterdam.
     pub async fn introduce(&self, id: OrganisationId, key: &str) {
-        let organisation = Organisation {
-            id: id.to_string(),
-            time_zone: "Europe/Amsterdam".into(),
-            ..Organisation::default()
-        };
+        self.tell_organisation(id, key, "Europe/Amsterdam", 1).await;
+    }
+
+    pub async fn tell_organisation(&self, id: OrganisationId, key: &str, zone: &str, version: u64) {
+        let organisation =
+            Organisation { id: id.to_string(), time_zone: zone.into(), ..Organisation::default() };
         let hash = carillon_tenancy::hash_key(key).to_vec().into();
         let document = OrganisationChanged {
             organisation: Some(organisation),
-            version: 1,
+            version,
             keys: vec![KeyHash { hash }],
+            ..OrganisationChanged::default()
         };
         self.tell(id, Body::OrganisationChanged(document)).await;
     }
 
     pub async fn publish(&self, published: CampaignPublished) {
         self.tell(self.organisation, Body::CampaignPublished(published)).await;
+    }
+
+    pub async fn halt(&self, campaign: CampaignId, halt: Halt, version: u64) {
+        let halted = CampaignHalted { campaign_id: campaign.to_wire(), halt: halt.into(), version };
+        self.tell(self.organisation, Body::CampaignHalted(halted)).await;
+        // One that is newer than what was known is stored; `flush` would not wait for this stream.
+        let sql = "SELECT COUNT(*) FROM schedules WHERE campaign_id = $1 AND halt_version >= $2";
+        let version = version.cast_signed();
+        carillon_testkit::eventually("the halt was heard of", || async {
+            let reader = self.scheduler.database.reader();
+            let row = reader.row(sql, [campaign.uuid().into(), version.into()]).await;
+            let row = row.expect("read").expect("a row");
+            row.try_get_by_index::<i64>(0).expect("a number") == 1
+        })
+        .await;
     }
 
     pub async fn publish_for(&self, organisation: OrganisationId, published: CampaignPublished) {
@@ -184,9 +213,9 @@ impl World {
     }
 
     /// Changes the scheduler's own tables behind its back.
-    pub async fn change(&self, sql: &str) -> u64 {
+    pub async fn change(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> u64 {
         let tx = self.scheduler.database.begin().await.expect("a transaction");
-        let changed = tx.run(sql, []).await.expect("changed").rows_affected();
+        let changed = tx.run(sql, values).await.expect("changed").rows_affected();
         tx.commit().await.expect("committed");
         changed
     }
@@ -235,6 +264,14 @@ pub fn started(campaign: CampaignId, version: u64, at: Timestamp) -> CampaignPub
         campaign: Some(document),
         start_time: Some(time::to_wire(at)),
     }
+}
+
+/// The same with the schedule `once` at a local time.
+pub fn once(campaign: CampaignId, at: Timestamp, local: &str) -> CampaignPublished {
+    let mut published = started(campaign, 1, at);
+    let document = published.campaign.as_mut().expect("a document");
+    document.schedule = Some(Schedule { when: Some(When::Once(local.into())) });
+    published
 }
 
 pub fn with_key<T>(message: T, key: &str) -> Request<T> {

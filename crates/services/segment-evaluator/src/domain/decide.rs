@@ -10,6 +10,7 @@ use carillon_contracts::{
 use super::{
     email, phone,
     record::{Profile, Subscription},
+    standing::consents,
 };
 
 /// The keyed hash of an address.
@@ -54,14 +55,9 @@ impl Candidate {
     /// The first reason that the tables alone give.
     pub(crate) fn standing(&self, channel: Channel, require_consent: bool) -> Option<SkipReason> {
         let reach = self.reach(channel);
-        let consents = match self.consent {
-            Consent::Withheld => false,
-            Consent::Given => true,
-            Consent::NotSpecified | Consent::Unspecified => !require_consent,
-        };
         if self.blacklisted {
             Some(SkipReason::Blacklisted)
-        } else if !consents {
+        } else if !consents(self.consent, require_consent) {
             Some(SkipReason::NoConsent)
         } else if reach.subscription != Subscription::Yes {
             Some(SkipReason::Unsubscribed)

@@ -26,8 +26,9 @@ impl Selection {
         let category = text.strip_prefix("category").map(str::trim_start);
         let value = category.and_then(|rest| rest.strip_prefix(':')).map(str::trim);
         match value.and_then(value_of) {
-            Some(value) => Ok(Self::Category(value)),
-            None => {
+            // No stored label holds a control character, and PostgreSQL refuses to look for NUL.
+            Some(value) if !value.contains(char::is_control) => Ok(Self::Category(value)),
+            _ => {
                 let shown: String = text.chars().take(100).collect();
                 Err(FieldError::new(field, format!("'{shown}' is not understood; {SUPPORTED}")))
             }
@@ -47,6 +48,9 @@ impl Selection {
             }
             Some(Wire::Filter(filter)) => Self::of_filter("audience.filter", filter),
             Some(Wire::Customers(list)) => match list.external_ids.len() {
+                1..=MOST_LISTED if list.external_ids.iter().any(|id| id.contains('\0')) => {
+                    error("audience.customers", "holds an id with a NUL character; remove it")
+                }
                 1..=MOST_LISTED => {
                     let mut ids = list.external_ids.clone();
                     ids.sort_unstable();
@@ -124,6 +128,7 @@ mod tests {
             "categoryVIP",
             "category:\"VIP\" OR x",
             r#"category:"\n""#,
+            "category:\"a\u{0}\"",
         ];
         for text in wrong {
             let error = read(text).expect_err(text);

@@ -60,7 +60,7 @@ pub(crate) struct Wanted(Vec<Variable>);
 impl Wanted {
     fn of<'a>(templates: impl Iterator<Item = &'a Template>) -> Self {
         let variables: BTreeSet<Variable> = templates.flat_map(Template::variables).collect();
-        Self(variables.into_iter().collect())
+        Self(variables.into_iter().filter(|variable| !variable.is_made_at_send()).collect())
     }
 
     /// As they stand between the braces.
@@ -88,6 +88,7 @@ fn value(variable: &Variable, person: &Person, organisation: &str) -> String {
         Variable::Birthday => profile.birthday.clone(),
         Variable::Attribute(name) => profile.attributes.get(name).cloned().unwrap_or_default(),
         Variable::Organisation => organisation.to_owned(),
+        Variable::UnsubscribeUrl => String::new(),
     }
 }
 
@@ -95,10 +96,15 @@ fn value(variable: &Variable, person: &Person, organisation: &str) -> String {
 pub(crate) struct Filled<'a> {
     pub wanted: &'a Wanted,
     pub values: &'a [String],
+    /// Not among the values: a plan carries none, for it is made when a message is sent.
+    pub unsubscribe_url: &'a str,
 }
 
 impl Values for Filled<'_> {
     fn value(&self, variable: &Variable) -> Option<&str> {
+        if *variable == Variable::UnsubscribeUrl {
+            return Some(self.unsubscribe_url);
+        }
         let position = self.wanted.0.iter().position(|wanted| wanted == variable)?;
         self.values.get(position).map(String::as_str)
     }
@@ -161,7 +167,7 @@ mod tests {
             ..named
         };
         let values = wanted.values(&person(shown), "Café");
-        let filled = Filled { wanted, values: &values };
+        let filled = Filled { wanted, values: &values, unsubscribe_url: "" };
         let text = texts.sms.as_ref().expect("an SMS");
         let text = text.render(&filled, carillon_content::Escape::None);
         assert_eq!(text, "Annie, -7, Delft, Café");

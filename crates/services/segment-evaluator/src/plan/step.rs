@@ -41,9 +41,23 @@ pub(crate) struct Prepared {
     channels: Vec<Channel>,
 }
 
+impl Prepared {
+    /// A step's event, before anything stands in it.
+    fn step(&self, number: u32) -> BatchPlanned {
+        BatchPlanned {
+            campaign_id: self.row.campaign.into_bytes().to_vec().into(),
+            run_id: self.run.to_wire(),
+            run_day: self.row.run_day,
+            step: number,
+            batches: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+}
+
 pub(super) enum Stepped {
     Moved,
-    /// The organisation's document has not arrived.
+    /// The organisation's document has not arrived, or another replica plans the run.
     NotYet,
 }
 
@@ -83,16 +97,61 @@ impl Evaluator {
         let Some(settings) = self.tenancy.organisation(run.organisation).await? else {
             return Ok(Stepped::NotYet);
         };
+        // Where there are replicas the run is taken first, so that no two decide the same step. On
+        // SQLite everybody else would have to wait meanwhile.
+        let taken = if self.database.is_shared() {
+            let tx = self.database.begin().await?;
+            if !store::take_run(&tx, run.organisation, run.run).await? {
+                tx.rollback().await?;
+                return Ok(Stepped::NotYet);
+            }
+            Some(tx)
+        } else {
+            None
+        };
         let reader = self.database.reader();
         let read = store::run_progress(reader, run.organisation, run.run).await?;
         let Some(read) = read.filter(|read| !read.closed) else { return Ok(Stepped::Moved) };
+        let cancelled =
+            store::campaign_is_cancelled(reader, run.organisation, run.row.campaign).await?;
+        let step = if cancelled {
+            self.end_early(run, read)
+        } else {
+            self.decide_fitting_step(run, &settings, read).await?
+        };
+        let tx = match taken {
+            Some(tx) => tx,
+            None => self.database.begin().await?,
+        };
+        self.store_step(tx, run, step).await?;
+        Ok(Stepped::Moved)
+    }
+
+    /// The plan of a cancelled campaign ends with what was planned.
+    fn end_early(&self, run: &Prepared, read: RunProgress) -> Step {
+        Step {
+            next: RunProgress { closed: true, ..read.clone() },
+            claims: Vec::new(),
+            unshared: Vec::new(),
+            batches: Vec::new(),
+            event: run.step(read.step),
+            read,
+        }
+    }
+
+    /// With as many customers as a batch's block can hold.
+    async fn decide_fitting_step(
+        &self,
+        run: &Prepared,
+        settings: &Organisation,
+        read: RunProgress,
+    ) -> Result<Step, Failure> {
         let mut limit = BATCH_RECIPIENTS;
         loop {
-            let step = self.decide_step(run, &settings, read.clone(), limit).await?;
+            let step = self.decide_step(run, settings, read.clone(), limit).await?;
             let fits = |batch: &NewBatch| batch.block.ciphertext.len() <= BATCH_BYTES;
             if limit == 1 || step.batches.iter().all(fits) {
-                self.store_step(run, step).await?;
-                return Ok(Stepped::Moved);
+                return Ok(step);
             }
             limit = (limit / 2).max(1);
         }
@@ -124,14 +183,7 @@ impl Evaluator {
                 closed: page.last,
                 ..read.clone()
             },
-            event: BatchPlanned {
-                campaign_id: run.row.campaign.into_bytes().to_vec().into(),
-                run_id: run.run.to_wire(),
-                run_day: run.row.run_day,
-                step: read.step,
-                batches: Vec::new(),
-                skipped: Vec::new(),
-            },
+            event: run.step(read.step),
             claims: Vec::new(),
             unshared: Vec::new(),
             batches: Vec::new(),
@@ -200,9 +252,14 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Does nothing where somebody else moved the cursor since the step read it.
-    async fn store_step(&self, run: &Prepared, step: Step) -> Result<(), DbErr> {
-        let tx = self.database.begin().await?;
+    /// Does nothing where somebody else moved the cursor since the step read it. The transaction is
+    /// the only one that writes, or has taken the run.
+    async fn store_step(
+        &self,
+        tx: DatabaseTransaction,
+        run: &Prepared,
+        step: Step,
+    ) -> Result<(), DbErr> {
         let now = store::run_progress(&tx, run.organisation, run.run).await?;
         let Some(now) = now.filter(|now| now.stands_at(&step.read)) else {
             return tx.rollback().await;
@@ -217,7 +274,8 @@ impl Evaluator {
             store::claim_addresses(&tx, run.run, *channel, hashes).await?;
             store::open_lanes(&tx, run.organisation, *channel, MessageClass::Bulk).await?;
         }
-        store::insert_batches(&tx, run.organisation, step.batches).await?;
+        let now = self.clock.now_ms();
+        store::insert_batches(&tx, run.organisation, step.batches, now).await?;
         store::save_progress(&tx, run.organisation, run.run, &step.next).await?;
         if step.next.step > step.read.step {
             self.outbox.append(&tx, run.organisation, Body::BatchPlanned(step.event)).await?;

@@ -7,7 +7,10 @@ use carillon_service_kit::database::Sql;
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde::Serialize;
 
-use super::json;
+use super::{
+    both::{Both, both, listed},
+    json,
+};
 
 /// What a customer did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,9 +31,8 @@ pub(crate) async fn known_activities(
     organisation: OrganisationId,
     event_ids: &[&str],
 ) -> Result<HashMap<String, ActivityRow>, DbErr> {
-    let sql = "SELECT event_id, external_id, kind, at, amount, rating FROM activities
-               WHERE organisation_id = $1 AND event_id IN (SELECT value FROM json_each($2))";
-    let rows = connection.rows(sql, [organisation.uuid().into(), json(&event_ids)?.into()]).await?;
+    let values = [organisation.uuid().into(), json(&event_ids)?.into()];
+    let rows = connection.rows(KNOWN, values).await?;
     rows.iter()
         .map(|row| {
             let row = ActivityRow {
@@ -46,25 +48,39 @@ pub(crate) async fn known_activities(
         .collect()
 }
 
+const KNOWN: Both = listed!(
+    "SELECT event_id, external_id, kind, at, amount, rating FROM activities
+     WHERE organisation_id = $1 AND event_id", texts "$2", ""
+);
+
+/// Answers whether all were new; if not, somebody else has just stored one of them.
 pub(crate) async fn add_activities(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     rows: &[ActivityRow],
     created_at: i64,
-) -> Result<(), DbErr> {
-    tx.run(
-        "INSERT INTO activities
-            (organisation_id, event_id, external_id, kind, at, amount, rating, created_at)
-         SELECT $1, value->>'event_id', value->>'external_id', value->>'kind', value->>'at',
-            value->>'amount', value->>'rating', $3
-         FROM json_each($2)",
-        [organisation.uuid().into(), json(&rows)?.into(), created_at.into()],
-    )
-    .await
-    .map(|_| ())
+) -> Result<bool, DbErr> {
+    let values = [organisation.uuid().into(), json(&rows)?.into(), created_at.into()];
+    let added = tx.run(ADD, values).await?;
+    Ok(added.rows_affected() == rows.len() as u64)
 }
 
-/// Raises balances by `(external id, difference)`, each customer once.
+const ADD: Both = both(
+    "INSERT INTO activities
+        (organisation_id, event_id, external_id, kind, at, amount, rating, created_at)
+     SELECT $1, value->>'event_id', value->>'external_id', value->>'kind', value->>'at',
+        value->>'amount', value->>'rating', $3
+     FROM json_each($2) WHERE true
+     ON CONFLICT DO NOTHING",
+    "INSERT INTO activities
+        (organisation_id, event_id, external_id, kind, at, amount, rating, created_at)
+     SELECT $1, event_id, external_id, kind, at, amount, rating, $3
+     FROM jsonb_to_recordset($2::jsonb) AS given(event_id text, external_id text, kind text,
+        at bigint, amount bigint, rating text)
+     ON CONFLICT DO NOTHING",
+);
+
+/// Raises balances by `(external id, difference)`, each customer once; the caller has locked them.
 pub(crate) async fn add_points(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
@@ -75,8 +91,10 @@ pub(crate) async fn add_points(
     tx.run(ADD_POINTS, values).await.map(|_| ())
 }
 
-/// The organisation stands in the list, so that the list is walked and each customer looked up.
-pub(super) const ADD_POINTS: &str = "
+/// In either database's words the list is walked and each customer looked up by the key. A locked
+/// row stays where it is.
+pub(super) const ADD_POINTS: Both = both(
+    "
 WITH added AS MATERIALIZED (
     SELECT $1 AS organisation_id, value->>0 AS external_id, value->>1 AS difference
     FROM json_each($2)
@@ -84,4 +102,15 @@ WITH added AS MATERIALIZED (
 UPDATE customers SET points = points + added.difference, updated_at = $3, version = version + 1
 FROM added
 WHERE customers.organisation_id = added.organisation_id
-AND customers.external_id = added.external_id";
+AND customers.external_id = added.external_id",
+    "
+UPDATE customers SET points = points + added.difference, updated_at = $3, version = version + 1
+FROM (
+    SELECT value->>0 AS external_id, (value->>1)::bigint AS difference
+    FROM jsonb_array_elements($2::jsonb) AS l(value)
+) AS added CROSS JOIN LATERAL (
+    SELECT ctid FROM customers
+    WHERE organisation_id = $1 AND external_id = added.external_id OFFSET 0
+) AS found
+WHERE customers.ctid = found.ctid",
+);

@@ -2,11 +2,14 @@
 //! with it.
 
 use carillon_contracts::ids::{CustomerId, OrganisationId};
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, differs};
 use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
 
-use super::json;
+use super::{
+    both::{Both, listed, same},
+    json, narrow,
+};
 use crate::{
     domain::filter::{Selection, next_of},
     hex,
@@ -18,26 +21,32 @@ pub(super) fn matched(
     selection: &Selection,
     after: &str,
     limit: i64,
-) -> Result<(&'static str, Vec<Value>), DbErr> {
+) -> Result<(Both, Vec<Value>), DbErr> {
     let organisation = Value::from(organisation.uuid());
     Ok(match selection {
         Selection::Everyone => (
-            "SELECT external_id FROM customers WHERE organisation_id = $1 AND external_id > $2
-             ORDER BY external_id LIMIT $3",
+            same(
+                "SELECT external_id FROM customers WHERE organisation_id = $1 AND external_id > $2
+                 ORDER BY external_id LIMIT $3",
+            ),
             vec![organisation, after.into(), limit.into()],
         ),
         Selection::Category(category) => (
-            "SELECT external_id FROM customer_categories
-             WHERE organisation_id = $1 AND category = $4 AND external_id > $2
-             ORDER BY external_id LIMIT $3",
+            same(
+                "SELECT external_id FROM customer_categories
+                 WHERE organisation_id = $1 AND category = $4 AND external_id > $2
+                 ORDER BY external_id LIMIT $3",
+            ),
             vec![organisation, after.into(), limit.into(), category.as_str().into()],
         ),
         // The list is sorted and cut here: the table is asked for one page of it only.
         Selection::Customers(list) => {
             let ids = next_of(list, after, usize::try_from(limit).unwrap_or(usize::MAX));
             (
-                "SELECT external_id FROM customers WHERE organisation_id = $1
-                 AND external_id IN (SELECT value FROM json_each($2)) ORDER BY external_id",
+                listed!(
+                    "SELECT external_id FROM customers WHERE organisation_id = $1
+                     AND external_id", texts "$2", " ORDER BY external_id"
+                ),
                 vec![organisation, json(&ids)?.into()],
             )
         }
@@ -61,8 +70,10 @@ pub(crate) async fn count(
             connection.row(sql, [organisation, category.as_str().into()]).await?
         }
         Selection::Customers(ids) => {
-            let sql = "SELECT COUNT(*) FROM customers WHERE organisation_id = $1
-                       AND external_id IN (SELECT value FROM json_each($2))";
+            let sql = listed!(
+                "SELECT COUNT(*) FROM customers WHERE organisation_id = $1
+                 AND external_id", texts "$2", ""
+            );
             connection.row(sql, [organisation, json(ids)?.into()]).await?
         }
     };
@@ -76,8 +87,10 @@ pub(crate) async fn external_ids(
     organisation: OrganisationId,
     ids: &[String],
 ) -> Result<Vec<String>, DbErr> {
-    let sql = "SELECT external_id FROM customers WHERE organisation_id = $1
-               AND external_id IN (SELECT value FROM json_each($2))";
+    let sql = listed!(
+        "SELECT external_id FROM customers WHERE organisation_id = $1
+         AND external_id", texts "$2", ""
+    );
     let rows = connection.rows(sql, [organisation.uuid().into(), json(&ids)?.into()]).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
@@ -101,8 +114,10 @@ pub(crate) async fn resolve(
     organisation: OrganisationId,
     ids: &[CustomerId],
 ) -> Result<Vec<(Uuid, String)>, DbErr> {
-    let sql = "SELECT id, external_id FROM customers WHERE organisation_id = $1
-               AND id IN (SELECT unhex(value) FROM json_each($2))";
+    let sql = listed!(
+        "SELECT id, external_id FROM customers WHERE organisation_id = $1
+         AND id", ids "$2", ""
+    );
     let ids: Vec<String> = ids.iter().map(|id| hex::encode(id.uuid().as_bytes())).collect();
     let rows = connection.rows(sql, [organisation.uuid().into(), json(&ids)?.into()]).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
@@ -134,10 +149,10 @@ impl CandidateRow {
             profile: row.try_get_by_index(2)?,
             language: row.try_get_by_index(3)?,
             points: row.try_get_by_index(4)?,
-            consent: row.try_get_by_index(5)?,
+            consent: narrow(row, 5)?,
             blacklisted: row.try_get_by_index(6)?,
-            subscribe_sms: row.try_get_by_index(7)?,
-            subscribe_email: row.try_get_by_index(8)?,
+            subscribe_sms: narrow(row, 7)?,
+            subscribe_email: narrow(row, 8)?,
             phone_hash: row.try_get_by_index(9)?,
             email_hash: row.try_get_by_index(10)?,
             phone_uses: row.try_get_by_index(11)?,
@@ -155,17 +170,22 @@ pub(crate) async fn candidates(
     limit: i64,
 ) -> Result<Vec<CandidateRow>, DbErr> {
     let (matching, values) = matched(organisation, selection, after, limit)?;
-    let sql = format!(
-        "SELECT c.external_id, c.id, c.profile, c.language, c.points, c.consent, c.blacklisted,
-            c.subscribe_sms, c.subscribe_email, c.phone_hash, c.email_hash,
-            COALESCE(p.customers, 0), COALESCE(e.customers, 0)
-         FROM ({matching}) AS m
-         JOIN customers c ON c.organisation_id = $1 AND c.external_id = m.external_id
-         LEFT JOIN address_uses p
-            ON p.organisation_id = $1 AND p.channel = 1 AND p.hash = c.phone_hash
-         LEFT JOIN address_uses e
-            ON e.organisation_id = $1 AND e.channel = 2 AND e.hash = c.email_hash
-         ORDER BY m.external_id"
-    );
-    connection.rows(&sql, values).await?.iter().map(CandidateRow::read).collect()
+    // The uses of addresses are asked for one by one: joined, they would be walked for each customer
+    // by a database that knows nothing yet of their number.
+    let sql = |matching: &str| {
+        format!(
+            "SELECT c.external_id, c.id, c.profile, c.language, c.points, c.consent,
+                c.blacklisted, c.subscribe_sms, c.subscribe_email, c.phone_hash, c.email_hash,
+                COALESCE((SELECT customers FROM address_uses
+                    WHERE organisation_id = $1 AND channel = 1 AND hash = c.phone_hash), 0),
+                COALESCE((SELECT customers FROM address_uses
+                    WHERE organisation_id = $1 AND channel = 2 AND hash = c.email_hash), 0)
+             FROM ({matching}) AS m
+             JOIN customers c ON c.organisation_id = $1 AND c.external_id = m.external_id
+             ORDER BY m.external_id"
+        )
+    };
+    let (sqlite, postgres) = (sql(matching.sqlite), sql(matching.postgres));
+    let rows = connection.rows(differs(&sqlite, &postgres), values).await?;
+    rows.iter().map(CandidateRow::read).collect()
 }

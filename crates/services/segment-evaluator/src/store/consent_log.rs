@@ -5,7 +5,10 @@ use carillon_service_kit::database::Sql;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
-use super::{bytes, json};
+use super::{
+    both::{Both, both},
+    bytes, json,
+};
 use crate::{
     domain::consent::{BEGINNING, Entry, Hash},
     hex,
@@ -44,17 +47,21 @@ pub(crate) async fn append_consents(
             (entry.number, customer, entry.at, &entry.by, &entry.from, &entry.to, previous, hash)
         })
         .collect();
-    tx.run(
-        "INSERT INTO consent_log (organisation_id, n, customer_id, at, changed_by, from_consent,
-            to_consent, prev_hash, hash)
-         SELECT $1, value->>0, unhex(value->>1), value->>2, value->>3, value->>4, value->>5,
-            unhex(value->>6), unhex(value->>7)
-         FROM json_each($2)",
-        [organisation.uuid().into(), json(&rows)?.into()],
-    )
-    .await
-    .map(|_| ())
+    tx.run(APPEND, [organisation.uuid().into(), json(&rows)?.into()]).await.map(|_| ())
 }
+
+const APPEND: Both = both(
+    "INSERT INTO consent_log (organisation_id, n, customer_id, at, changed_by, from_consent,
+        to_consent, prev_hash, hash)
+     SELECT $1, value->>0, unhex(value->>1), value->>2, value->>3, value->>4, value->>5,
+        unhex(value->>6), unhex(value->>7)
+     FROM json_each($2)",
+    "INSERT INTO consent_log (organisation_id, n, customer_id, at, changed_by, from_consent,
+        to_consent, prev_hash, hash)
+     SELECT $1, (value->>0)::bigint, (value->>1)::uuid, (value->>2)::bigint, value->>3,
+        value->>4, value->>5, decode(value->>6, 'hex'), decode(value->>7, 'hex')
+     FROM jsonb_array_elements($2::jsonb) AS l(value)",
+);
 
 pub(crate) async fn consent_page(
     connection: &impl Sql,

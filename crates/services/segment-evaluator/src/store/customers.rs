@@ -1,13 +1,17 @@
-//! Customers, found and read; their flags, set.
+//! Customers, found and read.
 
 use std::collections::HashMap;
 
 use carillon_contracts::ids::OrganisationId;
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, differs};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::{audience::matched, json};
+use super::{
+    audience::matched,
+    both::{Both, listed},
+    json, narrow,
+};
 use crate::domain::filter::Selection;
 
 /// A customer as stored: `profile` is sealed.
@@ -33,9 +37,15 @@ pub(crate) struct CustomerRow {
     pub version: i64,
 }
 
-const COLUMNS: &str = "c.external_id, c.id, c.profile, c.language, c.time_zone, c.categories,
+macro_rules! columns {
+    () => {
+        "c.external_id, c.id, c.profile, c.language, c.time_zone, c.categories,
     c.points, c.favourite, c.consent, c.subscribe_sms, c.subscribe_email, c.blacklisted,
-    c.joined_on, c.programmes, c.created_at, c.updated_at, c.version";
+    c.joined_on, c.programmes, c.created_at, c.updated_at, c.version"
+    };
+}
+
+const COLUMNS: &str = columns!();
 
 impl CustomerRow {
     fn read(row: &QueryResult) -> Result<Self, DbErr> {
@@ -48,9 +58,9 @@ impl CustomerRow {
             categories: row.try_get_by_index(5)?,
             points: row.try_get_by_index(6)?,
             favourite: row.try_get_by_index(7)?,
-            consent: row.try_get_by_index(8)?,
-            subscribe_sms: row.try_get_by_index(9)?,
-            subscribe_email: row.try_get_by_index(10)?,
+            consent: narrow(row, 8)?,
+            subscribe_sms: narrow(row, 9)?,
+            subscribe_email: narrow(row, 10)?,
             blacklisted: row.try_get_by_index(11)?,
             joined_on: row.try_get_by_index(12)?,
             programmes: row.try_get_by_index(13)?,
@@ -66,13 +76,20 @@ pub(crate) async fn by_external_ids(
     organisation: OrganisationId,
     ids: &[&str],
 ) -> Result<Vec<CustomerRow>, DbErr> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM customers c
-         WHERE c.organisation_id = $1 AND c.external_id IN (SELECT value FROM json_each($2))"
-    );
-    let rows = connection.rows(&sql, [organisation.uuid().into(), json(&ids)?.into()]).await?;
+    let values = [organisation.uuid().into(), json(&ids)?.into()];
+    let rows = connection.rows(BY_EXTERNAL_IDS, values).await?;
     rows.iter().map(CustomerRow::read).collect()
 }
+
+const BY_EXTERNAL_IDS: Both = listed!(
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM customers c WHERE c.organisation_id = $1 AND c.external_id"
+    ),
+    texts "$2",
+    ""
+);
 
 /// The keyed hashes by which a customer can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +108,16 @@ pub(crate) async fn by_lookup(
     hash: &[u8; 32],
     limit: u32,
 ) -> Result<Vec<CustomerRow>, DbErr> {
-    let values = [organisation.uuid().into(), hash.to_vec().into(), limit.into()];
-    connection.rows(&lookup.sql(), values).await?.iter().map(CustomerRow::read).collect()
+    let values = [organisation.uuid().into(), hash.to_vec().into(), i64::from(limit).into()];
+    let [sqlite, postgres] = lookup.sql();
+    let rows = connection.rows(differs(&sqlite, &postgres), values).await?;
+    rows.iter().map(CustomerRow::read).collect()
 }
 
 impl Lookup {
     /// The hash's index is asked in a query of its own: the order would have the whole organisation
     /// read by external id.
-    pub(super) fn sql(self) -> String {
+    pub(super) fn sql(self) -> [String; 2] {
         let matching = match self {
             Self::Phone => {
                 "SELECT external_id FROM customers WHERE organisation_id = $1 AND phone_hash = $2"
@@ -112,11 +131,14 @@ impl Lookup {
                  WHERE organisation_id = $1 AND display_name_hash = $2"
             }
         };
-        format!(
-            "SELECT {COLUMNS} FROM customers c
-             WHERE c.organisation_id = $1 AND c.external_id IN ({matching})
-             ORDER BY c.external_id LIMIT $3"
-        )
+        let found = [format!("IN ({matching})"), format!("= ANY(ARRAY({matching}))")];
+        found.map(|found| {
+            format!(
+                "SELECT {COLUMNS} FROM customers c
+                 WHERE c.organisation_id = $1 AND c.external_id {found}
+                 ORDER BY c.external_id LIMIT $3"
+            )
+        })
     }
 }
 
@@ -143,78 +165,31 @@ pub(crate) async fn page(
     limit: i64,
 ) -> Result<Vec<CustomerRow>, DbErr> {
     let (matching, values) = matched(organisation, selection, after, limit)?;
-    let sql = format!(
-        "SELECT {COLUMNS} FROM ({matching}) AS m
-         JOIN customers c ON c.organisation_id = $1 AND c.external_id = m.external_id
-         ORDER BY m.external_id"
-    );
-    connection.rows(&sql, values).await?.iter().map(CustomerRow::read).collect()
+    let sql = |matching: &str| {
+        format!(
+            "SELECT {COLUMNS} FROM ({matching}) AS m
+             JOIN customers c ON c.organisation_id = $1 AND c.external_id = m.external_id
+             ORDER BY m.external_id"
+        )
+    };
+    let (sqlite, postgres) = (sql(matching.sqlite), sql(matching.postgres));
+    let rows = connection.rows(differs(&sqlite, &postgres), values).await?;
+    rows.iter().map(CustomerRow::read).collect()
 }
 
 /// The versions of those that exist, so that a writer sees whether they changed since it read them.
+/// Until the transaction ends nobody else changes them.
 pub(crate) async fn versions(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     ids: &[&str],
 ) -> Result<HashMap<String, i64>, DbErr> {
-    let sql = "SELECT external_id, version FROM customers
-               WHERE organisation_id = $1 AND external_id IN (SELECT value FROM json_each($2))";
-    let rows = tx.rows(sql, [organisation.uuid().into(), json(&ids)?.into()]).await?;
+    let rows = tx.rows(VERSIONS, [organisation.uuid().into(), json(&ids)?.into()]).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
-/// Answers whether it changed.
-pub(crate) async fn set_blacklisted(
-    tx: &DatabaseTransaction,
-    organisation: OrganisationId,
-    external_id: &str,
-    blacklisted: bool,
-    at: i64,
-) -> Result<bool, DbErr> {
-    let changed = tx
-        .run(
-            "UPDATE customers SET blacklisted = $3, updated_at = $4, version = version + 1
-             WHERE organisation_id = $1 AND external_id = $2 AND blacklisted <> $3",
-            [organisation.uuid().into(), external_id.into(), blacklisted.into(), at.into()],
-        )
-        .await?;
-    Ok(changed.rows_affected() > 0)
-}
-
-/// Sets the subscriptions of the channels named; answers how many customers changed. Who is
-/// subscribed stays so when `to` is `pending`.
-pub(crate) async fn set_subscription(
-    tx: &DatabaseTransaction,
-    organisation: OrganisationId,
-    ids: &[String],
-    (sms, email): (bool, bool),
-    to: i32,
-    at: i64,
-) -> Result<u64, DbErr> {
-    let changed = tx
-        .run(
-            SET_SUBSCRIPTION,
-            [
-                organisation.uuid().into(),
-                json(&ids)?.into(),
-                sms.into(),
-                email.into(),
-                to.into(),
-                at.into(),
-            ],
-        )
-        .await?;
-    Ok(changed.rows_affected())
-}
-
-/// A subscription in force (1) is not put back to waiting (2).
-const SET_SUBSCRIPTION: &str = "
-UPDATE customers SET
-    subscribe_sms = CASE WHEN $3 AND NOT (subscribe_sms = 1 AND $5 = 2)
-        THEN $5 ELSE subscribe_sms END,
-    subscribe_email = CASE WHEN $4 AND NOT (subscribe_email = 1 AND $5 = 2)
-        THEN $5 ELSE subscribe_email END,
-    updated_at = $6, version = version + 1
-WHERE organisation_id = $1 AND external_id IN (SELECT value FROM json_each($2))
-AND (($3 AND subscribe_sms <> $5 AND NOT (subscribe_sms = 1 AND $5 = 2))
-    OR ($4 AND subscribe_email <> $5 AND NOT (subscribe_email = 1 AND $5 = 2)))";
+const VERSIONS: Both = listed!(
+    "SELECT external_id, version FROM customers
+     WHERE organisation_id = $1 AND external_id", texts "$2", "
+     ORDER BY external_id FOR UPDATE"
+);

@@ -9,7 +9,11 @@ use carillon_contracts::{
 use carillon_service_kit::database::Sql as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use super::{bytes, json, runs::OpenRun};
+use super::{
+    both::{Both, both, listed, same},
+    bytes, json,
+    runs::OpenRun,
+};
 use crate::{
     domain::{decide::AddressHash, record::CHANNELS},
     hex,
@@ -36,19 +40,25 @@ pub(crate) async fn open_runs(
         .collect()
 }
 
-pub(super) const OPEN_RUNS_OF: &str =
-    "SELECT run_id FROM runs WHERE organisation_id = $1 AND closed = 0";
+pub(super) const OPEN_RUNS_OF: Both =
+    same("SELECT run_id FROM runs WHERE organisation_id = $1 AND NOT closed ORDER BY seq");
 
-/// Tells the steps under way that addresses came to be shared.
+/// Tells the steps under way that addresses came to be shared. Until the transaction ends, no other
+/// step is stored.
 pub(crate) async fn count_late(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
 ) -> Result<(), DbErr> {
+    tx.rows(LOCK_OPEN_RUNS, [organisation.uuid().into()]).await?;
     tx.run(COUNT_LATE, [organisation.uuid().into()]).await.map(|_| ())
 }
 
-pub(super) const COUNT_LATE: &str =
-    "UPDATE runs SET late = late + 1 WHERE organisation_id = $1 AND closed = 0";
+/// In one order for all, so that nobody waits in a circle.
+const LOCK_OPEN_RUNS: &str =
+    "SELECT 1 FROM runs WHERE organisation_id = $1 AND NOT closed ORDER BY seq FOR UPDATE";
+
+pub(super) const COUNT_LATE: Both =
+    same("UPDATE runs SET late = late + 1 WHERE organisation_id = $1 AND NOT closed");
 
 /// Those of the addresses that had one user before the differences and have several now, by
 /// channel.
@@ -77,14 +87,25 @@ pub(crate) async fn newly_shared(
 }
 
 /// The organisation stands in the list, so that the list is walked and each address looked up.
-pub(super) const NEWLY_SHARED: &str = "
+pub(super) const NEWLY_SHARED: Both = both(
+    "
 WITH raised AS MATERIALIZED (
     SELECT $1 AS organisation_id, unhex(value->>0) AS hash, value->>1 AS difference
     FROM json_each($3)
 )
 SELECT u.hash FROM raised r JOIN address_uses u
     ON u.organisation_id = r.organisation_id AND u.channel = $2 AND u.hash = r.hash
-WHERE u.customers = r.difference + 1";
+WHERE u.customers = r.difference + 1",
+    "
+SELECT u.hash FROM (
+    SELECT decode(value->>0, 'hex') AS hash, (value->>1)::bigint AS difference
+    FROM jsonb_array_elements($3::jsonb) AS l(value)
+) AS r CROSS JOIN LATERAL (
+    SELECT hash, customers FROM address_uses
+    WHERE organisation_id = $1 AND channel = $2 AND hash = r.hash OFFSET 0
+) AS u
+WHERE u.customers = r.difference + 1",
+);
 
 /// Those of the addresses that several customers have.
 pub(crate) async fn shared_of(
@@ -99,9 +120,10 @@ pub(crate) async fn shared_of(
     rows.iter().map(|row| bytes(row.try_get_by_index(0)?)).collect()
 }
 
-pub(super) const SHARED_OF: &str = "
-SELECT hash FROM address_uses WHERE organisation_id = $1 AND channel = $2 AND customers > 1
-AND hash IN (SELECT unhex(value) FROM json_each($3))";
+pub(super) const SHARED_OF: Both = listed!(
+    "SELECT hash FROM address_uses WHERE organisation_id = $1 AND channel = $2 AND customers > 1
+     AND hash", binary "$3", ""
+);
 
 /// Who has one of the addresses, among the customers up to an external id.
 pub(crate) async fn owners_up_to(
@@ -129,18 +151,33 @@ pub(crate) async fn owners_up_to(
 }
 
 /// The organisation stands in the list here too, and nothing is asked that the index does not hold.
-pub(super) const OWNERS_BY_PHONE: &str = "
-WITH shared AS MATERIALIZED (
-    SELECT $1 AS organisation_id, unhex(value) AS hash FROM json_each($2)
-)
-SELECT c.external_id, c.phone_hash FROM shared s JOIN customers c
-    ON c.organisation_id = s.organisation_id AND c.phone_hash = s.hash";
-pub(super) const OWNERS_BY_EMAIL: &str = "
-WITH shared AS MATERIALIZED (
-    SELECT $1 AS organisation_id, unhex(value) AS hash FROM json_each($2)
-)
-SELECT c.external_id, c.email_hash FROM shared s JOIN customers c
-    ON c.organisation_id = s.organisation_id AND c.email_hash = s.hash";
+macro_rules! owners_by {
+    ($hash:literal) => {
+        both(
+            concat!(
+                "WITH shared AS MATERIALIZED (
+                    SELECT $1 AS organisation_id, unhex(value) AS hash FROM json_each($2)
+                )
+                SELECT c.external_id, c.",
+                $hash,
+                " FROM shared s JOIN customers c
+                    ON c.organisation_id = s.organisation_id AND s.hash = c.",
+                $hash
+            ),
+            concat!(
+                "SELECT external_id, ",
+                $hash,
+                " FROM customers WHERE organisation_id = $1 AND ",
+                $hash,
+                " = ANY(ARRAY(
+                    SELECT decode(v, 'hex') FROM jsonb_array_elements_text($2::jsonb) AS l(v)))"
+            ),
+        )
+    };
+}
+
+pub(super) const OWNERS_BY_PHONE: Both = owners_by!("phone_hash");
+pub(super) const OWNERS_BY_EMAIL: Both = owners_by!("email_hash");
 
 /// Everyone in the batches.
 pub(crate) async fn recipients_of(
@@ -160,9 +197,9 @@ pub(crate) async fn recipients_of(
     Ok(recipients)
 }
 
-pub(super) const RECIPIENTS_OF: &str = "
-SELECT customer_ids FROM batches
-WHERE batch_id IN (SELECT unhex(value) FROM json_each($2)) AND organisation_id = $1";
+pub(super) const RECIPIENTS_OF: Both = listed!(
+    "SELECT customer_ids FROM batches WHERE batch_id", ids "$2", " AND organisation_id = $1"
+);
 
 /// One that is claimed already stays so.
 pub(crate) async fn claim_late(
@@ -174,12 +211,15 @@ pub(crate) async fn claim_late(
     if hashes.is_empty() {
         return Ok(());
     }
-    tx.run(
-        "INSERT INTO run_addresses (run_id, channel, hash)
-         SELECT $1, $2, unhex(value) FROM json_each($3) WHERE true
-         ON CONFLICT (run_id, channel, hash) DO NOTHING",
-        [run.uuid().into(), i32::from(channel).into(), json(&hexadecimal(hashes))?.into()],
-    )
-    .await
-    .map(|_| ())
+    let values = [run.uuid().into(), i32::from(channel).into(), json(&hexadecimal(hashes))?.into()];
+    tx.run(CLAIM_LATE, values).await.map(|_| ())
 }
+
+const CLAIM_LATE: Both = both(
+    "INSERT INTO run_addresses (run_id, channel, hash)
+     SELECT $1, $2, unhex(value) FROM json_each($3) WHERE true
+     ON CONFLICT (run_id, channel, hash) DO NOTHING",
+    "INSERT INTO run_addresses (run_id, channel, hash)
+     SELECT $1, $2, decode(v, 'hex') FROM jsonb_array_elements_text($3::jsonb) AS l(v)
+     ON CONFLICT (run_id, channel, hash) DO NOTHING",
+);

@@ -10,7 +10,10 @@ use carillon_service_kit::database::Sql;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::{bytes, json};
+use super::{
+    both::{Both, both, listed},
+    bytes, json, narrow,
+};
 use crate::{domain::decide::AddressHash, hex};
 
 /// A run as it is pinned when it falls due.
@@ -32,7 +35,7 @@ pub(crate) async fn add_run(tx: &DatabaseTransaction, new: NewRun) -> Result<(),
         "INSERT INTO runs (run_id, organisation_id, campaign_id, run_day, deadline, audience,
             content, position, step, sms_batches, email_batches, matched, planned, skipped, closed,
             created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, '', 0, 0, 0, 0, 0, '{}', 0, $8)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, '', 0, 0, 0, 0, 0, '{}', FALSE, $8)
          ON CONFLICT (run_id) DO NOTHING",
         [
             new.run.uuid().into(),
@@ -70,8 +73,10 @@ pub(crate) async fn open_runs_of_all_organisations(
 }
 
 /// `+` keeps the order from choosing the walk: the index of open runs is to be read, not the table.
-pub(super) const OPEN_RUNS: &str =
-    "SELECT organisation_id, run_id FROM runs WHERE closed = 0 ORDER BY +seq";
+pub(super) const OPEN_RUNS: Both = both(
+    "SELECT organisation_id, run_id FROM runs WHERE NOT closed ORDER BY +seq",
+    "SELECT organisation_id, run_id FROM runs WHERE NOT closed ORDER BY seq",
+);
 
 pub(crate) struct RunRow {
     pub campaign: Uuid,
@@ -92,7 +97,7 @@ pub(crate) async fn run(
     row.map(|row| {
         Ok(RunRow {
             campaign: row.try_get_by_index(0)?,
-            run_day: row.try_get_by_index(1)?,
+            run_day: narrow(&row, 1)?,
             deadline: row.try_get_by_index(2)?,
             audience: row.try_get_by_index(3)?,
             content: row.try_get_by_index(4)?,
@@ -125,9 +130,9 @@ impl RunProgress {
         let skipped: String = row.try_get_by_index(6)?;
         Ok(Self {
             position: row.try_get_by_index(0)?,
-            step: row.try_get_by_index(1)?,
-            sms_batches: row.try_get_by_index(2)?,
-            email_batches: row.try_get_by_index(3)?,
+            step: narrow(row, 1)?,
+            sms_batches: narrow(row, 2)?,
+            email_batches: narrow(row, 3)?,
             matched: row.try_get_by_index(4)?,
             planned: row.try_get_by_index(5)?,
             skipped: serde_json::from_str(&skipped)
@@ -162,6 +167,19 @@ pub(crate) async fn run_progress(
     row.as_ref().map(RunProgress::read).transpose()
 }
 
+/// Takes an open run until the transaction ends; answers `false` where another replica has it or it
+/// is closed.
+pub(crate) async fn take_run(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    run: RunId,
+) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM runs WHERE run_id = $1 AND organisation_id = $2 AND NOT closed
+               FOR UPDATE SKIP LOCKED";
+    let row = tx.row(sql, [run.uuid().into(), organisation.uuid().into()]).await?;
+    Ok(row.is_some())
+}
+
 pub(crate) async fn save_progress(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
@@ -176,9 +194,9 @@ pub(crate) async fn save_progress(
             run.uuid().into(),
             organisation.uuid().into(),
             progress.position.as_str().into(),
-            progress.step.into(),
-            progress.sms_batches.into(),
-            progress.email_batches.into(),
+            i64::from(progress.step).into(),
+            i64::from(progress.sms_batches).into(),
+            i64::from(progress.email_batches).into(),
             progress.matched.into(),
             progress.planned.into(),
             json(&progress.skipped)?.into(),
@@ -197,8 +215,10 @@ pub(crate) async fn claimed_addresses(
     hashes: &[AddressHash],
 ) -> Result<HashSet<AddressHash>, DbErr> {
     let hashes: Vec<String> = hashes.iter().map(|hash| hex::encode(hash)).collect();
-    let sql = "SELECT hash FROM run_addresses WHERE run_id = $1 AND channel = $2
-               AND hash IN (SELECT unhex(value) FROM json_each($3))";
+    let sql = listed!(
+        "SELECT hash FROM run_addresses WHERE run_id = $1 AND channel = $2
+         AND hash", binary "$3", ""
+    );
     let values = [run.uuid().into(), i32::from(channel).into(), json(&hashes)?.into()];
     let rows = connection.rows(sql, values).await?;
     rows.iter().map(|row| bytes(row.try_get_by_index(0)?)).collect()
@@ -215,13 +235,14 @@ pub(crate) async fn claim_addresses(
         return Ok(());
     }
     let hashes: Vec<String> = hashes.iter().map(|hash| hex::encode(hash)).collect();
-    tx.run(
+    let sql = both(
         "INSERT INTO run_addresses (run_id, channel, hash)
          SELECT $1, $2, unhex(value) FROM json_each($3)",
-        [run.uuid().into(), i32::from(channel).into(), json(&hashes)?.into()],
-    )
-    .await
-    .map(|_| ())
+        "INSERT INTO run_addresses (run_id, channel, hash)
+         SELECT $1, $2, decode(v, 'hex') FROM jsonb_array_elements_text($3::jsonb) AS l(v)",
+    );
+    let values = [run.uuid().into(), i32::from(channel).into(), json(&hashes)?.into()];
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Once the plan is closed nobody asks for them.

@@ -7,7 +7,10 @@ use carillon_service_kit::database::Sql as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde::Serialize;
 
-use super::{bytes, json};
+use super::{
+    both::{Both, both, listed},
+    bytes, json,
+};
 use crate::{domain::record::CHANNELS, hex};
 
 /// A customer to write. Binary values are hexadecimal.
@@ -25,11 +28,11 @@ pub(crate) struct CustomerWrite<'a> {
     pub time_zone: &'a str,
     pub categories: String,
     pub points: i64,
-    pub favourite: i32,
+    pub favourite: bool,
     pub consent: i32,
     pub subscribe_sms: i32,
     pub subscribe_email: i32,
-    pub blacklisted: i32,
+    pub blacklisted: bool,
     pub joined_on: &'a str,
     pub programmes: String,
     pub created_at: i64,
@@ -37,27 +40,27 @@ pub(crate) struct CustomerWrite<'a> {
     pub version: i64,
 }
 
+/// Answers whether all were written; if not, somebody else has just created one of them.
 pub(crate) async fn write_customers(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     rows: &[CustomerWrite<'_>],
-) -> Result<(), DbErr> {
-    tx.run(WRITE, [organisation.uuid().into(), json(&rows)?.into()]).await.map(|_| ())
+) -> Result<bool, DbErr> {
+    let written = tx.run(WRITE, [organisation.uuid().into(), json(&rows)?.into()]).await?;
+    Ok(written.rows_affected() == rows.len() as u64)
 }
 
-const WRITE: &str = "
+macro_rules! upsert {
+    ($select:literal) => {
+        concat!(
+            "
 INSERT INTO customers (organisation_id, external_id, id, profile, phone_hash, email_hash,
     name_hash, display_name_hash, birth_mmdd, language, time_zone, categories, points, favourite,
     consent, subscribe_sms, subscribe_email, blacklisted, joined_on, programmes, created_at,
     updated_at, version)
-SELECT $1, value->>'external_id', unhex(value->>'id'), unhex(value->>'profile'),
-    unhex(value->>'phone_hash'), unhex(value->>'email_hash'), unhex(value->>'name_hash'),
-    unhex(value->>'display_name_hash'), value->>'birth_mmdd', value->>'language',
-    value->>'time_zone', value->>'categories', value->>'points', value->>'favourite',
-    value->>'consent', value->>'subscribe_sms', value->>'subscribe_email', value->>'blacklisted',
-    value->>'joined_on', value->>'programmes', value->>'created_at', value->>'updated_at',
-    value->>'version'
-FROM json_each($2) WHERE true
+SELECT ",
+            $select,
+            "
 ON CONFLICT (organisation_id, external_id) DO UPDATE SET
     profile = excluded.profile, phone_hash = excluded.phone_hash,
     email_hash = excluded.email_hash, name_hash = excluded.name_hash,
@@ -67,7 +70,35 @@ ON CONFLICT (organisation_id, external_id) DO UPDATE SET
     consent = excluded.consent, subscribe_sms = excluded.subscribe_sms,
     subscribe_email = excluded.subscribe_email, blacklisted = excluded.blacklisted,
     joined_on = excluded.joined_on, programmes = excluded.programmes,
-    updated_at = excluded.updated_at, version = excluded.version";
+    updated_at = excluded.updated_at, version = excluded.version
+WHERE customers.version = excluded.version - 1"
+        )
+    };
+}
+
+const WRITE: Both = both(
+    upsert!(
+        "$1, value->>'external_id', unhex(value->>'id'), unhex(value->>'profile'),
+    unhex(value->>'phone_hash'), unhex(value->>'email_hash'), unhex(value->>'name_hash'),
+    unhex(value->>'display_name_hash'), value->>'birth_mmdd', value->>'language',
+    value->>'time_zone', value->>'categories', value->>'points', value->>'favourite',
+    value->>'consent', value->>'subscribe_sms', value->>'subscribe_email', value->>'blacklisted',
+    value->>'joined_on', value->>'programmes', value->>'created_at', value->>'updated_at',
+    value->>'version'
+FROM json_each($2) WHERE true"
+    ),
+    upsert!(
+        "$1, external_id, id, decode(profile, 'hex'), decode(phone_hash, 'hex'),
+    decode(email_hash, 'hex'), decode(name_hash, 'hex'), decode(display_name_hash, 'hex'),
+    birth_mmdd, language, time_zone, categories, points, favourite, consent, subscribe_sms,
+    subscribe_email, blacklisted, joined_on, programmes, created_at, updated_at, version
+FROM json_to_recordset($2::json) AS given(external_id text, id uuid, profile text,
+    phone_hash text, email_hash text, name_hash text, display_name_hash text, birth_mmdd bigint,
+    language text, time_zone text, categories text, points bigint, favourite boolean,
+    consent bigint, subscribe_sms bigint, subscribe_email bigint, blacklisted boolean,
+    joined_on text, programmes text, created_at bigint, updated_at bigint, version bigint)"
+    ),
+);
 
 /// Replaces the categories of the customers named.
 pub(crate) async fn replace_categories(
@@ -77,25 +108,25 @@ pub(crate) async fn replace_categories(
     categories: &[(&str, &str)],
 ) -> Result<(), DbErr> {
     if !customers.is_empty() {
-        tx.run(
+        let sql = listed!(
             "DELETE FROM customer_categories WHERE organisation_id = $1
-             AND external_id IN (SELECT value FROM json_each($2))",
-            [organisation.uuid().into(), json(&customers)?.into()],
-        )
-        .await?;
+             AND external_id", texts "$2", ""
+        );
+        tx.run(sql, [organisation.uuid().into(), json(&customers)?.into()]).await?;
     }
     if !categories.is_empty() {
-        tx.run(
+        let sql = both(
             "INSERT INTO customer_categories (organisation_id, category, external_id)
              SELECT $1, value->>1, value->>0 FROM json_each($2)",
-            [organisation.uuid().into(), json(&categories)?.into()],
-        )
-        .await?;
+            "INSERT INTO customer_categories (organisation_id, category, external_id)
+             SELECT $1, value->>1, value->>0 FROM jsonb_array_elements($2::jsonb) AS l(value)",
+        );
+        tx.run(sql, [organisation.uuid().into(), json(&categories)?.into()]).await?;
     }
     Ok(())
 }
 
-/// Who has the cards now.
+/// Who has the cards now. Until the transaction ends nobody else takes one of them away.
 pub(crate) async fn card_owners(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
@@ -105,89 +136,122 @@ pub(crate) async fn card_owners(
         return Ok(HashMap::new());
     }
     let hashes: Vec<String> = hashes.iter().map(|hash| hex::encode(hash)).collect();
-    let sql = "SELECT hash, external_id FROM cards WHERE organisation_id = $1
-               AND hash IN (SELECT unhex(value) FROM json_each($2))";
+    let sql = listed!(
+        "SELECT hash, external_id FROM cards WHERE organisation_id = $1
+         AND hash", binary "$2", " ORDER BY hash FOR UPDATE"
+    );
     let rows = tx.rows(sql, [organisation.uuid().into(), json(&hashes)?.into()]).await?;
     rows.iter()
         .map(|row| Ok((bytes(row.try_get_by_index(0)?)?, row.try_get_by_index(1)?)))
         .collect()
 }
 
+/// Answers whether every card was free; if not, somebody else has just taken one.
 pub(crate) async fn replace_cards(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     customers: &[&str],
     cards: &[(&str, String)],
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
     if !customers.is_empty() {
-        tx.run(
+        let sql = listed!(
             "DELETE FROM cards WHERE organisation_id = $1
-             AND external_id IN (SELECT value FROM json_each($2))",
-            [organisation.uuid().into(), json(&customers)?.into()],
-        )
-        .await?;
+             AND external_id", texts "$2", ""
+        );
+        tx.run(sql, [organisation.uuid().into(), json(&customers)?.into()]).await?;
     }
-    if !cards.is_empty() {
-        tx.run(
-            "INSERT INTO cards (organisation_id, external_id, hash)
-             SELECT $1, value->>0, unhex(value->>1) FROM json_each($2)",
-            [organisation.uuid().into(), json(&cards)?.into()],
-        )
-        .await?;
+    if cards.is_empty() {
+        return Ok(true);
     }
-    Ok(())
+    let sql = both(
+        "INSERT INTO cards (organisation_id, external_id, hash)
+         SELECT $1, value->>0, unhex(value->>1) FROM json_each($2) WHERE true
+         ON CONFLICT DO NOTHING",
+        "INSERT INTO cards (organisation_id, external_id, hash)
+         SELECT $1, value->>0, decode(value->>1, 'hex')
+         FROM jsonb_array_elements($2::jsonb) AS l(value)
+         ON CONFLICT DO NOTHING",
+    );
+    let given = tx.run(sql, [organisation.uuid().into(), json(&cards)?.into()]).await?;
+    Ok(given.rows_affected() == cards.len() as u64)
 }
 
-/// Counts who uses an address: `(channel, hash, difference)`, each address once.
+/// Counts who uses an address: `(channel, hash, difference)`, each address once, in order: replicas
+/// that count the same addresses wait for each other, not in a circle.
 pub(crate) async fn use_addresses(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     differences: &[(i32, [u8; 32], i64)],
 ) -> Result<(), DbErr> {
-    let of_sign = |positive: bool| {
-        let chosen = differences.iter().filter(move |(_, _, by)| *by != 0 && (*by > 0) == positive);
-        chosen.map(|(channel, hash, by)| (*channel, hex::encode(hash), *by)).collect::<Vec<_>>()
+    let chosen = |wanted: fn(i64) -> bool| {
+        let chosen = differences.iter().filter(move |(_, _, by)| wanted(*by));
+        chosen
+            .map(|(channel, hash, by)| (*channel, hex::encode(hash), by.abs()))
+            .collect::<Vec<_>>()
     };
-    let (more, fewer) = (of_sign(true), of_sign(false));
+    let organisation = || organisation.uuid().into();
+    let all = chosen(|by| by != 0);
+    if all.is_empty() {
+        return Ok(());
+    }
+    tx.rows(LOCK_USES, [organisation(), json(&all)?.into()]).await?;
+    let (more, fewer) = (chosen(|by| by > 0), chosen(|by| by < 0));
     if !more.is_empty() {
-        tx.run(
-            "INSERT INTO address_uses (organisation_id, channel, hash, customers)
-             SELECT $1, value->>0, unhex(value->>1), value->>2 FROM json_each($2) WHERE true
-             ON CONFLICT (organisation_id, channel, hash)
-                DO UPDATE SET customers = customers + excluded.customers",
-            [organisation.uuid().into(), json(&more)?.into()],
-        )
-        .await?;
+        tx.run(MORE_USES, [organisation(), json(&more)?.into()]).await?;
     }
     if !fewer.is_empty() {
-        tx.run(FEWER_USES, [organisation.uuid().into(), json(&fewer)?.into()]).await?;
+        tx.run(FEWER_USES, [organisation(), json(&fewer)?.into()]).await?;
         for channel in CHANNELS.map(i32::from) {
-            let hashes: Vec<&str> = fewer
-                .iter()
-                .filter(|(of, ..)| *of == channel)
-                .map(|(_, hash, _)| hash.as_str())
-                .collect();
-            let values = [organisation.uuid().into(), json(&hashes)?.into(), channel.into()];
-            tx.run(FORGET_UNUSED, values).await?;
+            let of_channel = fewer.iter().filter(|(of, ..)| *of == channel);
+            let hashes: Vec<&str> = of_channel.map(|(_, hash, _)| hash.as_str()).collect();
+            tx.run(FORGET_UNUSED, [organisation(), json(&hashes)?.into(), channel.into()]).await?;
         }
     }
     Ok(())
 }
 
-/// The organisation stands in the list, so that the list is walked and each address looked up.
-pub(super) const FEWER_USES: &str = "
-WITH fewer AS MATERIALIZED (
-    SELECT $1 AS organisation_id, value->>0 AS channel, unhex(value->>1) AS hash,
-        value->>2 AS difference
-    FROM json_each($2)
-)
-UPDATE address_uses SET customers = customers + fewer.difference
-FROM fewer
-WHERE address_uses.organisation_id = fewer.organisation_id
-AND address_uses.channel = fewer.channel
-AND address_uses.hash = fewer.hash";
+/// On SQLite a transaction that writes is alone.
+const LOCK_USES: Both = both(
+    "SELECT $1, $2",
+    "SELECT 1 FROM (
+        SELECT (value->>0)::bigint AS channel, decode(value->>1, 'hex') AS hash
+        FROM jsonb_array_elements($2::jsonb) AS l(value) ORDER BY 1, 2
+     ) AS l CROSS JOIN LATERAL (
+        SELECT 1 FROM address_uses u
+        WHERE u.organisation_id = $1 AND u.channel = l.channel AND u.hash = l.hash FOR UPDATE
+     ) AS locked",
+);
+
+macro_rules! count_uses {
+    ($sign:literal) => {
+        both(
+            concat!(
+                "INSERT INTO address_uses (organisation_id, channel, hash, customers)
+     SELECT $1, value->>0, unhex(value->>1), value->>2 FROM json_each($2) WHERE true
+     ON CONFLICT (organisation_id, channel, hash)
+        DO UPDATE SET customers = address_uses.customers ",
+                $sign,
+                " excluded.customers"
+            ),
+            concat!(
+                "INSERT INTO address_uses (organisation_id, channel, hash, customers)
+     SELECT $1, (value->>0)::bigint, decode(value->>1, 'hex'), (value->>2)::bigint
+     FROM jsonb_array_elements($2::jsonb) AS l(value)
+     ON CONFLICT (organisation_id, channel, hash)
+        DO UPDATE SET customers = address_uses.customers ",
+                $sign,
+                " excluded.customers"
+            ),
+        )
+    };
+}
+
+const MORE_USES: Both = count_uses!("+");
+/// An address that is used less is there: nothing is inserted.
+const FEWER_USES: Both = count_uses!("-");
 
 /// A list for one channel: a pair is not looked up by the whole key.
-pub(super) const FORGET_UNUSED: &str = "
-DELETE FROM address_uses WHERE organisation_id = $1 AND channel = $3 AND customers = 0
-AND hash IN (SELECT unhex(value) FROM json_each($2))";
+pub(super) const FORGET_UNUSED: Both = listed!(
+    "DELETE FROM address_uses WHERE organisation_id = $1 AND channel = $3 AND customers = 0
+     AND hash", binary "$2", ""
+);

@@ -2,9 +2,8 @@ use carillon_contracts::{
     audience::v1::{Activity, Customer},
     time,
 };
-use carillon_service_kit::database::Sql as _;
 
-use crate::world::{World, customer, reasons};
+use crate::world::{World, count, customer, reasons};
 
 fn activity(event_id: &str, kind: &str, amount: &str) -> Activity {
     Activity {
@@ -26,11 +25,10 @@ async fn points_move_the_balance_once_and_an_upsert_records_the_difference() {
     assert_eq!(world.import_activities(rows).await.unchanged, 2);
     assert_eq!(world.get("C1").await.points, 75);
     world.import(vec![Customer { points: 10, ..customer("C1") }], &["points"]).await;
-    let sql = "SELECT SUM(amount), COUNT(*) FROM activities WHERE kind = 'points'";
-    let row = world.database.reader().row(sql, []).await.expect("read").expect("a row");
-    let (sum, count): (i64, i64) =
-        (row.try_get_by_index(0).expect("sum"), row.try_get_by_index(1).expect("count"));
-    assert_eq!((sum, count), (10 * 10_000, 4), "100 - 30 + 5 - 65");
+    let points = "FROM activities WHERE kind = 'points'";
+    let sum = count(&world.database, &format!("SELECT SUM(amount) {points}")).await;
+    let entries = count(&world.database, &format!("SELECT COUNT(*) {points}")).await;
+    assert_eq!((sum, entries), (10 * 10_000, 4), "100 - 30 + 5 - 65");
 }
 
 #[tokio::test]

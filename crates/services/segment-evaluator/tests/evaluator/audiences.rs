@@ -4,11 +4,20 @@ use carillon_contracts::{
         SetBlacklistedRequest, identifier::By,
     },
     campaign::v1::{Audience, CustomerList, Organisation, audience::Selection},
-    jobs::v1::{Content, EmailContent, SmsContent},
+    events::v1::RunDue,
+    ids::CustomerId,
+    jobs::v1::{Content, EmailContent, SendJob, SmsContent},
 };
+use carillon_sealing::{Linked, Links, WrappingKey};
+use prost::Message as _;
 use tonic::Code;
 
-use crate::world::{KEY, World, customer, identified, reachable, signed};
+use crate::{
+    plans::{due, open, tell_due},
+    world::{
+        KEY, PUBLIC_URL, WRAPPING, World, count, customer, identified, next, reachable, signed,
+    },
+};
 
 fn everyone() -> Audience {
     Audience { selection: Some(Selection::Everyone(true)) }
@@ -81,8 +90,7 @@ async fn a_forecast_counts_messages_and_parts_and_shared_addresses_once() {
     assert_eq!((email.planned, email.total_parts), (4, 0));
     assert_eq!(email.skipped["no_address"], 1);
     let sql = "SELECT (SELECT COUNT(*) FROM batches) + (SELECT COUNT(*) FROM run_addresses)";
-    let row = carillon_service_kit::database::Sql::row(world.database.reader(), sql, []).await;
-    let written: i64 = row.expect("read").expect("a row").try_get_by_index(0).expect("a count");
+    let written = count(&world.database, sql).await;
     assert_eq!(written, 0, "nothing is planned");
 }
 
@@ -122,4 +130,39 @@ async fn a_preview_shows_what_one_customer_would_get_and_why_not() {
     assert_eq!(preview.sms.expect("an SMS").skipped, "blacklisted");
     let missing = world.audience.preview_content(request("C9")).await.expect_err("nobody");
     assert_eq!(missing.code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsubscribe_link_is_shown_and_counted_but_not_planned() {
+    let mut world = World::new().await;
+    world.import(vec![reachable(1)], &[]).await;
+    let text = "Stop: {UnsubscribeUrl}".into();
+    let linked = Content { sms: Some(SmsContent { text }), email: None };
+    let organisation_id = world.organisation.to_string();
+    let request = PreviewContentRequest {
+        organisation_id: organisation_id.clone(),
+        customer: "C00001".into(),
+        content: Some(linked.clone()),
+    };
+    let preview = world.audience.preview_content(request).await.expect("previewed").into_inner();
+    let shown = preview.sms.expect("an SMS");
+    let token = shown.text.strip_prefix(&format!("Stop: {PUBLIC_URL}/u/")).expect("a link");
+    let expected = Linked {
+        organisation: world.organisation.uuid(),
+        customer: CustomerId::of(world.organisation, "C00001").uuid(),
+        channel: 1,
+    };
+    let links = Links::new(PUBLIC_URL, &WrappingKey::new(WRAPPING));
+    assert_eq!(links.read(token), Some(expected));
+    let request = ForecastAudienceRequest {
+        organisation_id,
+        audience: Some(everyone()),
+        content: Some(linked.clone()),
+    };
+    let forecast = world.audience.forecast_audience(request).await.expect("forecast").into_inner();
+    assert_eq!(forecast.channels[0].most_parts, shown.parts, "a link counts as long as it is");
+    tell_due(&mut world, RunDue { content: Some(linked), ..due("everyone") }).await;
+    let mut jobs = world.consume("jobs.sms.bulk").await;
+    let job = SendJob::decode(next(jobs.as_mut()).await.expect("a job")).expect("a job");
+    assert!(open(&job).variables.is_empty());
 }

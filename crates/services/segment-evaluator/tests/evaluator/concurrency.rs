@@ -1,10 +1,9 @@
 use carillon_contracts::audience::v1::Customer;
-use carillon_service_kit::database::Sql as _;
 
-use crate::world::{KEY, World, customer, reachable};
+use crate::world::{KEY, World, count, customer, reachable};
 
 /// Addresses whose count differs from the customers that have them.
-async fn miscounted(world: &World) -> i64 {
+pub async fn miscounted(world: &World) -> i64 {
     let sql = "
         WITH used AS (
             SELECT 1 AS channel, phone_hash AS hash, COUNT(*) AS customers FROM customers
@@ -17,8 +16,7 @@ async fn miscounted(world: &World) -> i64 {
             SELECT 1 FROM address_uses a
             WHERE a.channel = u.channel AND a.hash = u.hash AND a.customers = u.customers))
         + (SELECT COUNT(*) FROM address_uses) - (SELECT COUNT(*) FROM used)";
-    let row = world.database.reader().row(sql, []).await.expect("read").expect("a row");
-    row.try_get_by_index(0).expect("a count")
+    count(&world.database, sql).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,9 +49,7 @@ async fn imports_of_the_same_customers_at_once_leave_one_consistent_result() {
         assert_eq!(answer.stored + answer.unchanged, 200);
     }
     assert_eq!(miscounted(&world).await, 0);
-    let sql = "SELECT SUM(amount) FROM activities";
-    let row = world.database.reader().row(sql, []).await.expect("read").expect("a row");
-    let recorded: i64 = row.try_get_by_index(0).expect("a sum");
+    let recorded = count(&world.database, "SELECT SUM(amount) FROM activities").await;
     assert_eq!(recorded, 200 * 10 * 10_000, "each balance was set from 0 to 10 once");
     let gone = rows(0).into_iter().map(|row| customer(&row.external_id)).collect();
     world.import(gone, &["phone", "email"]).await;

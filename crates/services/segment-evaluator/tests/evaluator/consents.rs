@@ -1,9 +1,9 @@
 use carillon_contracts::audience::v1::{Consent, Customer, UpdateCustomerRequest};
 use carillon_segment_evaluator::{ConsentLog, verify_consent_log};
-use carillon_service_kit::database::Sql as _;
+use carillon_service_kit::database::{Sql as _, differs};
 use carillon_tenancy::hash_key;
 
-use crate::world::{KEY, World, customer, signed};
+use crate::world::{KEY, World, change, customer, signed};
 
 fn with(consent: Consent) -> Customer {
     Customer { consent: consent.into(), ..customer("C1") }
@@ -42,18 +42,20 @@ async fn every_change_of_consent_is_logged_with_who_made_it() {
 async fn the_log_cannot_be_changed_and_a_tampered_row_shows() {
     let mut world = World::new().await;
     three_changes(&mut world).await;
-    let change = "UPDATE consent_log SET to_consent = 'given' WHERE n = 3";
-    let tx = world.database.begin().await.expect("begun");
-    assert!(tx.run(change, []).await.is_err(), "it is append-only");
-    assert!(tx.run("DELETE FROM consent_log WHERE n = 2", []).await.is_err());
-    tx.run("DROP TRIGGER consent_log_kept", []).await.expect("dropped");
-    tx.run("DROP TRIGGER consent_log_whole", []).await.expect("dropped");
-    tx.run(change, []).await.expect("tampered");
-    tx.commit().await.expect("committed");
+    let tampering = "UPDATE consent_log SET to_consent = 'given' WHERE n = 3";
+    let removal = "DELETE FROM consent_log WHERE n = 2";
+    for sql in [tampering, removal] {
+        let tx = world.database.begin().await.expect("begun");
+        assert!(tx.run(sql, []).await.is_err(), "it is append-only");
+    }
+    for trigger in ["consent_log_kept", "consent_log_whole"] {
+        let dropped = format!("DROP TRIGGER {trigger}");
+        let from_table = format!("{dropped} ON consent_log");
+        change(&world.database, differs(&dropped, &from_table)).await;
+    }
+    change(&world.database, tampering).await;
     let verify = || verify_consent_log(&world.database, world.organisation);
     assert_eq!(verify().await.expect("checked"), ConsentLog::Broken(3));
-    let tx = world.database.begin().await.expect("begun");
-    tx.run("DELETE FROM consent_log WHERE n = 2", []).await.expect("removed");
-    tx.commit().await.expect("committed");
+    change(&world.database, removal).await;
     assert_eq!(verify().await.expect("checked"), ConsentLog::Broken(2));
 }

@@ -10,7 +10,10 @@ use carillon_contracts::{
 use prost_types::FieldMask;
 use tonic::Code;
 
-use crate::world::{KEY, World, customer, identified, reachable, reasons, signed};
+use crate::{
+    dispatchers::Dispatchers,
+    world::{KEY, World, customer, identified, reachable, reasons, signed},
+};
 
 fn ann() -> Customer {
     Customer {
@@ -170,6 +173,7 @@ async fn new_customers_get_the_defaults_of_the_organisation() {
 async fn a_subscription_with_double_opt_in_waits_for_its_confirmation() {
     let settings = Organisation { double_opt_in: true, ..Organisation::default() };
     let mut world = World::with(settings).await;
+    let _dispatchers = Dispatchers::start(&world).await;
     world.import(vec![reachable(1)], &[]).await;
     let stored = world.get("C00001").await;
     assert_eq!(stored.subscribe_sms, Some(false));
@@ -201,6 +205,7 @@ async fn a_subscription_with_double_opt_in_waits_for_its_confirmation() {
 async fn subscriptions_are_set_for_one_or_for_all_that_match() {
     let mut world = World::new().await;
     let vip = |number| Customer { categories: vec!["VIP".into()], ..reachable(number) };
+    let _dispatchers = Dispatchers::start(&world).await;
     world.import(vec![vip(1), vip(2), reachable(3)], &[]).await;
     let mut set = async |customers, channels: Vec<i32>, subscribed| {
         let request = SetSubscriptionRequest { customers: Some(customers), channels, subscribed };
@@ -225,6 +230,7 @@ async fn subscriptions_are_set_for_one_or_for_all_that_match() {
 #[tokio::test]
 async fn a_customer_is_blacklisted_by_every_identifier() {
     let mut world = World::new().await;
+    let _dispatchers = Dispatchers::start(&world).await;
     world.import(vec![ann(), reachable(1)], &[]).await;
     let ways = [
         By::ExternalId("C1".into()),

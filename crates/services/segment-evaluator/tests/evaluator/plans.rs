@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use carillon_broker::topology;
@@ -11,12 +14,12 @@ use carillon_contracts::{
     time,
 };
 use carillon_sealing::{WrappingKey, decompress};
-use carillon_service_kit::database::Sql as _;
+use carillon_service_kit::database::{Sql as _, differs};
 use carillon_testkit::eventually;
 use prost::Message as _;
 use uuid::Uuid;
 
-use crate::world::{WRAPPING, World, customer, next, reachable};
+use crate::world::{WRAPPING, World, change, count, customer, next, reachable};
 
 pub const CAMPAIGN: CampaignId = CampaignId::new(Uuid::from_u128(0xca));
 
@@ -80,15 +83,20 @@ impl Told {
             panic!("another event");
         };
         let mut told = Self { steps: BTreeMap::new(), closed: vec![closed] };
-        let waiting = std::time::Duration::from_millis(300);
-        while let Ok(Some(delivery)) = tokio::time::timeout(waiting, cut.next()).await {
-            let Body::BatchPlanned(step) = body(delivery.body.clone()) else {
+        while told.counted() < told.closed[0].matched {
+            let Body::BatchPlanned(step) = body(next(cut.as_mut()).await.expect("a step")) else {
                 panic!("another event");
             };
-            delivery.ack();
             assert!(told.steps.insert(step.step, step).is_none(), "a step is told once");
         }
+        let more = tokio::time::timeout(Duration::from_millis(300), cut.next()).await;
+        assert!(more.is_err(), "nothing is told beyond the totals");
         told
+    }
+
+    fn counted(&self) -> u64 {
+        let planned: usize = self.planned().values().map(Vec::len).sum();
+        planned as u64 + self.skipped().values().sum::<u64>()
     }
 
     fn planned(&self) -> HashMap<BatchId, Vec<CustomerId>> {
@@ -210,7 +218,11 @@ async fn a_customer_whose_profile_does_not_open_is_skipped_and_stops_nobody() {
     let mut rows: Vec<Customer> = (0..3).map(reachable).collect();
     rows[1].subscribe_email = Some(false);
     world.import(rows, &[]).await;
-    change(&world, "UPDATE customers SET profile = x'00' WHERE external_id = 'C00001'").await;
+    let damaged = differs(
+        "UPDATE customers SET profile = x'00' WHERE external_id = 'C00001'",
+        "UPDATE customers SET profile = '\\x00' WHERE external_id = 'C00001'",
+    );
+    change(&world.database, damaged).await;
     run_due(&mut world, "everyone").await;
     let told = Told::hear(&world).await;
     let sms = &told.planned()[&BatchId::of(run(), Channel::Sms, 0)];
@@ -267,9 +279,7 @@ async fn a_run_that_is_told_of_again_plans_nothing_new() {
     let mut planned = world.events(topology::RUN_PLANNED).await;
     let silence = std::time::Duration::from_millis(600);
     assert!(tokio::time::timeout(silence, planned.next()).await.is_err(), "nothing more is told");
-    let row = world.database.reader().row("SELECT COUNT(*) FROM batches", []).await;
-    let batches: i64 = row.expect("read").expect("a row").try_get_by_index(0).expect("a count");
-    assert_eq!(batches, 2);
+    assert_eq!(count(&world.database, "SELECT COUNT(*) FROM batches").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,9 +311,9 @@ async fn a_plan_that_was_cut_off_goes_on_where_it_stood_with_the_same_batches() 
     let rows: Vec<Customer> = (0..600).map(reachable).collect();
     world.import(rows, &[]).await;
     // Without the organisation's document the run is stored and its plan has to wait.
-    change(&world, "DELETE FROM tenants").await;
+    change(&world.database, "DELETE FROM tenants").await;
     run_due(&mut world, "everyone").await;
-    let stored = "SELECT 1 FROM runs WHERE step = 0 AND closed = 0";
+    let stored = "SELECT 1 FROM runs WHERE step = 0 AND NOT closed";
     eventually("the run is stored", async || {
         world.database.reader().row(stored, []).await.expect("read").is_some()
     })
@@ -355,8 +365,8 @@ async fn organisations_take_turns() {
     world.settle_as(other, "other", Organisation::default()).await;
     world.try_import("other", vec![reachable(1)], &[]).await.expect("imported");
     // Both runs have to be stored before either can be planned.
-    change(&world, "CREATE TABLE kept AS SELECT * FROM tenants").await;
-    change(&world, "DELETE FROM tenants").await;
+    change(&world.database, "CREATE TABLE kept AS SELECT * FROM tenants").await;
+    change(&world.database, "DELETE FROM tenants").await;
     run_due(&mut world, "everyone").await;
     let first = std::mem::replace(&mut world.organisation, other);
     let campaign = CampaignId::new(Uuid::from_u128(0xcb));
@@ -367,8 +377,8 @@ async fn organisations_take_turns() {
     };
     tell_due(&mut world, second).await;
     count_becomes(&world, "SELECT COUNT(*) FROM runs", 2).await;
-    change(&world, "INSERT INTO tenants SELECT * FROM kept").await;
-    count_becomes(&world, "SELECT COUNT(*) FROM runs WHERE closed = 1", 2).await;
+    change(&world.database, "INSERT INTO tenants SELECT * FROM kept").await;
+    count_becomes(&world, "SELECT COUNT(*) FROM runs WHERE closed", 2).await;
     let sql = "SELECT organisation_id FROM batches ORDER BY seq";
     let rows = world.database.reader().rows(sql, []).await.expect("read");
     let planned = rows.iter().map(|row| row.try_get_by_index::<Uuid>(0).expect("an id"));
@@ -377,18 +387,8 @@ async fn organisations_take_turns() {
     assert_eq!(planned.collect::<Vec<_>>(), expected, "one step each, in turn");
 }
 
-async fn change(world: &World, sql: &str) {
-    let tx = world.database.begin().await.expect("begun");
-    tx.run(sql, []).await.expect("changed");
-    tx.commit().await.expect("committed");
-}
-
 async fn count_becomes(world: &World, sql: &str, expected: i64) {
-    eventually(sql, async || {
-        let row = world.database.reader().row(sql, []).await.expect("read").expect("a row");
-        row.try_get_by_index::<i64>(0).expect("a count") == expected
-    })
-    .await;
+    eventually(sql, async || count(&world.database, sql).await == expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -421,8 +421,6 @@ async fn a_block_that_would_be_too_large_is_cut_in_smaller_batches() {
     let told = Told::hear(&world).await;
     assert!(told.planned().len() > 1);
     assert_eq!(told.planned().values().map(Vec::len).sum::<usize>(), 400);
-    let sql = "SELECT MAX(LENGTH(block)) FROM batches";
-    let row = world.database.reader().row(sql, []).await.expect("read").expect("a row");
-    let largest: i64 = row.try_get_by_index(0).expect("a length");
+    let largest = count(&world.database, "SELECT MAX(LENGTH(block)) FROM batches").await;
     assert!(largest <= 1024 * 1024, "{largest}");
 }

@@ -7,21 +7,21 @@ use carillon_contracts::{
     ids::{BatchId, CampaignId, RunId},
     jobs::v1::{Cause, Channel, Content, SendJob, SmsContent},
 };
-use carillon_service_kit::database::Sql as _;
-use carillon_testkit::eventually;
+use carillon_service_kit::database::differs;
+use carillon_testkit::{eventually, is_distributed};
 use jiff::SignedDuration;
 use prost::Message as _;
 use uuid::Uuid;
 
 use crate::{
     plans::{due, open, run, tell_due},
-    world::{World, reachable},
+    world::{World, change, count, next, reachable},
 };
 
 const QUIET: Duration = Duration::from_millis(700);
 
 /// A run of SMS only.
-async fn sms_run(world: &mut World, customers: usize) {
+pub async fn sms_run(world: &mut World, customers: usize) {
     for from in (0..customers).step_by(1_000) {
         let rows: Vec<Customer> = (from..customers.min(from + 1_000)).map(reachable).collect();
         world.import(rows, &[]).await;
@@ -29,32 +29,38 @@ async fn sms_run(world: &mut World, customers: usize) {
     let text = "Hi {UserName}".into();
     let content = Content { sms: Some(SmsContent { text }), email: None };
     tell_due(world, RunDue { content: Some(content), ..due("everyone") }).await;
-    let closed = "SELECT 1 FROM runs WHERE closed = 1";
-    eventually("the plan is closed", async || {
-        world.database.reader().row(closed, []).await.expect("read").is_some()
-    })
-    .await;
+    let open = "SELECT COUNT(*) FROM runs WHERE closed";
+    eventually("the plan is closed", async || count(&world.database, open).await == 1).await;
 }
 
-async fn jobs(world: &World) -> Box<dyn Consumer> {
+pub async fn jobs(world: &World) -> Box<dyn Consumer> {
     world.consume(&topology::job_queue("sms", "bulk")).await
 }
 
-/// Jobs that arrive until there is a pause.
-async fn drain(jobs: &mut dyn Consumer) -> Vec<SendJob> {
+/// The next jobs, by their numbers, and no more than these.
+pub async fn take(jobs: &mut dyn Consumer, expected: usize) -> Vec<SendJob> {
     let mut arrived = Vec::new();
-    while let Ok(Some(delivery)) = tokio::time::timeout(QUIET, jobs.next()).await {
-        arrived.push(SendJob::decode(delivery.body.clone()).expect("a job"));
-        delivery.ack();
+    while arrived.len() < expected {
+        let body = next(jobs).await.expect("another job");
+        arrived.push(SendJob::decode(body).expect("a job"));
     }
+    if let Ok(Some(more)) = tokio::time::timeout(QUIET, jobs.next()).await {
+        let job = SendJob::decode(more.body.clone()).expect("a job");
+        panic!("a job too many: {}", number(&job));
+    }
+    arrived.sort_by_key(number);
     arrived
 }
 
-fn totals(version: u64, unattempted: u32) -> Totals {
+pub async fn numbers(jobs: &mut dyn Consumer, expected: usize) -> Vec<u32> {
+    take(jobs, expected).await.iter().map(number).collect()
+}
+
+pub fn totals(version: u64, unattempted: u32) -> Totals {
     Totals { version, unattempted, accepted: unattempted == 0, ..Totals::default() }
 }
 
-async fn tell(world: &mut World, job: &SendJob, totals: Totals) {
+pub async fn tell(world: &mut World, job: &SendJob, totals: Totals) {
     let changed = DeliveryChanged {
         campaign_id: job.campaign_id.clone(),
         run_id: job.run_id.clone(),
@@ -66,7 +72,7 @@ async fn tell(world: &mut World, job: &SendJob, totals: Totals) {
     world.tell(topology::SMS_DISPATCHER, topology::DELIVERY_CHANGED, body).await;
 }
 
-fn number(job: &SendJob) -> u32 {
+pub fn number(job: &SendJob) -> u32 {
     let is = |number: &u32| BatchId::of(run(), Channel::Sms, *number).to_wire() == job.batch_id;
     (0..1_000).find(is).expect("a batch of the run")
 }
@@ -76,18 +82,18 @@ async fn no_more_batches_are_out_than_there_are_places() {
     let mut world = World::new().await;
     sms_run(&mut world, 3_000).await;
     let mut jobs = jobs(&world).await;
-    let first = drain(jobs.as_mut()).await;
+    let first = take(jobs.as_mut(), 2).await;
     assert_eq!(first.iter().map(number).collect::<Vec<_>>(), [0, 1]);
     tell(&mut world, &first[0], totals(1, 20)).await;
-    assert!(drain(jobs.as_mut()).await.is_empty(), "it waits for throttle or money");
+    assert!(take(jobs.as_mut(), 0).await.is_empty(), "it waits for throttle or money");
     tell(&mut world, &first[0], totals(2, 0)).await;
-    let second = drain(jobs.as_mut()).await;
+    let second = take(jobs.as_mut(), 2).await;
     assert_eq!(second.iter().map(number).collect::<Vec<_>>(), [2, 3], "one place more by the flow");
     tell(&mut world, &first[0], totals(1, 20)).await;
-    assert!(drain(jobs.as_mut()).await.is_empty(), "older totals count for nothing");
+    assert!(take(jobs.as_mut(), 0).await.is_empty(), "older totals count for nothing");
     world.clock.advance(SignedDuration::from_secs(11));
     tell(&mut world, &second[0], totals(1, 0)).await;
-    let third = drain(jobs.as_mut()).await;
+    let third = take(jobs.as_mut(), 1).await;
     assert_eq!(third.iter().map(number).collect::<Vec<_>>(), [4], "the flow is 10 s old: R is 3");
 }
 
@@ -101,17 +107,16 @@ async fn with_an_empty_purse_no_more_batches_are_out_than_there_are_places() {
     let mut world = World::new().await;
     sms_run(&mut world, 3_000).await;
     let mut jobs = jobs(&world).await;
-    let first = drain(jobs.as_mut()).await;
-    assert_eq!(first.len(), 2);
+    let first = take(jobs.as_mut(), 2).await;
     tell(&mut world, &first[0], waiting(1, "insufficient_balance")).await;
     tell(&mut world, &first[1], waiting(1, "billing_unavailable")).await;
-    assert!(drain(jobs.as_mut()).await.is_empty(), "who waits for money keeps the place");
+    assert!(take(jobs.as_mut(), 0).await.is_empty(), "who waits for money keeps the place");
     tell(&mut world, &first[1], waiting(2, "throttled")).await;
-    assert!(drain(jobs.as_mut()).await.is_empty(), "and so does who waits for throttle");
+    assert!(take(jobs.as_mut(), 0).await.is_empty(), "and so does who waits for throttle");
     for job in &first {
         tell(&mut world, job, Totals { closed: true, ..totals(3, 0) }).await;
     }
-    let rest = drain(jobs.as_mut()).await;
+    let rest = take(jobs.as_mut(), 4).await;
     assert_eq!(rest.iter().map(number).collect::<Vec<_>>(), [2, 3, 4, 5], "money has come");
 }
 
@@ -120,25 +125,25 @@ async fn a_place_is_given_up_and_taken_back_as_the_newest_totals_say() {
     let mut world = World::new().await;
     sms_run(&mut world, 3_000).await;
     let mut jobs = jobs(&world).await;
-    let first = drain(jobs.as_mut()).await;
+    let first = take(jobs.as_mut(), 2).await;
     tell(&mut world, &first[0], waiting(1, "retrying")).await;
-    let second = drain(jobs.as_mut()).await;
+    let second = take(jobs.as_mut(), 2).await;
     assert_eq!(second.iter().map(number).collect::<Vec<_>>(), [2, 3], "a retry holds no place");
     tell(&mut world, &first[0], waiting(3, "throttled")).await;
     tell(&mut world, &first[0], waiting(2, "retrying")).await;
-    assert!(drain(jobs.as_mut()).await.is_empty(), "older totals count for nothing");
+    assert!(take(jobs.as_mut(), 0).await.is_empty(), "older totals count for nothing");
     world.clock.advance(SignedDuration::from_secs(11));
     for job in [&first[1], &second[0]] {
         tell(&mut world, job, totals(1, 0)).await;
     }
-    let third = drain(jobs.as_mut()).await;
+    let third = take(jobs.as_mut(), 2).await;
     assert_eq!(third.iter().map(number).collect::<Vec<_>>(), [4, 5], "2 of 4 places are taken");
     world.clock.advance(SignedDuration::from_hours(13));
     tell(&mut world, &first[0], Totals { closed: true, ..totals(4, 0) }).await;
     tell(&mut world, &first[0], waiting(5, "throttled")).await;
-    let given_up = "SELECT 1 FROM batches WHERE version = 5 AND given_up_at IS NOT NULL";
+    let given_up = "SELECT COUNT(*) FROM batches WHERE version = 5 AND given_up_at IS NOT NULL";
     eventually("a closed batch holds no place", async || {
-        world.database.reader().row(given_up, []).await.expect("read").is_some()
+        count(&world.database, given_up).await == 1
     })
     .await;
 }
@@ -148,13 +153,13 @@ async fn an_accepted_batch_holds_no_place_past_its_deadline() {
     let mut world = World::new().await;
     sms_run(&mut world, 1_500).await;
     let mut jobs = jobs(&world).await;
-    let first = drain(jobs.as_mut()).await;
+    let first = take(jobs.as_mut(), 2).await;
     for job in &first {
         tell(&mut world, job, waiting(1, "insufficient_balance")).await;
     }
-    assert!(drain(jobs.as_mut()).await.is_empty());
+    assert!(take(jobs.as_mut(), 0).await.is_empty());
     world.clock.advance(SignedDuration::from_hours(12));
-    let expired = drain(jobs.as_mut()).await;
+    let expired = take(jobs.as_mut(), 1).await;
     assert_eq!(expired.iter().map(number).collect::<Vec<_>>(), [2]);
     assert_eq!(expired[0].cause(), Cause::Expired);
 }
@@ -163,22 +168,28 @@ async fn an_accepted_batch_holds_no_place_past_its_deadline() {
 async fn an_error_of_the_database_ends_neither_the_plan_nor_the_release() {
     let mut world = World::new().await;
     for table in ["runs", "lanes", "batches"] {
-        change(&world, &format!("ALTER TABLE {table} RENAME TO away")).await;
+        change(&world.database, &format!("ALTER TABLE {table} RENAME TO away")).await;
         // Longer than either loop idles, so that it fails at least once.
         tokio::time::sleep(Duration::from_millis(600)).await;
-        change(&world, &format!("ALTER TABLE away RENAME TO {table}")).await;
+        change(&world.database, &format!("ALTER TABLE away RENAME TO {table}")).await;
     }
     sms_run(&mut world, 3).await;
-    assert_eq!(drain_for(&world, Duration::from_secs(60)).await.len(), 1);
+    assert_eq!(numbers(jobs(&world).await.as_mut(), 1).await, [0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_cannot_be_read_holds_up_no_other() {
     let mut world = World::new().await;
     sms_run(&mut world, 3).await;
-    let mut world = world.restart().await;
-    change(&world, "UPDATE runs SET content = x'ff'").await;
-    change(&world, "UPDATE batches SET sent = 0").await;
+    let mut queue = jobs(&world).await;
+    take(queue.as_mut(), 1).await;
+    change(
+        &world.database,
+        differs("UPDATE runs SET content = x'ff'", "UPDATE runs SET content = '\\xff'"),
+    )
+    .await;
+    let unsent = "UPDATE batches SET sent = FALSE, taken_until = NULL";
+    change(&world.database, unsent).await;
     let campaign = CampaignId::new(Uuid::from_u128(7));
     let second = RunDue {
         campaign_id: campaign.to_wire(),
@@ -186,40 +197,26 @@ async fn a_batch_that_cannot_be_read_holds_up_no_other() {
         ..due("everyone")
     };
     tell_due(&mut world, second).await;
-    let jobs = drain_for(&world, Duration::from_secs(60)).await;
-    assert!(jobs.iter().any(|job| job.campaign_id == campaign.to_wire()));
-}
-
-async fn change(world: &World, sql: &str) {
-    let tx = world.database.begin().await.expect("begun");
-    tx.run(sql, []).await.expect("changed");
-    tx.commit().await.expect("committed");
-}
-
-/// The first job within `limit`, and those that follow it without a pause.
-async fn drain_for(world: &World, limit: Duration) -> Vec<SendJob> {
-    let mut jobs = jobs(world).await;
-    let Ok(Some(delivery)) = tokio::time::timeout(limit, jobs.next()).await else {
-        return Vec::new();
-    };
-    let first = SendJob::decode(delivery.body.clone()).expect("a job");
-    delivery.ack();
-    [vec![first], drain(jobs.as_mut()).await].concat()
+    let job = SendJob::decode(next(queue.as_mut()).await.expect("a job")).expect("a job");
+    assert_eq!(job.campaign_id, campaign.to_wire());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_releases_again_what_is_not_accepted() {
+async fn a_restart_releases_again_what_a_broker_in_memory_forgot() {
     let mut world = World::new().await;
     sms_run(&mut world, 1_500).await;
     let mut queue = jobs(&world).await;
-    let first = drain(queue.as_mut()).await;
-    assert_eq!(first.len(), 2);
+    let first = take(queue.as_mut(), 2).await;
     tell(&mut world, &first[0], totals(1, 0)).await;
-    assert_eq!(drain(queue.as_mut()).await.iter().map(number).collect::<Vec<_>>(), [2]);
+    assert_eq!(numbers(queue.as_mut(), 1).await, [2]);
     drop(queue);
     let world = world.restart().await;
     let mut queue = jobs(&world).await;
-    let again = drain(queue.as_mut()).await;
+    if is_distributed() {
+        assert!(take(queue.as_mut(), 0).await.is_empty(), "RabbitMQ kept what it was given");
+        return;
+    }
+    let again = take(queue.as_mut(), 2).await;
     assert_eq!(again.iter().map(number).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(open(&again[0]).recipients.len(), 500, "with its block");
 }
@@ -230,7 +227,7 @@ async fn a_batch_past_its_deadline_goes_with_the_cause_in_place_of_its_block() {
     world.clock.advance(SignedDuration::from_hours(13));
     sms_run(&mut world, 3).await;
     let mut jobs = jobs(&world).await;
-    let expired = drain(jobs.as_mut()).await;
+    let expired = take(jobs.as_mut(), 1).await;
     let [job] = &expired[..] else { panic!("one batch") };
     assert_eq!((job.cause(), job.block.is_none()), (Cause::Expired, true));
     assert_eq!(job.customer_ids.len(), 3 * 16);
@@ -241,15 +238,11 @@ async fn a_block_is_dropped_when_its_batch_is_closed() {
     let mut world = World::new().await;
     sms_run(&mut world, 3).await;
     let mut jobs = jobs(&world).await;
-    let first = drain(jobs.as_mut()).await;
+    let first = take(jobs.as_mut(), 1).await;
     let left = "SELECT COUNT(*) FROM batches WHERE block IS NOT NULL";
-    let count = async |world: &World| -> i64 {
-        let row = world.database.reader().row(left, []).await.expect("read").expect("a row");
-        row.try_get_by_index(0).expect("a count")
-    };
-    assert_eq!(count(&world).await, 1);
+    assert_eq!(count(&world.database, left).await, 1);
     tell(&mut world, &first[0], Totals { closed: true, ..totals(3, 0) }).await;
-    eventually("the block is gone", async || count(&world).await == 0).await;
+    eventually("the block is gone", async || count(&world.database, left).await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,16 +263,10 @@ async fn forty_batches_flow_through_the_places_there_are() {
         };
         tell_due(&mut world, due).await;
     }
-    let closed = "SELECT COUNT(*) FROM runs WHERE closed = 1";
-    eventually("every plan is closed", async || {
-        let row = world.database.reader().row(closed, []).await.expect("read").expect("a row");
-        row.try_get_by_index::<i64>(0).expect("a count") == 40
-    })
-    .await;
+    let closed = "SELECT COUNT(*) FROM runs WHERE closed";
+    eventually("every plan is closed", async || count(&world.database, closed).await == 40).await;
     for _ in 0..40 {
-        let delivery = jobs.next().await.expect("a job");
-        let job = SendJob::decode(delivery.body.clone()).expect("a job");
-        delivery.ack();
+        let job = SendJob::decode(next(jobs.as_mut()).await.expect("a job")).expect("a job");
         tell(&mut world, &job, totals(1, 0)).await;
     }
 }

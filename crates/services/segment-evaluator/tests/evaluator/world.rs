@@ -1,10 +1,8 @@
-//! A service to test: its database file, its broker, its clients.
+//! A service to test: its database, its broker, its clients.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use carillon_broker::{
-    Broker as _, Consumer, Destination, Publication, memory::MemoryBroker, topology,
-};
+use carillon_broker::{Broker, Consumer, Destination, Publication, topology};
 use carillon_contracts::{
     audience::v1::{
         Activity, Customer, Identifier, ImportActivitiesRequest, ImportCustomersRequest,
@@ -15,35 +13,47 @@ use carillon_contracts::{
     campaign::v1::Organisation,
     events::v1::{Event, KeyHash, OrganisationChanged, event::Body},
     ids::OrganisationId,
+    ops::v1::operator_service_client::OperatorServiceClient,
 };
 use carillon_sealing::WrappingKey;
-use carillon_segment_evaluator::{Migrator, Parts, start};
+use carillon_segment_evaluator::{Migrator, PATIENCE, Parts, start_with_patience};
 use carillon_service_kit::{
     Clock, Database, Stop,
+    database::{Sql as _, Text},
     rpc::{Transport, in_process},
 };
 use carillon_tenancy::{Tenancy, hash_key};
+use carillon_testkit::{TestBroker, TestDatabase, is_distributed};
 use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use prost_types::FieldMask;
-use tempfile::TempDir;
 use tonic::{Request, Status};
 
 pub const KEY: &str = "test-key";
 pub const WRAPPING: [u8; 32] = [7; 32];
 pub const NOW: &str = "2026-11-23T12:00:00Z";
+pub const PUBLIC_URL: &str = "https://carillon.example";
+/// For what the broker brings, however busy the machine is.
+pub const LONG: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub organisation: OrganisationId,
     pub database: Database,
-    pub broker: MemoryBroker,
+    pub broker: Arc<dyn Broker>,
     pub clock: Clock,
     pub customers: CustomerServiceClient<Transport>,
     pub activities: ActivityServiceClient<Transport>,
     pub audience: AudienceServiceClient<Transport>,
+    pub operator: OperatorServiceClient<Transport>,
     stop: StopAtEnd,
-    directory: Arc<TempDir>,
+    place: Arc<Place>,
     next_seq: i64,
+}
+
+/// Where the world is, whichever process is in it.
+pub struct Place {
+    pub database: TestDatabase,
+    pub broker: TestBroker,
 }
 
 impl World {
@@ -52,31 +62,49 @@ impl World {
     }
 
     pub async fn with(settings: Organisation) -> Self {
-        let directory = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let clock = Clock::manual(NOW.parse().expect("valid"));
+        Self::with_patience(settings, clock, PATIENCE, |broker| broker).await
+    }
+
+    /// `through` stands between the service and its broker.
+    pub async fn with_patience(
+        settings: Organisation,
+        clock: Clock,
+        patience: Duration,
+        through: impl FnOnce(Arc<dyn Broker>) -> Arc<dyn Broker>,
+    ) -> Self {
+        let place = Place {
+            database: carillon_testkit::database::<Migrator>().await,
+            broker: carillon_testkit::broker().await,
+        };
+        let database = place.database.database.clone();
         let organisation = OrganisationId::random();
-        let mut world = Self::open(directory, organisation, clock, 1).await;
+        let broker = through(Arc::clone(&place.broker.broker));
+        let mut world =
+            Self::open(Arc::new(place), (database, broker), organisation, clock, patience, 1);
         world.settle(settings).await;
         world
     }
 
-    async fn open(
-        directory: Arc<TempDir>,
+    fn open(
+        place: Arc<Place>,
+        (database, broker): (Database, Arc<dyn Broker>),
         organisation: OrganisationId,
         clock: Clock,
+        patience: Duration,
         next_seq: i64,
     ) -> Self {
-        let path = directory.path().join("test.db");
-        let database = Database::open_sqlite::<Migrator>(&path).await.expect("the migrations run");
-        let (broker, stop) = (MemoryBroker::new(), Stop::new());
-        let service = start(Parts {
+        let stop = Stop::new();
+        let parts = Parts {
             database: database.clone(),
-            broker: Arc::new(broker.clone()),
+            broker: Arc::clone(&broker),
             clock: clock.clone(),
             stop: stop.clone(),
             wrapping_key: WrappingKey::new(WRAPPING),
-        });
-        let public = in_process(service.public);
+            public_url: PUBLIC_URL.into(),
+        };
+        let service = start_with_patience(parts, patience);
+        let (public, internal) = (in_process(service.public), in_process(service.internal));
         Self {
             organisation,
             database,
@@ -84,20 +112,37 @@ impl World {
             clock,
             customers: CustomerServiceClient::new(public.clone()),
             activities: ActivityServiceClient::new(public),
-            audience: AudienceServiceClient::new(in_process(service.internal)),
+            audience: AudienceServiceClient::new(internal.clone()),
+            operator: OperatorServiceClient::new(internal),
             stop: StopAtEnd(stop),
-            directory,
+            place,
             next_seq,
         }
     }
 
-    /// Stops the service and starts it again on the same file, with a broker that forgot everything.
+    /// Another process on the same database and broker.
+    pub async fn replica(&self) -> Self {
+        let database = self.place.database.again::<Migrator>().await;
+        let broker = self.place.broker.again().await;
+        let (place, clock) = (Arc::clone(&self.place), self.clock.clone());
+        Self::open(place, (database, broker), self.organisation, clock, PATIENCE, 0)
+    }
+
+    /// Stops the service and starts it again on the same database. A broker in memory is a new one,
+    /// which forgot everything; RabbitMQ goes on.
     pub async fn restart(self) -> Self {
-        let Self { organisation, database, clock, stop, directory, next_seq, .. } = self;
+        let Self { organisation, database, broker, clock, stop, place, next_seq, .. } = self;
         stop.0.now();
-        assert!(stop.0.drained(Duration::from_secs(60)).await, "the tasks end");
+        assert!(stop.0.drained(LONG).await, "the tasks end");
         database.close().await.expect("closed");
-        Self::open(directory, organisation, clock, next_seq).await
+        let database = place.database.again::<Migrator>().await;
+        let broker =
+            if is_distributed() { broker } else { carillon_testkit::broker().await.broker };
+        Self::open(place, (database, broker), organisation, clock, PATIENCE, next_seq)
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The organisation's settings, known under `KEY`.
@@ -117,6 +162,7 @@ impl World {
             organisation: Some(organisation),
             version: self.next_seq.cast_unsigned(),
             keys: vec![KeyHash { hash: hash_key(key).to_vec().into() }],
+            ..OrganisationChanged::default()
         };
         let tenancy = Tenancy::new(self.database.clone());
         let tx = self.database.begin().await.expect("begun");
@@ -193,11 +239,6 @@ impl World {
         let stream = topology::stream(topology::SEGMENT_EVALUATOR, event);
         self.consume(&topology::event_queue(topology::CAMPAIGN_API, &stream)).await
     }
-
-    pub fn files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.directory.path()).expect("the folder");
-        entries.map(|entry| entry.expect("an entry").path()).collect()
-    }
 }
 
 /// The service's tasks end with the test.
@@ -240,10 +281,23 @@ pub fn reasons(response: &ImportResponse) -> Vec<(u32, &str)> {
     response.rejects.iter().map(|reject| (reject.index, reject.reason.as_str())).collect()
 }
 
-/// The next delivery's body within ten seconds, answered.
+/// The next delivery's body, answered.
 pub async fn next(consumer: &mut dyn Consumer) -> Option<bytes::Bytes> {
-    let delivery = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await.ok()??;
+    let delivery = tokio::time::timeout(LONG, consumer.next()).await.ok()??;
     let body = delivery.body.clone();
     delivery.ack();
     Some(body)
+}
+
+/// A count, whatever the database's width.
+pub async fn count(database: &Database, sql: &str) -> i64 {
+    let sql = format!("SELECT CAST(({sql}) AS BIGINT)");
+    let row = database.reader().row(&sql, []).await.expect("read").expect("a row");
+    row.try_get_by_index::<Option<i64>>(0).expect("a number").unwrap_or(0)
+}
+
+pub async fn change<'a>(database: &Database, sql: impl Into<Text<'a>>) {
+    let tx = database.begin().await.expect("begun");
+    tx.run(sql, []).await.expect("changed");
+    tx.commit().await.expect("committed");
 }

@@ -54,7 +54,7 @@ impl TemplateError {
 fn remedy(nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("did you mean `{{{nearest}}}`?"),
-        None => "use UserName, FirstName, LastName, Points, Birthday, Organisation or attr.<name>"
+        None => "use UserName, FirstName, LastName, Points, Birthday, Organisation, UnsubscribeUrl or attr.<name>"
             .to_owned(),
     }
 }

@@ -101,6 +101,7 @@ fn unknown_names_are_refused_with_the_nearest() {
     refused("{Usrename}", unknown("Usrename", 1, Some("UserName")));
     refused("{first_name|x}", unknown("first_name", 1, Some("FirstName")));
     refused("{Organization}", unknown("Organization", 1, Some("Organisation")));
+    refused("{unsubscribe_url}", unknown("unsubscribe_url", 1, Some("UnsubscribeUrl")));
     refused("{Point}", unknown("Point", 1, Some("Points")));
     refused("{Name}", unknown("Name", 1, None));
     refused("{Attr.city}", unknown("Attr.city", 1, Some("attr.city")));
@@ -126,11 +127,21 @@ fn attribute_names_are_checked() {
 
 #[test]
 fn names_of_later_versions_are_refused_as_such() {
-    for name in ["UnsubscribeUrl", "CouponCode", "FeedbackUrl"] {
+    for name in ["CouponCode", "FeedbackUrl"] {
         let expected = TemplateError::NotAvailable { name: name.to_owned(), column: 2 };
         refused(&format!(".{{{name}}}"), expected.clone());
         refused(&format!(".{{{}|x}}", name.to_lowercase()), expected);
     }
+}
+
+#[test]
+fn only_the_unsubscribe_link_is_made_at_send() {
+    let template =
+        Template::parse("{FirstName}{UnsubscribeUrl|none}{attr.UnsubscribeUrl}").unwrap();
+    let variables = template.variables();
+    let made: Vec<&Variable> = variables.iter().filter(|it| it.is_made_at_send()).collect();
+    assert_eq!(made, [&Variable::UnsubscribeUrl]);
+    assert_eq!(Variable::named("UnsubscribeUrl"), Some(Variable::UnsubscribeUrl));
 }
 
 #[test]
@@ -157,7 +168,7 @@ fn errors_say_where_and_what_to_do() {
     assert_eq!(
         message("{Foo}"),
         "`{Foo}` at character 1 is not a variable; \
-         use UserName, FirstName, LastName, Points, Birthday, Organisation or attr.<name>"
+         use UserName, FirstName, LastName, Points, Birthday, Organisation, UnsubscribeUrl or attr.<name>"
     );
     assert_eq!(
         message("{CouponCode}"),
@@ -181,8 +192,8 @@ fn errors_say_where_and_what_to_do() {
 
 #[test]
 fn variables_are_shown_as_they_are_written() {
-    let text =
-        "{UserName}{FirstName}{LastName}{Points}{Birthday}{Organisation}{attr.city}{UserName|x}";
+    let text = "{UserName}{FirstName}{LastName}{Points}{Birthday}{Organisation}{UnsubscribeUrl}\
+                {attr.city}{UserName|x}";
     let variables = Template::parse(text).unwrap().variables();
     let shown: String = variables.iter().map(|variable| format!("{{{variable}}}")).collect();
     assert_eq!(format!("{shown}{{UserName|x}}"), text);

@@ -14,21 +14,25 @@ pub enum Variable {
     Birthday,
     /// The name of the organisation that sends.
     Organisation,
+    /// Where the recipient unsubscribes with one click. Made when the message is sent, never
+    /// planned: only the sender knows its own address.
+    UnsubscribeUrl,
     /// A free attribute of the customer's, `attr.<name>`: 1 to 40 of `A-Z a-z 0-9 _ -`.
     Attribute(String),
 }
 
-const NAMED: [Variable; 6] = [
+const NAMED: [Variable; 7] = [
     Variable::UserName,
     Variable::FirstName,
     Variable::LastName,
     Variable::Points,
     Variable::Birthday,
     Variable::Organisation,
+    Variable::UnsubscribeUrl,
 ];
 
 /// Names that are reserved for what this version cannot fill in.
-const NOT_AVAILABLE: [&str; 3] = ["UnsubscribeUrl", "CouponCode", "FeedbackUrl"];
+const NOT_AVAILABLE: [&str; 2] = ["CouponCode", "FeedbackUrl"];
 
 pub(super) const ATTRIBUTE_PREFIX: &str = "attr.";
 const MAX_ATTRIBUTE_NAME: usize = 40;
@@ -42,6 +46,7 @@ impl Variable {
             Variable::Points => "Points",
             Variable::Birthday => "Birthday",
             Variable::Organisation => "Organisation",
+            Variable::UnsubscribeUrl => "UnsubscribeUrl",
             Variable::Attribute(name) => name,
         }
     }
@@ -63,6 +68,11 @@ impl Variable {
             Named::Variable(variable) => Some(variable),
             _ => None,
         }
+    }
+
+    /// Whether the value is known only when the message is sent, so that a plan has none.
+    pub fn is_made_at_send(&self) -> bool {
+        *self == Variable::UnsubscribeUrl
     }
 }
 

@@ -25,8 +25,9 @@ pub(crate) struct Terms {
     pub funding: Funding,
     /// When billing is asked again for what it did not grant.
     pub ask_again_ms: i64,
-    /// The delivery took too long: what is left goes on without the broker.
-    pub cut: bool,
+    /// Nothing is sent now: the campaign is paused, no token is near, or the delivery took too long
+    /// and what is left goes on without the broker.
+    pub wait: Option<(WaitReason, i64)>,
 }
 
 /// Goes through a batch in payload order with what is left of its money and of the permits.
@@ -43,15 +44,21 @@ impl Claiming {
     }
 
     /// `counted`: the row's units are in `used` already, for it was attempted before.
-    pub(crate) fn decide(&mut self, units: u32, counted: bool) -> Verdict {
-        let Terms { now_ms, deadline_ms, instead, funding, ask_again_ms, cut } = self.terms;
+    pub(crate) fn decide(&mut self, units: u32, counted: bool, suppressed: bool) -> Verdict {
+        let Terms { now_ms, deadline_ms, instead, funding, ask_again_ms, wait } = self.terms;
         if let Some((state, reason)) = instead {
             return Verdict::Settle { state, reason };
         }
         if now_ms >= deadline_ms {
             return Verdict::Settle { state: MessageState::Expired, reason: "deadline_passed" };
         }
-        if cut || self.permits == 0 {
+        if suppressed {
+            return Verdict::Settle { state: MessageState::Suppressed, reason: "opted_out" };
+        }
+        if let Some((reason, until_ms)) = wait {
+            return Verdict::Wait { reason, until_ms };
+        }
+        if self.permits == 0 {
             return Verdict::Wait { reason: WaitReason::Backlog, until_ms: now_ms };
         }
         let more = if counted { 0 } else { i64::from(units) };
@@ -82,7 +89,7 @@ mod tests {
             instead: None,
             funding,
             ask_again_ms: 10 + ASK_AGAIN_MS,
-            cut: false,
+            wait: None,
         }
     }
 
@@ -100,25 +107,34 @@ mod tests {
     #[test]
     fn one_that_fits_is_not_held_up_by_one_that_does_not() {
         let mut claiming = Claiming::new(terms(granted(4)), 2, 9);
-        assert_eq!(waits(claiming.decide(3, false)), Some(WaitReason::InsufficientBalance));
-        assert_eq!(claiming.decide(2, false), Verdict::Send);
-        assert_eq!(waits(claiming.decide(1, false)), Some(WaitReason::InsufficientBalance));
+        assert_eq!(waits(claiming.decide(3, false, false)), Some(WaitReason::InsufficientBalance));
+        assert_eq!(claiming.decide(2, false, false), Verdict::Send);
+        assert_eq!(waits(claiming.decide(1, false, false)), Some(WaitReason::InsufficientBalance));
     }
 
     #[test]
     fn past_the_deadline_nothing_is_sent() {
         let late = Terms { deadline_ms: 10, ..terms(Funding::Free) };
-        let verdict = Claiming::new(late, 0, 9).decide(1, false);
+        let verdict = Claiming::new(late, 0, 9).decide(1, false, false);
         assert!(matches!(verdict, Verdict::Settle { state: MessageState::Expired, .. }));
+    }
+
+    #[test]
+    fn who_opted_out_waits_for_nothing() {
+        let paused = Terms { wait: Some((WaitReason::Paused, 20)), ..terms(Funding::Unavailable) };
+        let verdict = Claiming::new(paused, 0, 0).decide(1, false, true);
+        assert!(matches!(verdict, Verdict::Settle { state: MessageState::Suppressed, .. }));
+        let verdict = Claiming::new(paused, 0, 9).decide(1, false, false);
+        assert_eq!(verdict, Verdict::Wait { reason: WaitReason::Paused, until_ms: 20 });
     }
 
     #[test]
     fn a_retry_is_paid_for_already() {
         let mut claiming = Claiming::new(terms(granted(2)), 2, 9);
-        assert_eq!(claiming.decide(2, true), Verdict::Send);
+        assert_eq!(claiming.decide(2, true, false), Verdict::Send);
         let mut claiming = Claiming::new(terms(Funding::Unavailable), 2, 9);
-        assert_eq!(claiming.decide(2, true), Verdict::Send);
-        assert_eq!(waits(claiming.decide(2, false)), Some(WaitReason::BillingUnavailable));
+        assert_eq!(claiming.decide(2, true, false), Verdict::Send);
+        assert_eq!(waits(claiming.decide(2, false, false)), Some(WaitReason::BillingUnavailable));
     }
 
     proptest! {
@@ -130,7 +146,7 @@ mod tests {
             let mut spent = used;
             let mut sent = 0;
             for units in units {
-                if claiming.decide(units, false) == Verdict::Send {
+                if claiming.decide(units, false, false) == Verdict::Send {
                     spent += i64::from(units);
                     sent += 1;
                 }

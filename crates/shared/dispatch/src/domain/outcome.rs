@@ -16,3 +16,16 @@ pub enum Outcome {
     /// The call was not begun: the attempt does not count.
     NotBegun,
 }
+
+impl Outcome {
+    /// As metrics name it.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Sent { .. } => "sent",
+            Self::Transient { .. } => "transient",
+            Self::Permanent { .. } => "permanent",
+            Self::InDoubt { .. } => "in_doubt",
+            Self::NotBegun => "not_begun",
+        }
+    }
+}

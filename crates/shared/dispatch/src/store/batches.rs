@@ -1,16 +1,21 @@
 //! The rows of batches.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use carillon_contracts::{
     ids::{BatchId, CampaignId, OrganisationId, RunId},
     jobs::v1::Channel,
     vocabulary::ChannelWord as _,
 };
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, differs};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
+use serde_json::{Value as Json, json};
 
+use super::{Key, id_list, u32_of};
 use crate::open::Header;
 
 /// What a step needs of a batch.
+#[derive(Debug, Clone)]
 pub(crate) struct BatchRow {
     pub organisation: OrganisationId,
     pub campaign: CampaignId,
@@ -20,49 +25,98 @@ pub(crate) struct BatchRow {
     pub count: u32,
     pub wanted: i64,
     pub granted: i64,
+    /// How often the organisation's credits had been raised when billing was last asked.
+    pub asked_raises: i64,
     pub version: i64,
     pub accepted: bool,
     pub closed: bool,
     pub has_job: bool,
 }
 
+/// Writes down batches that nobody wrote down yet, in one order.
 pub(crate) async fn insert_missing(
     tx: &DatabaseTransaction,
-    header: &Header,
-    wanted: i64,
+    headers: &[(&Header, i64)],
 ) -> Result<(), DbErr> {
-    tx.run(
+    let mut rows: BTreeMap<Key, (&Header, i64)> = BTreeMap::new();
+    for (header, wanted) in headers {
+        let row = rows.entry((header.run_day, header.batch)).or_insert((header, *wanted));
+        row.1 = row.1.max(*wanted);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Json> = rows
+        .into_values()
+        .map(|(header, wanted)| {
+            json!([
+                header.run_day,
+                header.batch.uuid().simple().to_string(),
+                header.organisation.uuid().simple().to_string(),
+                header.campaign.uuid().simple().to_string(),
+                header.run.uuid().simple().to_string(),
+                header.channel.word(),
+                header.deadline.as_millisecond(),
+                header.count(),
+                wanted,
+            ])
+        })
+        .collect();
+    let sql = differs(
         "INSERT INTO batches (run_day, id, organisation_id, campaign_id, run_id, channel,
              deadline_at, count, wanted)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2), unhex(value ->> 3),
+             unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7, value ->> 8
+         FROM json_each($1) WHERE true
          ON CONFLICT (run_day, id) DO UPDATE SET wanted = excluded.wanted
-         WHERE wanted < excluded.wanted",
-        [
-            header.run_day.into(),
-            header.batch.uuid().into(),
-            header.organisation.uuid().into(),
-            header.campaign.uuid().into(),
-            header.run.uuid().into(),
-            header.channel.word().into(),
-            header.deadline.as_millisecond().into(),
-            i64::try_from(header.count()).unwrap_or(i64::MAX).into(),
-            wanted.into(),
-        ],
-    )
-    .await
-    .map(|_| ())
+         WHERE batches.wanted < excluded.wanted",
+        "INSERT INTO batches (run_day, id, organisation_id, campaign_id, run_id, channel,
+             deadline_at, count, wanted)
+         SELECT (value ->> 0)::bigint, (value ->> 1)::uuid, (value ->> 2)::uuid,
+             (value ->> 3)::uuid, (value ->> 4)::uuid, value ->> 5, (value ->> 6)::bigint,
+             (value ->> 7)::bigint, (value ->> 8)::bigint
+         FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS given(value, turn) ORDER BY turn
+         ON CONFLICT (run_day, id) DO UPDATE SET wanted = excluded.wanted
+         WHERE batches.wanted < excluded.wanted",
+    );
+    tx.run(sql, [Json::Array(rows).to_string().into()]).await.map(|_| ())
 }
 
+/// Locks the batches, in one order, and reads them as they are then.
+pub(crate) async fn lock(
+    tx: &DatabaseTransaction,
+    run_day: i32,
+    batches: &BTreeSet<BatchId>,
+) -> Result<BTreeMap<Key, BatchRow>, DbErr> {
+    let sql = differs(
+        "SELECT id, organisation_id, campaign_id, run_id, channel, deadline_at, count, wanted,
+             granted, asked_raises, version, accepted, closed, job IS NOT NULL AS has_job
+         FROM batches
+         WHERE run_day = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
+        "SELECT id, organisation_id, campaign_id, run_id, channel, deadline_at, count, wanted,
+             granted, asked_raises, version, accepted, closed, job IS NOT NULL AS has_job
+         FROM batches
+         WHERE run_day = $1 AND id = ANY(ARRAY(
+             SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value)))
+         ORDER BY id FOR UPDATE",
+    );
+    let rows = tx.rows(sql, [run_day.into(), id_list(batches).into()]).await?;
+    rows.iter()
+        .map(|row| {
+            let id = BatchId::new(row.try_get("", "id")?);
+            Ok(((run_day, id), of_row(row)?))
+        })
+        .collect()
+}
+
+/// Locks one batch and reads it.
 pub(crate) async fn read(
     tx: &DatabaseTransaction,
     run_day: i32,
     batch: BatchId,
 ) -> Result<Option<BatchRow>, DbErr> {
-    let sql = "SELECT organisation_id, campaign_id, run_id, channel, deadline_at, count, wanted,
-                   granted, version, accepted, closed, job IS NOT NULL AS has_job
-               FROM batches WHERE run_day = $1 AND id = $2";
-    let row = tx.row(sql, [run_day.into(), batch.uuid().into()]).await?;
-    row.map(|row| of_row(&row)).transpose()
+    let locked = lock(tx, run_day, &BTreeSet::from([batch])).await?;
+    Ok(locked.into_values().next())
 }
 
 fn of_row(row: &QueryResult) -> Result<BatchRow, DbErr> {
@@ -73,29 +127,15 @@ fn of_row(row: &QueryResult) -> Result<BatchRow, DbErr> {
         run: RunId::new(row.try_get("", "run_id")?),
         channel: Channel::from_word(&channel).map_err(|error| DbErr::Custom(error.to_string()))?,
         deadline_ms: row.try_get("", "deadline_at")?,
-        count: row.try_get("", "count")?,
+        count: u32_of(row, "count")?,
         wanted: row.try_get("", "wanted")?,
         granted: row.try_get("", "granted")?,
+        asked_raises: row.try_get("", "asked_raises")?,
         version: row.try_get("", "version")?,
         accepted: row.try_get("", "accepted")?,
         closed: row.try_get("", "closed")?,
         has_job: row.try_get("", "has_job")?,
     })
-}
-
-/// Grants only rise, whatever order the answers come in.
-pub(crate) async fn raise_grant(
-    tx: &DatabaseTransaction,
-    run_day: i32,
-    batch: BatchId,
-    granted: i64,
-) -> Result<(), DbErr> {
-    tx.run(
-        "UPDATE batches SET granted = $3 WHERE run_day = $1 AND id = $2 AND granted < $3",
-        [run_day.into(), batch.uuid().into(), granted.into()],
-    )
-    .await
-    .map(|_| ())
 }
 
 /// Keeps the whole job, whose block is sealed, for the attempts after this delivery.
@@ -106,7 +146,8 @@ pub(crate) async fn store_job(
     job: &[u8],
 ) -> Result<(), DbErr> {
     tx.run(
-        "UPDATE batches SET job = $3 WHERE run_day = $1 AND id = $2 AND job IS NULL AND closed = 0",
+        "UPDATE batches SET job = $3
+         WHERE run_day = $1 AND id = $2 AND job IS NULL AND NOT closed",
         [run_day.into(), batch.uuid().into(), job.to_vec().into()],
     )
     .await
@@ -123,53 +164,51 @@ pub(crate) async fn accepted(
     row.map_or(Ok(false), |row| row.try_get_by_index(0))
 }
 
-/// The next time that a queued row must be looked at.
-pub(crate) async fn refresh_due(
-    tx: &DatabaseTransaction,
-    run_day: i32,
-    batch: BatchId,
-) -> Result<(), DbErr> {
-    tx.run(
-        "UPDATE batches SET next_due_at = (
-             SELECT MIN(MIN(m.next_attempt_at), batches.deadline_at) FROM messages m
-             WHERE m.batch_id = $2 AND m.state = 'queued')
-         WHERE run_day = $1 AND id = $2",
-        [run_day.into(), batch.uuid().into()],
-    )
-    .await
-    .map(|_| ())
-}
-
 /// A batch whose rows are due.
 pub(crate) struct Due {
     pub run_day: i32,
     pub batch: BatchId,
     pub waits_for_money: bool,
     pub wanted: i64,
+    pub granted: i64,
     pub deadline_ms: i64,
 }
 
-/// Due batches of all organisations in turn, the longest overdue of each first.
+/// Due batches of all organisations in turn, the longest overdue of each first. Those that wait
+/// for money are due, too, once credits were raised after billing was asked for them; of these
+/// the earliest deadline comes first.
 pub(crate) async fn due_of_all_organisations(
     connection: &impl Sql,
     now_ms: i64,
     limit: usize,
 ) -> Result<Vec<Due>, DbErr> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let sql = "SELECT run_day, id, waits_for_money, wanted, deadline_at FROM (
-                   SELECT run_day, id, waits_for_money, wanted, deadline_at, next_due_at,
-                       ROW_NUMBER() OVER (PARTITION BY organisation_id ORDER BY next_due_at) AS turn
-                   FROM batches
-                   WHERE next_due_at <= $1 AND (job IS NOT NULL OR deadline_at <= $1))
-               ORDER BY turn, next_due_at LIMIT $2";
+    let sql = "SELECT run_day, id, waits_for_money, wanted, granted, deadline_at FROM (
+                   SELECT due.*, ROW_NUMBER() OVER (
+                       PARTITION BY organisation_id ORDER BY due_at, deadline_at) AS turn
+                   FROM (
+                       SELECT run_day, id, organisation_id, waits_for_money, wanted, granted,
+                           deadline_at, next_due_at AS due_at
+                       FROM batches
+                       WHERE next_due_at <= $1 AND (job IS NOT NULL OR deadline_at <= $1)
+                       UNION ALL
+                       SELECT b.run_day, b.id, b.organisation_id, b.waits_for_money, b.wanted,
+                           b.granted, b.deadline_at, $1 AS due_at
+                       FROM raises r JOIN batches b ON b.organisation_id = r.organisation_id
+                       WHERE b.waits_for_money AND b.asked_raises < r.count
+                           AND b.next_due_at > $1 AND b.job IS NOT NULL
+                   ) AS due
+               ) AS turns
+               ORDER BY turn, due_at, deadline_at LIMIT $2";
     let rows = connection.rows(sql, [now_ms.into(), limit.into()]).await?;
     rows.iter()
         .map(|row| {
             Ok(Due {
-                run_day: row.try_get("", "run_day")?,
+                run_day: super::day_of(row)?,
                 batch: BatchId::new(row.try_get("", "id")?),
                 waits_for_money: row.try_get("", "waits_for_money")?,
                 wanted: row.try_get("", "wanted")?,
+                granted: row.try_get("", "granted")?,
                 deadline_ms: row.try_get("", "deadline_at")?,
             })
         })
@@ -197,32 +236,80 @@ pub(crate) async fn raises(
     row.map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
-/// Billing has credits again: batches that wait for them ask now. The count tells those whose
-/// question was answered before this.
+/// Billing has credits again: batches that were asked for before this, and wait, are due.
 pub(crate) async fn money_arrived(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
-    now_ms: i64,
 ) -> Result<(), DbErr> {
     tx.run(
         "INSERT INTO raises (organisation_id, count) VALUES ($1, 1)
-         ON CONFLICT (organisation_id) DO UPDATE SET count = count + 1",
+         ON CONFLICT (organisation_id) DO UPDATE SET count = raises.count + 1",
         [organisation.uuid().into()],
-    )
-    .await?;
-    tx.run(
-        "UPDATE messages SET next_attempt_at = $2
-         WHERE batch_id IN (
-                 SELECT id FROM batches WHERE organisation_id = $1 AND waits_for_money = 1)
-             AND state = 'queued' AND reason = 'insufficient_balance' AND next_attempt_at > $2",
-        [organisation.uuid().into(), now_ms.into()],
-    )
-    .await?;
-    tx.run(
-        "UPDATE batches SET next_due_at = MIN(COALESCE(next_due_at, $2), $2)
-         WHERE organisation_id = $1 AND waits_for_money = 1",
-        [organisation.uuid().into(), now_ms.into()],
     )
     .await
     .map(|_| ())
+}
+
+/// What follows from a batch's rows.
+pub(crate) struct Settling {
+    pub batch: BatchId,
+    pub version: i64,
+    pub accepted: bool,
+    pub closed: bool,
+    pub next_due_ms: Option<i64>,
+    pub waits_for_money: bool,
+    pub granted: i64,
+    pub asked_raises: i64,
+}
+
+/// A closed batch drops its job. Grants only rise, whatever order the answers come in.
+pub(crate) async fn settle(
+    tx: &DatabaseTransaction,
+    run_day: i32,
+    settling: &[Settling],
+) -> Result<(), DbErr> {
+    let rows: Vec<Json> = settling
+        .iter()
+        .map(|row| {
+            json!([
+                row.batch.uuid().simple().to_string(),
+                row.version,
+                row.accepted,
+                row.closed,
+                row.next_due_ms,
+                row.waits_for_money,
+                row.granted,
+                row.asked_raises,
+            ])
+        })
+        .collect();
+    let sql = differs(
+        "WITH given AS MATERIALIZED (
+             SELECT unhex(value ->> 0) AS id, value ->> 1 AS version, value ->> 2 AS accepted,
+                 value ->> 3 AS closed, value ->> 4 AS next_due_at,
+                 value ->> 5 AS waits_for_money, value ->> 6 AS granted,
+                 value ->> 7 AS asked_raises
+             FROM json_each($2)
+         )
+         UPDATE batches SET version = given.version, accepted = given.accepted,
+             closed = given.closed, next_due_at = given.next_due_at,
+             waits_for_money = given.waits_for_money, granted = given.granted,
+             asked_raises = given.asked_raises,
+             job = CASE WHEN given.closed THEN NULL ELSE batches.job END
+         FROM given WHERE batches.run_day = $1 AND batches.id = given.id",
+        "WITH given AS MATERIALIZED (
+             SELECT (value ->> 0)::uuid AS id, (value ->> 1)::bigint AS version,
+                 (value ->> 2)::boolean AS accepted, (value ->> 3)::boolean AS closed,
+                 (value ->> 4)::bigint AS next_due_at, (value ->> 5)::boolean AS waits_for_money,
+                 (value ->> 6)::bigint AS granted, (value ->> 7)::bigint AS asked_raises
+             FROM jsonb_array_elements($2::jsonb) AS given(value)
+         )
+         UPDATE batches SET version = given.version, accepted = given.accepted,
+             closed = given.closed, next_due_at = given.next_due_at,
+             waits_for_money = given.waits_for_money, granted = given.granted,
+             asked_raises = given.asked_raises,
+             job = CASE WHEN given.closed THEN NULL ELSE batches.job END
+         FROM given WHERE batches.run_day = $1 AND batches.id = given.id",
+    );
+    tx.run(sql, [run_day.into(), Json::Array(rows).to_string().into()]).await.map(|_| ())
 }

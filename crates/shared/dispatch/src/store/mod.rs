@@ -2,13 +2,59 @@
 //! fence, batches, records, claims, totals, events.
 
 mod batches;
+mod controls;
+mod evidence;
+mod fence;
+mod figures;
+mod halts;
 mod messages;
 mod migration;
+mod one_claim;
+mod partitions;
+mod record;
 mod step;
 mod takeover;
+mod throttle;
 mod totals;
+mod workers;
 
 pub(crate) use batches::{Due, accepted, due_of_all_organisations, job, money_arrived, raises};
-pub(crate) use messages::Recorded;
+pub(crate) use figures::{evidence, waiting};
+pub(crate) use halts::{
+    halt, halted_of_all_organisations, keep_halt, keep_suppressions, suppressed,
+};
+pub(crate) use messages::{ClaimId, Recorded};
 pub use migration::Migrator;
-pub(crate) use step::{Answer, Claim, ClaimKind, Record, Step, Store};
+pub(crate) use partitions::Partitions;
+pub(crate) use step::{Answer, CANCELLED, Claim, ClaimKind, Record, Step, StepError, Store};
+pub(crate) use throttle::{Leased, lease};
+pub(crate) use workers::Beats;
+
+use std::collections::BTreeSet;
+
+use carillon_contracts::ids::BatchId;
+use sea_orm::{DbErr, QueryResult};
+use serde_json::Value as Json;
+
+/// A batch's day and id.
+pub(crate) type Key = (i32, BatchId);
+
+/// A JSON array that both databases read ids from.
+fn id_list(batches: &BTreeSet<BatchId>) -> String {
+    let ids = batches.iter().map(|batch| Json::String(batch.uuid().simple().to_string()));
+    Json::Array(ids.collect()).to_string()
+}
+
+/// Both databases keep numbers as 64 bits.
+fn u32_of(row: &QueryResult, column: &str) -> Result<u32, DbErr> {
+    row.try_get::<i64>("", column).map(as_u32)
+}
+
+fn day_of(row: &QueryResult) -> Result<i32, DbErr> {
+    let day: i64 = row.try_get("", "run_day")?;
+    i32::try_from(day).map_err(|_| DbErr::Custom(format!("run_day: {day} is no day")))
+}
+
+fn as_u32(value: impl TryInto<u32>) -> u32 {
+    value.try_into().unwrap_or(u32::MAX)
+}

@@ -1,29 +1,42 @@
 //! One micro-batch in one transaction: what finished is recorded, and what goes next is claimed.
 //! Only what a claim answers may be sent.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use carillon_contracts::{
-    events::v1::MessageChange,
-    ids::BatchId,
+    events::v1::{Halt, MessageChange},
+    ids::{BatchId, CampaignId},
     time,
     vocabulary::{MessageState, WaitReason},
 };
 use carillon_outbox::Outbox;
-use carillon_service_kit::{Clock, Database, database::Sql as _};
+use carillon_service_kit::{Clock, Database};
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::{
-    batches::{self, BatchRow},
-    messages::{self, Recorded, Writer, Written},
-    totals,
+    Key, as_u32, batches,
+    fence::fence,
+    halts,
+    messages::{self, ClaimId, Found, Recorded, Writing, Written},
+    one_claim::OneClaim,
+    partitions::Partitions,
+    record,
+    totals::{self, Book, by_day},
 };
 use crate::{
-    domain::claim::{ASK_AGAIN_MS, Claiming, Terms, Verdict},
+    domain::claim::{ASK_AGAIN_MS, Terms, Verdict},
     funds::Funding,
+    gateway::Account,
     open::Header,
 };
+
+/// How a message of a cancelled campaign ends.
+pub(crate) const CANCELLED: (MessageState, &str) = (MessageState::Cancelled, "campaign_cancelled");
 
 /// A dispatcher's tables.
 #[derive(Clone)]
@@ -31,10 +44,21 @@ pub(crate) struct Store {
     pub database: Database,
     pub outbox: Outbox,
     pub clock: Clock,
+    pub partitions: Partitions,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    /// Another worker declared this one dead: it claims nothing before it has a new epoch.
+    #[error("the worker's epoch is dead")]
+    Fenced,
 }
 
 #[derive(Default)]
 pub(crate) struct Step {
+    /// Claims are made under this epoch; records bring their claim's own.
     pub epoch: i64,
     pub records: Vec<Record>,
     pub claims: Vec<Claim>,
@@ -42,8 +66,8 @@ pub(crate) struct Step {
 
 impl Step {
     /// The same work, a step a batch; with the positions of its claims in the whole.
-    pub(crate) fn by_batch(self) -> Vec<((i32, BatchId), Self, Vec<usize>)> {
-        let mut parts: BTreeMap<(i32, BatchId), (Self, Vec<usize>)> = BTreeMap::new();
+    pub(crate) fn by_batch(self) -> Vec<(Key, Self, Vec<usize>)> {
+        let mut parts: BTreeMap<Key, (Self, Vec<usize>)> = BTreeMap::new();
         let empty = || (Self { epoch: self.epoch, ..Self::default() }, Vec::new());
         for record in self.records {
             parts.entry(record.key).or_insert_with(empty).0.records.push(record);
@@ -55,22 +79,53 @@ impl Step {
         }
         parts.into_iter().map(|(key, (part, claims))| (key, part, claims)).collect()
     }
+
+    /// Of what is to be sent. Past the deadline it no longer matters.
+    fn campaigns(&self) -> BTreeSet<CampaignId> {
+        let headers = self.claims.iter().filter_map(|claim| match &claim.kind {
+            ClaimKind::First { header, .. } => Some(header),
+            ClaimKind::Due { header, .. } => header.as_ref(),
+            ClaimKind::Accept { .. } => None,
+        });
+        headers.map(|header| header.campaign).collect()
+    }
+
+    fn days(&self) -> BTreeMap<i32, BTreeSet<BatchId>> {
+        let records = self.records.iter().map(|record| record.key);
+        by_day(records.chain(self.claims.iter().map(|claim| claim.key)))
+    }
 }
 
 pub(crate) struct Record {
-    pub key: (i32, BatchId),
+    pub key: Key,
     pub recorded: Recorded,
 }
 
 #[derive(Clone)]
 pub(crate) struct Claim {
-    pub key: (i32, BatchId),
-    /// Unique in its worker's epoch.
+    pub key: Key,
+    /// Unique in its process.
     pub number: i64,
     /// Messages that may be sent, at most: one for each permit in hand.
     pub permits: usize,
     pub funding: Funding,
+    /// What the messages would leave through; absent where none may be sent.
+    pub account: Option<Arc<Account>>,
     pub kind: ClaimKind,
+}
+
+impl Claim {
+    /// The batch that the claim may be the first to hear of, with the units it asks for.
+    fn introduces(&self) -> Option<(&Header, i64)> {
+        match &self.kind {
+            // Later parts of a delivery follow a first one.
+            ClaimKind::First { header, range, units, .. } if range.start == 0 => {
+                Some((header, units.iter().map(|units| i64::from(*units)).sum()))
+            }
+            ClaimKind::Accept { header, wanted, .. } => Some((header, *wanted)),
+            ClaimKind::First { .. } | ClaimKind::Due { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -81,10 +136,10 @@ pub(crate) enum ClaimKind {
         range: Range<usize>,
         units: Arc<Vec<u32>>,
         instead: Option<(MessageState, &'static str)>,
-        cut: bool,
+        wait: Option<(WaitReason, i64)>,
     },
-    /// Later attempts: rows that are due.
-    Due,
+    /// Later attempts: rows that are due. Without a header they are only settled.
+    Due { header: Option<Arc<Header>>, wait: Option<(WaitReason, i64)> },
     /// The delivery ends: what is open goes on from the job kept here.
     Accept { header: Arc<Header>, wanted: i64, job: Arc<Vec<u8>> },
 }
@@ -92,258 +147,315 @@ pub(crate) enum ClaimKind {
 /// What may be sent: positions with their attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// The number of the claim that this answers.
-    pub claim: i64,
+    /// The claim that this answers.
+    pub claim: ClaimId,
     pub claimed: Vec<(usize, u32)>,
     /// Of an `Accept`: nothing of the batch depends on the delivery any more.
     pub accepted: bool,
 }
 
-/// What one step does to one batch.
+/// What the claims of a step write, all batches together.
 #[derive(Default)]
-struct Work {
-    records: Vec<Recorded>,
-    claims: Vec<(usize, Claim)>,
+struct Writes {
+    first: Vec<(Key, usize, Writing)>,
+    later: Vec<(Key, Writing)>,
 }
 
 impl Store {
     /// One transaction. The answers stand in the order of the claims. A step that fails leaves
-    /// nothing behind.
-    pub(crate) async fn step(&self, step: &Step) -> Result<Vec<Answer>, DbErr> {
+    /// nothing behind; one whose answer was lost may be carried out again as it is: it answers
+    /// what its claims took the first time, too.
+    pub(crate) async fn step(&self, step: &Step) -> Result<Vec<Answer>, StepError> {
         let now_ms = self.clock.now_ms();
-        let mut answers: Vec<Answer> = step
-            .claims
-            .iter()
-            .map(|claim| Answer { claim: claim.number, ..Answer::default() })
-            .collect();
-        let mut work: BTreeMap<(i32, BatchId), Work> = BTreeMap::new();
-        for record in &step.records {
-            work.entry(record.key).or_default().records.push(record.recorded.clone());
-        }
-        for (index, claim) in step.claims.iter().enumerate() {
-            work.entry(claim.key).or_default().claims.push((index, claim.clone()));
+        let introduced: Vec<_> = step.claims.iter().filter_map(Claim::introduces).collect();
+        for (header, _) in &introduced {
+            self.partitions.ensure(&self.database, header.run_day).await?;
         }
         let tx = self.database.begin().await?;
-        fence(&tx, step.epoch).await?;
-        for (key, work) in work {
-            let one = OneBatch { store: self, tx: &tx, epoch: step.epoch, now_ms, key };
-            one.apply(work, &mut answers).await?;
+        let mut halts = BTreeMap::new();
+        if !step.claims.is_empty() {
+            halts = fence(&tx, step.epoch, &step.campaigns()).await?;
         }
+        batches::insert_missing(&tx, &introduced).await?;
+        let mut books = open_books(&tx, step, now_ms).await?;
+        let one = OneStep { tx: &tx, epoch: step.epoch, now_ms, halts };
+        let answers = one.claim_all(&step.claims, &mut books).await?;
+        totals::publish_all(&tx, &self.outbox, &mut books, now_ms).await?;
+        let answers = answers.into_iter().zip(&step.claims).map(|(mut answer, claim)| {
+            let accepts = matches!(claim.kind, ClaimKind::Accept { .. });
+            answer.accepted =
+                accepts && books.get(&claim.key).is_some_and(|book| book.row.accepted);
+            answer
+        });
+        let answers = answers.collect();
         tx.commit().await?;
         self.outbox.wake();
         Ok(answers)
     }
 }
 
-/// A worker that was declared dead must not claim or record.
-async fn fence(tx: &DatabaseTransaction, epoch: i64) -> Result<(), DbErr> {
-    let sql = "SELECT 1 FROM workers WHERE epoch = $1 AND dead = 0";
-    match tx.row(sql, [epoch.into()]).await? {
-        Some(_) => Ok(()),
-        None => Err(DbErr::Custom(format!("worker epoch {epoch} is dead"))),
+/// Locks the batches, records what finished, and counts what the rows say then.
+async fn open_books(
+    tx: &DatabaseTransaction,
+    step: &Step,
+    now_ms: i64,
+) -> Result<BTreeMap<Key, Book>, DbErr> {
+    let mut books = BTreeMap::new();
+    let mut rows = BTreeMap::new();
+    let days = step.days();
+    for (run_day, batches) in &days {
+        rows.extend(batches::lock(tx, *run_day, batches).await?);
     }
+    for (run_day, batches) in &days {
+        let records: Vec<&Recorded> = step
+            .records
+            .iter()
+            .filter(|record| record.key.0 == *run_day)
+            .map(|record| &record.recorded)
+            .collect();
+        let mut changes = BTreeMap::new();
+        if !records.is_empty() {
+            changes = record::record(tx, *run_day, now_ms, &records).await?;
+        }
+        for (key, count) in totals::count(tx, *run_day, batches).await? {
+            if let Some(row) = rows.remove(&key) {
+                let changes = changes.remove(&key.1).unwrap_or_default();
+                books.insert(key, Book::new(row, count, changes));
+            }
+        }
+    }
+    Ok(books)
 }
 
-struct OneBatch<'a> {
-    store: &'a Store,
+struct OneStep<'a> {
     tx: &'a DatabaseTransaction,
     epoch: i64,
     now_ms: i64,
-    key: (i32, BatchId),
+    halts: BTreeMap<CampaignId, Halt>,
 }
 
-impl OneBatch<'_> {
-    async fn apply(&self, work: Work, answers: &mut [Answer]) -> Result<(), DbErr> {
-        let (run_day, batch) = self.key;
-        for (_, claim) in &work.claims {
-            match &claim.kind {
-                ClaimKind::First { header, units, .. } => {
-                    let wanted = units.iter().map(|units| i64::from(*units)).sum();
-                    batches::insert_missing(self.tx, header, wanted).await?;
-                }
-                ClaimKind::Accept { header, wanted, .. } => {
-                    batches::insert_missing(self.tx, header, *wanted).await?;
-                }
-                ClaimKind::Due => {}
+impl OneStep<'_> {
+    async fn claim_all(
+        &self,
+        claims: &[Claim],
+        books: &mut BTreeMap<Key, Book>,
+    ) -> Result<Vec<Answer>, DbErr> {
+        let mut writes = Writes::default();
+        let mut answers = Vec::with_capacity(claims.len());
+        for (index, claim) in claims.iter().enumerate() {
+            let id = ClaimId { epoch: self.epoch, number: claim.number };
+            let mut answer = Answer { claim: id, ..Answer::default() };
+            if let Some(book) = books.get_mut(&claim.key) {
+                answer.claimed = self.claim(index, id, claim, book, &mut writes).await?;
             }
+            answers.push(answer);
         }
-        let Some(mut row) = batches::read(self.tx, run_day, batch).await? else {
-            return Ok(());
-        };
-        let mut changes = Vec::new();
-        if !work.records.is_empty() {
-            let (epoch, now_ms) = (self.epoch, self.now_ms);
-            changes = messages::record(self.tx, run_day, epoch, now_ms, &work.records).await?;
-        }
-        let mut accepting = Vec::new();
-        for (index, claim) in work.claims {
-            if matches!(claim.kind, ClaimKind::Accept { .. }) {
-                accepting.push(index);
-            }
-            answers[index].claimed = self.claim(claim, &mut row, &mut changes).await?;
-        }
-        if !accepting.is_empty() || !changes.is_empty() {
-            let outbox = &self.store.outbox;
-            let accepted =
-                totals::publish(self.tx, outbox, self.key, &row, changes, self.now_ms).await?;
-            accepting.into_iter().for_each(|index| answers[index].accepted = accepted);
-        }
-        Ok(())
+        self.write_first(writes.first, books, &mut answers).await?;
+        self.write_later(writes.later).await?;
+        Ok(answers)
     }
 
+    /// Answers what the claim took already, or takes in a later attempt.
     async fn claim(
         &self,
-        claim: Claim,
-        row: &mut BatchRow,
-        changes: &mut Vec<MessageChange>,
+        index: usize,
+        id: ClaimId,
+        claim: &Claim,
+        book: &mut Book,
+        writes: &mut Writes,
     ) -> Result<Vec<(usize, u32)>, DbErr> {
-        let (run_day, batch) = self.key;
         let mut funding = claim.funding;
-        let mut ask_again_ms = self.now_ms + ASK_AGAIN_MS;
         if let Funding::Granted { units, raises } = &mut funding {
-            batches::raise_grant(self.tx, run_day, batch, *units).await?;
-            row.granted = row.granted.max(*units);
-            *units = row.granted;
-            if batches::raises(self.tx, row.organisation).await? != *raises {
-                ask_again_ms = self.now_ms;
-            }
+            let (granted, asked) = (book.row.granted, book.row.asked_raises);
+            book.row.granted = granted.max(*units);
+            book.row.asked_raises = asked.max(*raises);
+            book.dirty |= (granted, asked) != (book.row.granted, book.row.asked_raises);
+            *units = book.row.granted;
         }
-        let mut terms = Terms {
+        let deadline_ms = book.row.deadline_ms;
+        let terms = |instead, wait| Terms {
             now_ms: self.now_ms,
-            deadline_ms: row.deadline_ms,
-            instead: None,
+            deadline_ms,
+            instead,
             funding,
-            ask_again_ms,
-            cut: false,
+            ask_again_ms: self.now_ms + ASK_AGAIN_MS,
+            wait,
         };
-        match claim.kind {
-            ClaimKind::First { header, range, units, instead, cut } => {
-                (terms.instead, terms.cut) = (instead, cut);
-                let claiming = self.claiming(terms, claim.permits).await?;
-                self.first(claim.number, &header, range, &units, claiming, changes).await
+        match &claim.kind {
+            ClaimKind::First { header, range, units, instead, wait } => {
+                let terms = self.halted(terms(*instead, *wait), book.row.campaign);
+                let one = OneClaim { index, id, claim, terms };
+                self.first(one, header, range.clone(), units, book, writes).await
             }
-            ClaimKind::Due => {
-                let claiming = self.claiming(terms, claim.permits).await?;
-                self.due(claim.number, terms, claiming, changes).await
+            ClaimKind::Due { header, wait } => {
+                let terms = self.halted(terms(None, *wait), book.row.campaign);
+                let one = OneClaim { index, id, claim, terms };
+                self.due(one, header.as_deref(), book, writes).await
             }
             ClaimKind::Accept { job, .. } => {
-                let count = totals::count(self.tx, batch).await?;
+                let (run_day, batch) = claim.key;
+                let Book { row, count, .. } = book;
                 if !job.is_empty() && count.is_attempted(row) && !count.is_closed(row) {
-                    batches::store_job(self.tx, run_day, batch, &job).await?;
+                    batches::store_job(self.tx, run_day, batch, job).await?;
                     row.has_job = true;
                 }
+                book.tell = true;
                 Ok(Vec::new())
             }
         }
     }
 
-    async fn claiming(&self, terms: Terms, permits: usize) -> Result<Claiming, DbErr> {
-        let used = match terms.funding {
-            Funding::Granted { .. } => messages::used(self.tx, self.key.1).await?,
-            Funding::Free | Funding::Unavailable => 0,
-        };
-        Ok(Claiming::new(terms, used, permits))
-    }
-
-    fn writer(&self, claim: i64) -> Writer {
-        Writer { epoch: self.epoch, claim, now_ms: self.now_ms }
+    /// What somebody decided about the whole campaign comes first.
+    fn halted(&self, terms: Terms, campaign: CampaignId) -> Terms {
+        if terms.instead.is_some() {
+            return terms;
+        }
+        match self.halts.get(&campaign).copied().unwrap_or_default() {
+            Halt::Cancelled => Terms { instead: Some(CANCELLED), ..terms },
+            Halt::Paused => Terms { wait: Some((WaitReason::Paused, terms.deadline_ms)), ..terms },
+            Halt::Running | Halt::Unspecified => terms,
+        }
     }
 
     async fn first(
         &self,
-        claim: i64,
+        one: OneClaim<'_>,
         header: &Header,
         range: Range<usize>,
         units: &[u32],
-        mut claiming: Claiming,
-        changes: &mut Vec<MessageChange>,
+        book: &Book,
+        writes: &mut Writes,
     ) -> Result<Vec<(usize, u32)>, DbErr> {
-        let (run_day, batch) = self.key;
-        let present = messages::present(self.tx, batch, &range).await?;
+        let (run_day, batch) = one.claim.key;
+        // Batches are claimed from their beginning, so there is nothing beyond as many rows.
+        let present = if book.count.rows() > range.start {
+            messages::present(self.tx, run_day, batch, &range).await?
+        } else {
+            Vec::new()
+        };
+        let taken = one.taken(&present);
+        let present: BTreeSet<usize> = present.iter().map(|row| row.position as usize).collect();
+        let suppressed = if one.terms.instead.is_some() {
+            BTreeSet::new()
+        } else {
+            let customers = header.customers[range.clone()].iter().copied();
+            halts::suppressed(self.tx, header.organisation, customers).await?
+        };
+        let mut claiming = one.claiming(book, taken.len());
         let rows: Vec<Written> = range
             .filter(|position| !present.contains(position))
             .map(|position| {
                 let units = units.get(position).copied().unwrap_or_default();
-                let verdict = claiming.decide(units, false);
-                write(verdict, header.message(position), as_u32(position), 0, units)
+                let suppressed = suppressed.contains(&header.customers[position]);
+                let verdict = claiming.decide(units, false, suppressed);
+                one.write(verdict, header.message(position), as_u32(position), 0, units)
             })
             .collect();
-        let inserted = messages::insert(self.tx, run_day, batch, self.writer(claim), &rows).await?;
-        let rows = rows.into_iter().filter(|row| inserted.contains(&row.position));
-        Ok(self.sort_out(rows, changes))
+        if !rows.is_empty() {
+            let writing = Writing { batch, claim: one.id, rows };
+            writes.first.push((one.claim.key, one.index, writing));
+        }
+        Ok(taken)
     }
 
     async fn due(
         &self,
-        claim: i64,
-        terms: Terms,
-        mut claiming: Claiming,
-        changes: &mut Vec<MessageChange>,
+        one: OneClaim<'_>,
+        header: Option<&Header>,
+        book: &mut Book,
+        writes: &mut Writes,
     ) -> Result<Vec<(usize, u32)>, DbErr> {
-        let (run_day, batch) = self.key;
-        let late = terms.now_ms >= terms.deadline_ms;
-        let queued = messages::queued(self.tx, batch, self.now_ms, late).await?;
+        let (run_day, batch) = one.claim.key;
+        let late = self.now_ms >= one.terms.deadline_ms;
+        let due = messages::due(self.tx, run_day, batch, one.id, self.now_ms, late).await?;
+        let mut claimed = one.taken(&due);
+        let mut claiming = one.claiming(book, claimed.len());
+        let customer = |position: u32| {
+            header.and_then(|header| header.customers.get(position as usize)).copied()
+        };
+        let queued: Vec<Found> =
+            due.into_iter().filter(|row| row.state == MessageState::Queued).collect();
+        let suppressed = match header {
+            Some(header) => {
+                let customers = queued.iter().filter_map(|row| customer(row.position));
+                halts::suppressed(self.tx, header.organisation, customers).await?
+            }
+            None => BTreeSet::new(),
+        };
         let mut rows = Vec::new();
         for row in queued {
-            let verdict = claiming.decide(row.units, row.attempt > 0);
+            let suppressed =
+                customer(row.position).is_some_and(|customer| suppressed.contains(&customer));
+            let verdict = if row.doubtful && !one.may_repeat(&row) {
+                one.elsewhere()
+            } else {
+                claiming.decide(row.units, row.attempt > 0, suppressed)
+            };
             // Out of permits: it stays due, and the next claim finds it.
             if matches!(verdict, Verdict::Wait { reason: WaitReason::Backlog, .. }) {
                 continue;
             }
-            let written = write(verdict, row.message, row.position, row.attempt, row.units);
-            let same = written.state == MessageState::Queued && written.reason == row.reason;
-            rows.push((written, same));
-        }
-        let (written, same): (Vec<Written>, Vec<bool>) = rows.into_iter().unzip();
-        messages::update_queued(self.tx, run_day, self.writer(claim), &written).await?;
-        batches::refresh_due(self.tx, run_day, batch).await?;
-        let told = written.into_iter().zip(same).filter(|(_, same)| !same).map(|(row, _)| row);
-        Ok(self.sort_out(told, changes))
-    }
-
-    /// What may be sent goes into the answer; what changed otherwise is told.
-    fn sort_out(
-        &self,
-        rows: impl Iterator<Item = Written>,
-        changes: &mut Vec<MessageChange>,
-    ) -> Vec<(usize, u32)> {
-        let mut claimed = Vec::new();
-        for row in rows {
-            if row.state == MessageState::Sending {
-                claimed.push((row.position as usize, row.attempt));
-                continue;
+            let written = one.write_over(verdict, &row);
+            if written.state == MessageState::Sending {
+                claimed.push((written.position as usize, written.attempt));
+            } else if written.state != MessageState::Queued || written.reason != row.reason {
+                book.changes.push(self.change(&written));
             }
-            changes.push(MessageChange {
-                position: row.position,
-                state: row.state.word().into(),
-                reason: row.reason.into(),
-                units: row.units,
-                attempt: row.attempt,
-                change_time: Timestamp::from_millisecond(self.now_ms).ok().map(time::to_wire),
-                provider_code: String::new(),
-            });
+            rows.push(written);
         }
-        claimed
+        (book.dirty, book.recount) = (true, true);
+        if !rows.is_empty() {
+            writes.later.push((one.claim.key, Writing { batch, claim: one.id, rows }));
+        }
+        Ok(claimed)
     }
-}
 
-fn write(
-    verdict: Verdict,
-    message: carillon_contracts::ids::MessageId,
-    position: u32,
-    attempt: u32,
-    units: u32,
-) -> Written {
-    let (state, reason, attempt, next_attempt_ms) = match verdict {
-        Verdict::Send => (MessageState::Sending, "", attempt + 1, None),
-        Verdict::Wait { reason, until_ms } => {
-            (MessageState::Queued, reason.word(), attempt, Some(until_ms))
+    /// What was not there may be sent, or is told; the rest is another's.
+    async fn write_first(
+        &self,
+        writings: Vec<(Key, usize, Writing)>,
+        books: &mut BTreeMap<Key, Book>,
+        answers: &mut [Answer],
+    ) -> Result<(), DbErr> {
+        for run_day in by_day(writings.iter().map(|(key, ..)| *key)).into_keys() {
+            let of_day = writings.iter().filter(|(key, ..)| key.0 == run_day);
+            let of_day: Vec<_> = of_day.collect();
+            let rows: Vec<&Writing> = of_day.iter().map(|(.., writing)| writing).collect();
+            let inserted = messages::insert(self.tx, run_day, self.now_ms, &rows).await?;
+            for (key, index, writing) in of_day {
+                let Some(book) = books.get_mut(key) else { continue };
+                let ours = |row: &&Written| inserted.contains(&(key.1, row.position));
+                for row in writing.rows.iter().filter(ours) {
+                    book.count.add_row(row);
+                    if row.state == MessageState::Sending {
+                        answers[*index].claimed.push((row.position as usize, row.attempt));
+                    } else {
+                        book.changes.push(self.change(row));
+                    }
+                }
+            }
         }
-        Verdict::Settle { state, reason } => (state, reason, attempt, None),
-    };
-    Written { message, position, state, reason, attempt, units, next_attempt_ms }
-}
+        Ok(())
+    }
 
-fn as_u32(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
+    async fn write_later(&self, writings: Vec<(Key, Writing)>) -> Result<(), DbErr> {
+        for run_day in by_day(writings.iter().map(|(key, _)| *key)).into_keys() {
+            let of_day = writings.iter().filter(|(key, _)| key.0 == run_day);
+            let rows: Vec<&Writing> = of_day.map(|(_, writing)| writing).collect();
+            messages::update_queued(self.tx, run_day, self.now_ms, &rows).await?;
+        }
+        Ok(())
+    }
+
+    fn change(&self, row: &Written) -> MessageChange {
+        MessageChange {
+            position: row.position,
+            state: row.state.word().into(),
+            reason: row.reason.into(),
+            units: row.units,
+            attempt: row.attempt,
+            change_time: Timestamp::from_millisecond(self.now_ms).ok().map(time::to_wire),
+            provider_code: String::new(),
+        }
+    }
 }

@@ -1,55 +1,132 @@
-//! What a dead worker had in hand: perhaps sent, perhaps not.
+//! What a worker left behind: perhaps sent, perhaps not.
 
 use std::collections::BTreeMap;
 
-use carillon_contracts::{events::v1::MessageChange, ids::BatchId};
-use carillon_service_kit::database::Sql as _;
+use carillon_contracts::{
+    events::v1::MessageChange,
+    ids::{BatchId, MessageId},
+};
+use carillon_service_kit::database::{Sql as _, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use super::{Store, batches, messages, totals};
+use super::{
+    Key, Store, as_u32, batches,
+    batches::BatchRow,
+    day_of,
+    messages::{self, ClaimId},
+    totals::{self, Book, by_day},
+};
+
+/// Batches taken over in one transaction, at most.
+const AT_ONCE: i64 = 64;
+
+/// A row in `sending`.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub key: Key,
+    pub message: MessageId,
+    pub attempt: u32,
+    pub claim: ClaimId,
+}
 
 impl Store {
-    /// Takes a new epoch, and takes over every `sending` row of the earlier ones: with the data
-    /// folder locked by this process, no other worker can be alive. Answers the epoch.
-    pub(crate) async fn begin_epoch(&self) -> Result<i64, DbErr> {
+    /// Takes over every `sending` row of dead epochs, and forgets the epochs: the dead claim
+    /// nothing, so one without rows will never have any.
+    pub(crate) async fn sweep_dead(&self) -> Result<(), DbErr> {
+        let dead = "SELECT epoch FROM workers WHERE dead ORDER BY epoch";
+        for row in self.database.reader().rows(dead, []).await? {
+            let epoch: i64 = row.try_get_by_index(0)?;
+            while self.sweep(epoch).await? {}
+        }
+        Ok(())
+    }
+
+    /// Answers whether there may be more.
+    async fn sweep(&self, epoch: i64) -> Result<bool, DbErr> {
         let now_ms = self.clock.now_ms();
         let tx = self.database.begin().await?;
-        tx.run("UPDATE workers SET dead = 1", []).await?;
-        let row = tx
-            .row("INSERT INTO workers (started_at) VALUES ($1) RETURNING epoch", [now_ms.into()])
-            .await?
-            .ok_or(DbErr::RecordNotInserted)?;
-        let epoch: i64 = row.try_get_by_index(0)?;
-        for ((run_day, batch), changes) in orphans(&tx, now_ms).await? {
-            if let Some(row) = batches::read(&tx, run_day, batch).await? {
-                let key = (run_day, batch);
-                totals::publish(&tx, &self.outbox, key, &row, changes, now_ms).await?;
-            }
+        let sql = "SELECT DISTINCT run_day, batch_id FROM messages
+                   WHERE worker_epoch = $1 AND state = 'sending'
+                   ORDER BY run_day, batch_id LIMIT $2";
+        let rows = tx.rows(sql, [epoch.into(), AT_ONCE.into()]).await?;
+        let keys =
+            rows.iter().map(|row| Ok((day_of(row)?, BatchId::new(row.try_get("", "batch_id")?))));
+        let keys: Vec<Key> = keys.collect::<Result<_, DbErr>>()?;
+        if keys.is_empty() {
+            tx.run("DELETE FROM heartbeats WHERE epoch = $1", [epoch.into()]).await?;
+            tx.run("DELETE FROM workers WHERE epoch = $1 AND dead", [epoch.into()]).await?;
+            tx.commit().await?;
+            return Ok(false);
         }
+        let mut locked = BTreeMap::new();
+        let days = by_day(keys.into_iter());
+        for (run_day, batches) in &days {
+            locked.extend(batches::lock(&tx, *run_day, batches).await?);
+        }
+        let mut books = BTreeMap::new();
+        for (key, row) in locked {
+            let changes = take_over(&tx, epoch, key, &row, now_ms).await?;
+            let mut book = Book::new(row, totals::Count::default(), changes);
+            book.recount = true;
+            books.insert(key, book);
+        }
+        totals::publish_all(&tx, &self.outbox, &mut books, now_ms).await?;
         tx.commit().await?;
         self.outbox.wake();
-        Ok(epoch)
+        Ok(true)
+    }
+
+    /// What the worker has in `sending`, as the database has it.
+    pub(crate) async fn sending_of(&self, epoch: i64) -> Result<Vec<Sending>, DbErr> {
+        let sql = "SELECT run_day, batch_id, id, attempt, claim FROM messages
+                   WHERE worker_epoch = $1 AND state = 'sending'";
+        let rows = self.database.reader().rows(sql, [epoch.into()]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Sending {
+                    key: (day_of(row)?, BatchId::new(row.try_get("", "batch_id")?)),
+                    message: MessageId::new(row.try_get("", "id")?),
+                    attempt: as_u32(row.try_get::<i64>("", "attempt")?),
+                    claim: ClaimId { epoch, number: row.try_get("", "claim")? },
+                })
+            })
+            .collect()
     }
 }
 
-async fn orphans(
+/// Where the provider takes a message once only, the call may be repeated; elsewhere nobody knows.
+async fn take_over(
     tx: &DatabaseTransaction,
+    epoch: i64,
+    (run_day, batch): Key,
+    row: &BatchRow,
     now_ms: i64,
-) -> Result<BTreeMap<(i32, BatchId), Vec<MessageChange>>, DbErr> {
-    let rows = tx
-        .rows(
-            "UPDATE messages SET state = 'unknown', reason = 'worker_lost', changed_at = $1
-             WHERE state = 'sending'
-             RETURNING run_day, batch_id, position, state, reason, units, attempt, changed_at,
-                 provider_code",
-            [now_ms.into()],
-        )
-        .await?;
-    let mut orphans: BTreeMap<(i32, BatchId), Vec<MessageChange>> = BTreeMap::new();
-    for row in rows {
-        let batch = BatchId::new(row.try_get("", "batch_id")?);
-        let key = (row.try_get("", "run_day")?, batch);
-        orphans.entry(key).or_default().push(messages::change_of(&row)?);
-    }
-    Ok(orphans)
+) -> Result<Vec<MessageChange>, DbErr> {
+    let sql = differs(TAKE_OVER_ON_SQLITE, TAKE_OVER_ON_POSTGRES);
+    let values = [
+        run_day.into(),
+        batch.uuid().into(),
+        epoch.into(),
+        now_ms.into(),
+        (now_ms < row.deadline_ms).into(),
+    ];
+    tx.rows(sql, values).await?.iter().map(messages::change_of).collect()
 }
+
+macro_rules! taken_over {
+    ($day:literal) => {
+        concat!(
+            "UPDATE messages SET changed_at = $4, doubtful = (doubtful OR idempotent),
+                 state = CASE WHEN idempotent AND $5 THEN 'queued' ELSE 'unknown' END,
+                 reason = CASE WHEN idempotent AND $5 THEN 'retrying' ELSE 'worker_lost' END,
+                 next_attempt_at = CASE WHEN idempotent AND $5 THEN $4 ELSE NULL END
+             WHERE ",
+            $day,
+            " = $1 AND batch_id = $2 AND worker_epoch = $3 AND state = 'sending'
+             RETURNING position, state, reason, units, attempt, changed_at, provider_code"
+        )
+    };
+}
+
+const TAKE_OVER_ON_SQLITE: &str = taken_over!("+run_day");
+const TAKE_OVER_ON_POSTGRES: &str = taken_over!("run_day");

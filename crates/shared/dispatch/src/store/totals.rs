@@ -1,6 +1,6 @@
 //! A batch's totals, counted from its rows each time they are published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_contracts::{
     events::v1::{DeliveryChanged, MessageChange, Totals, event::Body},
@@ -8,10 +8,16 @@ use carillon_contracts::{
     vocabulary::{MessageState, WaitReason},
 };
 use carillon_outbox::Outbox;
-use carillon_service_kit::database::Sql as _;
+use carillon_service_kit::database::{Sql as _, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use super::{batches::BatchRow, messages};
+use super::{
+    Key, batches,
+    batches::{BatchRow, Settling},
+    id_list,
+    messages::{self, Written},
+    u32_of,
+};
 
 /// What the rows of a batch say.
 #[derive(Debug, Default)]
@@ -20,14 +26,30 @@ pub(crate) struct Count {
     sending: u32,
     waiting: BTreeMap<String, u32>,
     settled: BTreeMap<String, u32>,
+    /// Of rows that are sending, or queued after an attempt.
+    attempted_units: i64,
     posted_units: i64,
     /// Units of rows that ended without being posted.
     freed_units: i64,
     next_attempt_ms: Option<i64>,
 }
 
+/// Rows that are alike.
+struct Alike {
+    state: MessageState,
+    reason: String,
+    n: u32,
+    units: i64,
+    attempted_units: i64,
+    next_attempt_ms: Option<i64>,
+}
+
 impl Count {
-    pub(crate) fn unattempted(&self, batch: &BatchRow) -> u32 {
+    pub(crate) fn rows(&self) -> usize {
+        self.rows as usize
+    }
+
+    fn unattempted(&self, batch: &BatchRow) -> u32 {
         batch.count.saturating_sub(self.rows)
     }
 
@@ -40,6 +62,11 @@ impl Count {
         self.is_attempted(batch) && self.waiting.is_empty()
     }
 
+    /// Units that the grant is spent on: of rows sending, posted, or queued after an attempt.
+    pub(crate) fn used_units(&self) -> i64 {
+        self.attempted_units + self.posted_units
+    }
+
     fn waits_for_money(&self) -> bool {
         [WaitReason::InsufficientBalance, WaitReason::BillingUnavailable]
             .iter()
@@ -49,99 +76,219 @@ impl Count {
     fn needed_units(&self, batch: &BatchRow, closed: bool) -> i64 {
         if closed { self.posted_units } else { batch.wanted - self.freed_units }
     }
-}
 
-pub(crate) async fn count(tx: &DatabaseTransaction, batch: BatchId) -> Result<Count, DbErr> {
-    let sql = "SELECT state, reason, COUNT(*) AS n, SUM(units) AS units,
-                   MIN(next_attempt_at) AS next_attempt_at
-               FROM messages WHERE batch_id = $1 GROUP BY state, reason";
-    let mut count = Count::default();
-    for row in tx.rows(sql, [batch.uuid().into()]).await? {
-        let (state, reason): (String, String) =
-            (row.try_get("", "state")?, row.try_get("", "reason")?);
-        let (n, units): (u32, i64) = (row.try_get("", "n")?, row.try_get("", "units")?);
-        let known: MessageState =
-            state.parse().map_err(|error| DbErr::Custom(format!("messages.state: {error}")))?;
-        count.rows += n;
-        match known {
+    /// A row that was not there before.
+    pub(crate) fn add_row(&mut self, row: &Written) {
+        let units = i64::from(row.units);
+        self.add(Alike {
+            state: row.state,
+            reason: row.reason.to_owned(),
+            n: 1,
+            units,
+            attempted_units: if row.attempt > 0 { units } else { 0 },
+            next_attempt_ms: row.next_attempt_ms,
+        });
+    }
+
+    fn add(&mut self, alike: Alike) {
+        let Alike { state, reason, n, units, attempted_units, next_attempt_ms } = alike;
+        self.rows += n;
+        match state {
             MessageState::Queued => {
-                *count.waiting.entry(reason).or_default() += n;
-                let next: Option<i64> = row.try_get("", "next_attempt_at")?;
-                count.next_attempt_ms = [count.next_attempt_ms, next].into_iter().flatten().min();
+                *self.waiting.entry(reason).or_default() += n;
+                self.attempted_units += attempted_units;
+                let times = [self.next_attempt_ms, next_attempt_ms];
+                self.next_attempt_ms = times.into_iter().flatten().min();
             }
-            MessageState::Planned | MessageState::Sending => count.sending += n,
+            MessageState::Planned | MessageState::Sending => {
+                self.sending += n;
+                self.attempted_units += units;
+            }
             settled => {
-                *count.settled.entry(state).or_default() += n;
+                *self.settled.entry(settled.word().to_owned()).or_default() += n;
                 if settled.is_posted() {
-                    count.posted_units += units;
+                    self.posted_units += units;
                 } else {
-                    count.freed_units += units;
+                    self.freed_units += units;
                 }
             }
         }
     }
-    Ok(count)
 }
 
-/// Writes what follows from the rows into the batch, and publishes it with the changes. Answers
-/// whether the batch is accepted.
+/// Counts the rows of batches of one day; one without rows counts nothing.
+pub(crate) async fn count(
+    tx: &DatabaseTransaction,
+    run_day: i32,
+    batches: &BTreeSet<BatchId>,
+) -> Result<BTreeMap<Key, Count>, DbErr> {
+    let sql = differs(
+        "SELECT batch_id, state, reason, COUNT(*) AS n, SUM(units) AS units,
+             SUM(CASE WHEN attempt > 0 THEN units ELSE 0 END) AS attempted_units,
+             MIN(next_attempt_at) AS next_attempt_at
+         FROM messages
+         WHERE +run_day = $1 AND batch_id IN (SELECT unhex(value) FROM json_each($2))
+         GROUP BY batch_id, state, reason",
+        "SELECT batch_id, state, reason, COUNT(*) AS n, CAST(SUM(units) AS BIGINT) AS units,
+             CAST(SUM(CASE WHEN attempt > 0 THEN units ELSE 0 END) AS BIGINT) AS attempted_units,
+             MIN(next_attempt_at) AS next_attempt_at
+         FROM messages
+         WHERE run_day = $1 AND batch_id = ANY(ARRAY(
+             SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value)))
+         GROUP BY batch_id, state, reason",
+    );
+    let mut counts: BTreeMap<Key, Count> =
+        batches.iter().map(|batch| ((run_day, *batch), Count::default())).collect();
+    for row in tx.rows(sql, [run_day.into(), id_list(batches).into()]).await? {
+        let batch = BatchId::new(row.try_get("", "batch_id")?);
+        let state: String = row.try_get("", "state")?;
+        let state =
+            state.parse().map_err(|error| DbErr::Custom(format!("messages.state: {error}")))?;
+        counts.entry((run_day, batch)).or_default().add(Alike {
+            state,
+            reason: row.try_get("", "reason")?,
+            n: u32_of(&row, "n")?,
+            units: row.try_get("", "units")?,
+            attempted_units: row.try_get("", "attempted_units")?,
+            next_attempt_ms: row.try_get("", "next_attempt_at")?,
+        });
+    }
+    Ok(counts)
+}
+
+/// A locked batch in the course of a step.
+pub(crate) struct Book {
+    pub row: BatchRow,
+    pub count: Count,
+    /// What is told to others.
+    pub changes: Vec<MessageChange>,
+    /// The totals are told even if nothing changed.
+    pub tell: bool,
+    /// The row differs from what is stored.
+    pub dirty: bool,
+    /// Rows moved in ways that the count does not show.
+    pub recount: bool,
+}
+
+impl Book {
+    pub(crate) fn new(row: BatchRow, count: Count, changes: Vec<MessageChange>) -> Self {
+        Self { row, count, changes, tell: false, dirty: false, recount: false }
+    }
+
+    fn is_told(&self) -> bool {
+        self.tell || !self.changes.is_empty()
+    }
+
+    fn frees_units(&self) -> bool {
+        let short = self.count.waiting.contains_key(WaitReason::InsufficientBalance.word());
+        short
+            && self.changes.iter().any(|change| {
+                let state = change.state.parse::<MessageState>();
+                state.is_ok_and(|now| now.is_settled() && !now.is_posted())
+            })
+    }
+
+    /// What follows from the count. A batch that is told of has a new version.
+    fn settle(&mut self, batch: BatchId) -> Settling {
+        let Self { row, count, .. } = self;
+        let told = self.tell || !self.changes.is_empty();
+        row.version += i64::from(told);
+        row.closed = row.closed || count.is_closed(row);
+        row.accepted = row.accepted || row.closed || (count.is_attempted(row) && row.has_job);
+        Settling {
+            batch,
+            version: row.version,
+            accepted: row.accepted,
+            closed: row.closed,
+            next_due_ms: count.next_attempt_ms.map(|next| next.min(row.deadline_ms)),
+            waits_for_money: count.waits_for_money(),
+            granted: row.granted,
+            asked_raises: row.asked_raises,
+        }
+    }
+
+    fn event(&mut self, key: Key) -> Body {
+        let (row, count) = (&self.row, std::mem::take(&mut self.count));
+        let totals = Totals {
+            version: row.version.cast_unsigned(),
+            count: row.count,
+            unattempted: count.unattempted(row),
+            sending: count.sending,
+            accepted: row.accepted,
+            posted_units: count.posted_units.cast_unsigned(),
+            needed_units: count.needed_units(row, row.closed).max(0).cast_unsigned(),
+            closed: row.closed,
+            waiting: count.waiting,
+            settled: count.settled,
+        };
+        Body::DeliveryChanged(DeliveryChanged {
+            campaign_id: row.campaign.to_wire(),
+            run_id: row.run.to_wire(),
+            batch_id: key.1.to_wire(),
+            run_day: key.0,
+            channel: row.channel.into(),
+            totals: Some(totals),
+            changes: std::mem::take(&mut self.changes),
+        })
+    }
+}
+
+/// Writes what follows from the rows into the batches, and publishes it with the changes.
+pub(crate) async fn publish_all(
+    tx: &DatabaseTransaction,
+    outbox: &Outbox,
+    books: &mut BTreeMap<Key, Book>,
+    now_ms: i64,
+) -> Result<(), DbErr> {
+    for ((run_day, batch), book) in books.iter_mut() {
+        if book.frees_units() {
+            messages::wake_short(tx, *run_day, *batch, now_ms).await?;
+            book.recount = true;
+        }
+    }
+    let recounted = by_day(books.iter().filter(|(_, book)| book.recount).map(|(key, _)| *key));
+    for (run_day, batches) in recounted {
+        for (key, count) in count(tx, run_day, &batches).await? {
+            if let Some(book) = books.get_mut(&key) {
+                book.count = count;
+            }
+        }
+    }
+    let mut settling: BTreeMap<i32, Vec<Settling>> = BTreeMap::new();
+    for ((run_day, batch), book) in books.iter_mut() {
+        if book.dirty || book.is_told() {
+            settling.entry(*run_day).or_default().push(book.settle(*batch));
+        }
+    }
+    for (run_day, settling) in settling {
+        batches::settle(tx, run_day, &settling).await?;
+    }
+    for (key, book) in books.iter_mut().filter(|(_, book)| book.is_told()) {
+        let (organisation, body) = (book.row.organisation, book.event(*key));
+        outbox.append(tx, organisation, body).await?;
+    }
+    Ok(())
+}
+
+/// The same for one batch.
 pub(crate) async fn publish(
     tx: &DatabaseTransaction,
     outbox: &Outbox,
-    key: (i32, BatchId),
-    batch: &BatchRow,
+    key: Key,
+    row: &BatchRow,
     changes: Vec<MessageChange>,
     now_ms: i64,
-) -> Result<bool, DbErr> {
-    let (run_day, id) = key;
-    let freed = changes.iter().any(|change| {
-        change.state.parse::<MessageState>().is_ok_and(|now| now.is_settled() && !now.is_posted())
-    });
-    if freed {
-        messages::wake_short(tx, id, now_ms).await?;
+) -> Result<(), DbErr> {
+    let count = count(tx, key.0, &BTreeSet::from([key.1])).await?.remove(&key).unwrap_or_default();
+    let book = Book::new(row.clone(), count, changes);
+    publish_all(tx, outbox, &mut BTreeMap::from([(key, book)]), now_ms).await
+}
+
+/// Batches by their day, for a statement reads one day.
+pub(crate) fn by_day(keys: impl Iterator<Item = Key>) -> BTreeMap<i32, BTreeSet<BatchId>> {
+    let mut days: BTreeMap<i32, BTreeSet<BatchId>> = BTreeMap::new();
+    for (run_day, batch) in keys {
+        days.entry(run_day).or_default().insert(batch);
     }
-    let count = count(tx, id).await?;
-    let closed = batch.closed || count.is_closed(batch);
-    let accepted = batch.accepted || closed || (count.is_attempted(batch) && batch.has_job);
-    let waits_for_money = count.waits_for_money();
-    let next_due_ms = count.next_attempt_ms.map(|next| next.min(batch.deadline_ms));
-    let version = batch.version + 1;
-    tx.run(
-        "UPDATE batches SET version = $3, accepted = $4, closed = $5, next_due_at = $6,
-             waits_for_money = $7, job = CASE WHEN $5 THEN NULL ELSE job END
-         WHERE run_day = $1 AND id = $2",
-        [
-            run_day.into(),
-            id.uuid().into(),
-            version.into(),
-            accepted.into(),
-            closed.into(),
-            next_due_ms.into(),
-            waits_for_money.into(),
-        ],
-    )
-    .await?;
-    let totals = Totals {
-        version: version.cast_unsigned(),
-        count: batch.count,
-        unattempted: count.unattempted(batch),
-        sending: count.sending,
-        accepted,
-        posted_units: count.posted_units.cast_unsigned(),
-        needed_units: count.needed_units(batch, closed).max(0).cast_unsigned(),
-        closed,
-        waiting: count.waiting,
-        settled: count.settled,
-    };
-    let changed = DeliveryChanged {
-        campaign_id: batch.campaign.to_wire(),
-        run_id: batch.run.to_wire(),
-        batch_id: id.to_wire(),
-        run_day,
-        channel: batch.channel.into(),
-        totals: Some(totals),
-        changes,
-    };
-    outbox.append(tx, batch.organisation, Body::DeliveryChanged(changed)).await?;
-    Ok(accepted)
+    days
 }

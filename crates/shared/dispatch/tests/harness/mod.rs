@@ -1,14 +1,18 @@
-//! A dispatcher on a real SQLite file and the in-memory broker, with a gateway that counts calls.
+//! Dispatchers on a real database and a broker, each with a runtime of its own, so that one can be
+//! killed; and a gateway that counts calls.
+
+#![allow(dead_code, reason = "each suite uses its part")]
+
+pub mod proxy;
 
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use carillon_broker::{Broker, Destination, Publication, memory::MemoryBroker, topology};
+use carillon_broker::{Destination, Publication, topology};
 use carillon_contracts::{
     events::v1::{DeliveryChanged, Event, Totals, event::Body},
     ids::{BatchId, CampaignId, CustomerId, MessageId, OrganisationId, RunId, pack_customers},
@@ -16,13 +20,15 @@ use carillon_contracts::{
     time,
 };
 use carillon_dispatch::{
-    Account, Funds, FundsUnavailable, Gateway, Outcome, Outgoing, Permits, Recipient,
+    Account, EvidenceInbox, Funds, FundsUnavailable, Gateway, Outcome, Outgoing, Permits,
+    Recipient, Throttle,
 };
 use carillon_sealing::WrappingKey;
-use carillon_service_kit::{Clock, Database, Stop};
+use carillon_service_kit::{Clock, Database, Stop, database::Sql as _};
+use carillon_testkit::{TestBroker, TestDatabase};
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
-use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 /// Calls by message, and what to answer.
@@ -35,6 +41,15 @@ pub struct Calls {
     pub hang: bool,
     /// A call to this address panics.
     pub panics: Option<String>,
+    /// Calls wait until this is opened.
+    pub gate: Option<tokio::sync::watch::Receiver<bool>>,
+    /// The provider takes a message once only.
+    pub idempotent: bool,
+    /// The name of the account; "harness" where it is empty.
+    pub account: Arc<Mutex<String>>,
+    pub throttle: Option<Throttle>,
+    /// When each call was made, in order.
+    pub times: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Calls {
@@ -60,7 +75,10 @@ impl Gateway for Calls {
     }
 
     async fn account(&self, _: OrganisationId) -> Account {
-        Account::unlimited("harness")
+        let name = self.account.lock().unwrap().clone();
+        let name = if name.is_empty() { "harness" } else { &name };
+        let (idempotent, throttle) = (self.idempotent, self.throttle);
+        Account { idempotent, throttle, ..Account::unlimited(name) }
     }
 
     fn prepare(&self, content: &Content) -> Result<(), String> {
@@ -73,10 +91,14 @@ impl Gateway for Calls {
 
     async fn send(&self, (): &(), outgoing: Outgoing<'_>) -> Outcome {
         *self.made.lock().unwrap().entry(outgoing.message).or_default() += 1;
+        self.times.lock().unwrap().push(Instant::now());
         let address = outgoing.recipient.address();
         assert_ne!(self.panics.as_deref(), Some(address), "the gateway's own fault");
         if self.hang {
             std::future::pending::<()>().await;
+        }
+        if let Some(mut gate) = self.gate.clone() {
+            gate.wait_for(|open| *open).await.unwrap();
         }
         let mut script = self.script.lock().unwrap();
         match script.get_mut(outgoing.recipient.address()) {
@@ -108,25 +130,36 @@ impl Funds for Purse {
 }
 
 pub struct Harness {
-    pub broker: MemoryBroker,
+    pub broker: Arc<TestBroker>,
     pub clock: Clock,
     pub calls: Calls,
     pub purse: Option<Purse>,
-    directory: TempDir,
-    stop: Mutex<Stop>,
+    pub beat: Duration,
+    database: Arc<TestDatabase>,
+    workers: Mutex<Vec<Worker>>,
+    /// Of the worker started last.
+    pub evidence: Mutex<Option<EvidenceInbox>>,
+}
+
+/// A process.
+struct Worker {
+    stop: Stop,
+    runtime: Runtime,
 }
 
 pub const NAME: &str = topology::SMS_DISPATCHER;
 
 impl Harness {
-    pub fn new() -> Self {
+    pub async fn new() -> Self {
         Self {
-            broker: MemoryBroker::new(),
+            broker: Arc::new(carillon_testkit::broker().await),
             clock: Clock::manual(Timestamp::from_second(1_800_000_000).unwrap()),
             calls: Calls::default(),
             purse: None,
-            directory: tempfile::tempdir().unwrap(),
-            stop: Mutex::new(Stop::new()),
+            beat: Duration::from_millis(400),
+            database: Arc::new(carillon_testkit::database::<carillon_dispatch::Migrator>().await),
+            workers: Mutex::default(),
+            evidence: Mutex::default(),
         }
     }
 
@@ -134,39 +167,80 @@ impl Harness {
         WrappingKey::new([3; 32])
     }
 
-    pub fn path(&self) -> &Path {
-        self.directory.path()
+    pub fn database(&self) -> &Database {
+        &self.database.database
     }
 
-    pub async fn database(&self) -> Database {
-        let path = self.path().join("dispatch.db");
-        Database::open_sqlite::<carillon_dispatch::Migrator>(&path).await.unwrap()
+    /// One statement.
+    pub async fn run(&self, sql: &str) {
+        let tx = self.database().begin().await.unwrap();
+        tx.run(sql, []).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
-    /// Starts a dispatcher; after `stop` or a crash, another on the same file.
+    /// One number.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let row = self.database().reader().row(sql, []).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    }
+
+    /// One word.
+    pub async fn text(&self, sql: &str) -> String {
+        let row = self.database().reader().row(sql, []).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    }
+
+    /// Starts a dispatcher, beside those that run.
     pub async fn start(&self) {
-        let stop = Stop::new();
-        *self.stop.lock().unwrap() = stop.clone();
-        let funds = self.purse.clone().map(|purse| Arc::new(purse) as Arc<dyn Funds>);
-        carillon_dispatch::start(carillon_dispatch::Parts {
-            name: NAME,
-            database: self.database().await,
-            broker: Arc::new(self.broker.clone()),
-            clock: self.clock.clone(),
-            stop,
-            key: Self::key(),
-            gateway: self.calls.clone(),
-            funds,
-            permits: Permits::default(),
-        })
-        .await
-        .unwrap();
+        let database = Arc::clone(&self.database);
+        self.start_on(async move { database.again::<carillon_dispatch::Migrator>().await }).await;
     }
 
+    /// The same on a database reached in another way.
+    pub async fn start_on(&self, database: impl Future<Output = Database> + Send + 'static) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let stop = Stop::new();
+        let funds = self.purse.clone().map(|purse| Arc::new(purse) as Arc<dyn Funds>);
+        let (broker, clock, stopping) =
+            (Arc::clone(&self.broker), self.clock.clone(), stop.clone());
+        let (gateway, beat) = (self.calls.clone(), self.beat);
+        let starting = runtime.spawn(async move {
+            let parts = carillon_dispatch::Parts {
+                name: NAME,
+                database: database.await,
+                broker: broker.again().await,
+                clock,
+                stop: stopping,
+                key: Self::key(),
+                gateway,
+                funds,
+                permits: Permits::default(),
+            };
+            carillon_dispatch::start_beating(parts, beat).await.unwrap()
+        });
+        let offered = starting.await.unwrap();
+        *self.evidence.lock().unwrap() = Some(offered.evidence);
+        self.workers.lock().unwrap().push(Worker { stop, runtime });
+    }
+
+    /// Stops all that run, as a rolling restart would.
     pub async fn stop(&self) {
-        let stop = self.stop.lock().unwrap().clone();
-        stop.now();
-        assert!(stop.drained(Duration::from_secs(60)).await, "it stops in time");
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap());
+        for Worker { stop, runtime } in workers {
+            stop.now();
+            assert!(stop.drained(Duration::from_secs(120)).await, "it stops in time");
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Ends the oldest that runs wherever it stands, like `kill -9`.
+    pub fn kill(&self) {
+        let worker = self.workers.lock().unwrap().remove(0);
+        worker.runtime.shutdown_background();
     }
 
     pub async fn publish(&self, job: &SendJob) {
@@ -175,7 +249,7 @@ impl Harness {
             headers: Vec::new(),
             body: job.encode_to_vec().into(),
         };
-        self.broker.publish(publication).await.unwrap();
+        self.broker.broker.publish(publication).await.unwrap();
     }
 
     pub fn job(&self, recipients: u32) -> SendJob {
@@ -233,51 +307,64 @@ impl Harness {
         job
     }
 
-    /// The newest totals that the report was told, and every change, in order.
+    /// The newest totals of the first batch that were told, and every change, in order. Nobody
+    /// has passed the events, so they are all kept.
     pub async fn told(&self) -> (Totals, Vec<(u32, String, String)>) {
-        let queue = topology::event_queue(
-            topology::CAMPAIGN_API,
-            &topology::stream(NAME, topology::DELIVERY_CHANGED),
-        );
-        let mut consumer = self.broker.consume(&queue, 10_000).await.unwrap();
-        let mut newest = Totals::default();
-        let mut changes = Vec::new();
-        let mut kept = Vec::new();
-        while let Ok(Some(delivery)) =
-            tokio::time::timeout(Duration::from_millis(30), consumer.next()).await
-        {
-            let event = Event::decode(delivery.body.clone()).unwrap();
-            let Some(Body::DeliveryChanged(DeliveryChanged {
-                totals: Some(totals),
-                changes: told,
-                ..
-            })) = event.body
+        self.told_of(BatchId::of(
+            RunId::of(CampaignId::new(Uuid::from_u128(1)), "now"),
+            Channel::Sms,
+            0,
+        ))
+        .await
+    }
+
+    pub async fn told_of(&self, batch: BatchId) -> (Totals, Vec<(u32, String, String)>) {
+        let sql = "SELECT body FROM outbox WHERE stream = $1 ORDER BY id";
+        let stream = topology::stream(NAME, topology::DELIVERY_CHANGED);
+        let rows = self.database().reader().rows(sql, [stream.into()]).await.unwrap();
+        let (mut newest, mut changes) = (Totals::default(), Vec::new());
+        for row in rows {
+            let body: Vec<u8> = row.try_get_by_index(0).unwrap();
+            let Some(Body::DeliveryChanged(told)) = Event::decode(body.as_slice()).unwrap().body
             else {
                 panic!("not a delivery")
             };
+            let DeliveryChanged { batch_id, totals: Some(totals), changes: new, .. } = told else {
+                panic!("no totals")
+            };
+            if batch_id != batch.to_wire() {
+                continue;
+            }
             if totals.version > newest.version {
                 newest = totals;
             }
-            changes.extend(told.into_iter().map(|one| (one.position, one.state, one.reason)));
-            kept.push(delivery);
+            changes.extend(new.into_iter().map(|one| (one.position, one.state, one.reason)));
         }
         (newest, changes)
     }
 
     /// Waits until the newest totals satisfy the condition.
     pub async fn until(&self, what: &str, condition: impl Fn(&Totals) -> bool) -> Totals {
-        for _ in 0..300 {
+        for _ in 0..6_000 {
             let (totals, _) = self.told().await;
             if condition(&totals) {
                 return totals;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("never became true: {what}; last {:?}", self.told().await.0);
     }
 
     pub async fn job_depth(&self) -> usize {
-        self.broker.depth("jobs.sms.bulk").await.unwrap().ready
+        self.broker.broker.depth("jobs.sms.bulk").await.unwrap().ready
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        for worker in std::mem::take(&mut *self.workers.lock().unwrap()) {
+            worker.runtime.shutdown_background();
+        }
     }
 }
 

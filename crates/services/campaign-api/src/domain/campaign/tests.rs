@@ -1,5 +1,5 @@
 use carillon_contracts::{
-    campaign::v1::Validity,
+    campaign::v1::{Schedule, Validity, schedule::When},
     jobs::v1::{Content, EmailContent, SmsContent},
 };
 
@@ -43,7 +43,8 @@ fn every_wrong_field_is_named_at_once() {
             "name: is missing; give 1 to 100 characters",
             "valid.until: 2026-11-30 is an end before its beginning, 2026-12-01; swap them or move one",
             "audience: is missing; give audience.filter, audience.customers, or audience.everyone: true",
-            "schedule: is missing; give schedule.now: true to send when it is started",
+            "schedule: is missing; give schedule.now: true to send when it is started, or \
+         schedule.once: 2026-12-01T09:00",
             "pending_period: 59s is not within 1 minute to 7 days; give a duration such as 12h",
             "at_most_once_in: 1s ago is not within 0 to 365 days; give a duration such as 12h",
             "content: a campaign with no channel sends nothing; give content.sms.text, or \
@@ -110,6 +111,12 @@ fn now_can_only_be_true() {
 fn what_only_the_service_sets_is_dropped() {
     let given = Campaign { id: "x".into(), version: 9, run_id: "y".into(), state: 3, ..campaign() };
     assert_eq!(settable(given), campaign());
+}
+
+#[test]
+fn setting_every_field_to_what_it_is_changes_nothing() {
+    let whole = settable(merged(&campaign(), campaign(), SETTABLE));
+    assert_eq!(whole, campaign());
 }
 
 #[test]

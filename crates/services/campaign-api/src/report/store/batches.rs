@@ -5,9 +5,9 @@ use carillon_contracts::{
     vocabulary::ChannelWord as _,
 };
 use carillon_service_kit::database::Sql;
-use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
+use sea_orm::{DatabaseTransaction, DbErr};
 
-use super::runs::RunKey;
+use super::{runs::RunKey, small};
 
 /// A batch that was found within its organisation.
 pub(crate) struct BatchRow {
@@ -65,7 +65,7 @@ pub(crate) async fn batch(
     Ok(Some(BatchRow {
         run: RunKey::read(&row, "run")?,
         number: row.try_get("", "number")?,
-        count: row.try_get("", "count")?,
+        count: small(&row, "count")?,
         version: row.try_get::<i64>("", "version")?.cast_unsigned(),
     }))
 }
@@ -113,7 +113,6 @@ pub(crate) async fn any_open(tx: &DatabaseTransaction, run: RunKey) -> Result<bo
 }
 
 /// A batch as the list of messages shows it.
-#[derive(FromQueryResult)]
 pub(crate) struct ListedBatch {
     pub number: i64,
     pub channel: String,
@@ -141,5 +140,14 @@ pub(crate) async fn batches_from(
         i64::try_from(limit).unwrap_or(i64::MAX).into(),
     ];
     let rows = connection.rows(sql, values).await?;
-    rows.iter().map(|row| ListedBatch::from_query_result(row, "")).collect()
+    rows.iter()
+        .map(|row| {
+            Ok(ListedBatch {
+                number: row.try_get("", "number")?,
+                channel: row.try_get("", "channel")?,
+                count: small(row, "count")?,
+                customer_ids: row.try_get("", "customer_ids")?,
+            })
+        })
+        .collect()
 }

@@ -1,16 +1,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use carillon_contracts::{events::v1::MessageChange, time};
-use carillon_service_kit::database::Sql;
-use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
+use carillon_service_kit::database::{Sql, Text, differs};
+use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 
-use super::batches::{BatchRow, ListedBatch};
+use super::{
+    batches::{BatchRow, ListedBatch},
+    small,
+};
 
 /// What was last heard of a message.
-#[derive(FromQueryResult)]
 pub(crate) struct MessageRow {
-    batch: i64,
-    position: u32,
     pub state: String,
     pub reason: String,
     pub units: u32,
@@ -42,7 +42,8 @@ pub(crate) async fn save_messages(
     tx.run(SAVE, [batch.number.into(), version.cast_signed().into(), rows.into()]).await.map(|_| ())
 }
 
-const SAVE: &str = "
+const SAVE: Text<'static> = differs(
+    "
 INSERT INTO report_messages
     (batch, position, state, reason, units, attempt, changed_at, provider_code, version)
 SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
@@ -52,7 +53,19 @@ ON CONFLICT (batch, position) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, units = excluded.units,
     attempt = excluded.attempt, changed_at = excluded.changed_at,
     provider_code = excluded.provider_code, version = excluded.version
-WHERE report_messages.version < excluded.version";
+WHERE report_messages.version < excluded.version",
+    "
+INSERT INTO report_messages
+    (batch, position, state, reason, units, attempt, changed_at, provider_code, version)
+SELECT $1, (value ->> 0)::bigint, value ->> 1, value ->> 2, (value ->> 3)::bigint,
+    (value ->> 4)::bigint, (value ->> 5)::bigint, value ->> 6, $2
+FROM jsonb_array_elements($3::jsonb) AS changed(value)
+ON CONFLICT (batch, position) DO UPDATE SET
+    state = excluded.state, reason = excluded.reason, units = excluded.units,
+    attempt = excluded.attempt, changed_at = excluded.changed_at,
+    provider_code = excluded.provider_code, version = excluded.version
+WHERE report_messages.version < excluded.version",
+);
 
 /// What was heard of the messages of batches, by batch and position.
 pub(crate) async fn messages_of(
@@ -62,11 +75,28 @@ pub(crate) async fn messages_of(
     let numbers: Vec<i64> = batches.iter().map(|batch| batch.number).collect();
     let numbers =
         serde_json::to_string(&numbers).map_err(|error| DbErr::Json(error.to_string()))?;
-    let sql = "SELECT batch, position, state, reason, units, attempt, changed_at, provider_code
-               FROM report_messages WHERE batch IN (SELECT value FROM json_each($1))";
-    let rows = connection.rows(sql, [numbers.into()]).await?;
-    rows.iter()
-        .map(|row| MessageRow::from_query_result(row, ""))
-        .map(|row| row.map(|row| ((row.batch, row.position), row)))
-        .collect()
+    let rows = connection.rows(OF_BATCHES, [numbers.into()]).await?;
+    rows.iter().map(read).collect()
 }
+
+fn read(row: &QueryResult) -> Result<((i64, u32), MessageRow), DbErr> {
+    let message = MessageRow {
+        state: row.try_get("", "state")?,
+        reason: row.try_get("", "reason")?,
+        units: small(row, "units")?,
+        attempt: small(row, "attempt")?,
+        changed_at: row.try_get("", "changed_at")?,
+        provider_code: row.try_get("", "provider_code")?,
+    };
+    Ok(((row.try_get("", "batch")?, small(row, "position")?), message))
+}
+
+const OF_BATCHES: Text<'static> = differs(
+    "
+SELECT batch, position, state, reason, units, attempt, changed_at, provider_code
+FROM report_messages WHERE batch IN (SELECT value FROM json_each($1))",
+    "
+SELECT batch, position, state, reason, units, attempt, changed_at, provider_code
+FROM report_messages
+WHERE batch IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS asked(value))",
+);

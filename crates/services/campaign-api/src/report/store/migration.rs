@@ -1,4 +1,4 @@
-use carillon_service_kit::database::run_migration;
+use carillon_service_kit::database::{differs, run_migration};
 use sea_orm_migration::prelude::*;
 
 /// The report's tables.
@@ -17,7 +17,7 @@ impl MigrationTrait for CreateReport {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run_migration(manager, SQLITE).await
+        run_migration(manager, differs(SQLITE, POSTGRES)).await
     }
 }
 
@@ -80,4 +80,61 @@ CREATE TABLE report_messages (
     version INTEGER NOT NULL,
     PRIMARY KEY (batch, position)
 ) WITHOUT ROWID;
+";
+
+const POSTGRES: &str = "
+CREATE TABLE report_runs (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id UUID NOT NULL UNIQUE,
+    organisation_id UUID NOT NULL,
+    campaign_id UUID NOT NULL,
+    nominal_at BIGINT,
+    deadline_at BIGINT,
+    plan_matched BIGINT,
+    plan_planned BIGINT,
+    plan_skipped TEXT COLLATE \"C\",
+    updated_at BIGINT NOT NULL
+);
+CREATE INDEX report_runs_by_campaign ON report_runs (organisation_id, campaign_id, number);
+CREATE TABLE report_batches (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    batch_id UUID NOT NULL UNIQUE,
+    run BIGINT NOT NULL,
+    channel TEXT COLLATE \"C\" NOT NULL,
+    count BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    open BIGINT NOT NULL,
+    settled TEXT COLLATE \"C\" NOT NULL,
+    waiting TEXT COLLATE \"C\" NOT NULL,
+    units BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX report_batches_by_run ON report_batches (run, channel, number);
+CREATE INDEX report_batches_open ON report_batches (run) WHERE open > 0;
+CREATE TABLE report_recipients (
+    batch BIGINT PRIMARY KEY,
+    customer_ids BYTEA NOT NULL
+);
+CREATE TABLE report_skips (
+    run BIGINT NOT NULL,
+    step BIGINT NOT NULL,
+    channel TEXT COLLATE \"C\" NOT NULL,
+    reason TEXT COLLATE \"C\" NOT NULL,
+    count BIGINT NOT NULL,
+    customer_ids BYTEA NOT NULL,
+    PRIMARY KEY (run, step, channel, reason)
+);
+CREATE INDEX report_skips_sums ON report_skips (run, channel, reason, count);
+CREATE TABLE report_messages (
+    batch BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    state TEXT COLLATE \"C\" NOT NULL,
+    reason TEXT COLLATE \"C\" NOT NULL,
+    units BIGINT NOT NULL,
+    attempt BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    provider_code TEXT COLLATE \"C\" NOT NULL,
+    version BIGINT NOT NULL,
+    PRIMARY KEY (batch, position)
+) WITH (fillfactor = 80);
 ";

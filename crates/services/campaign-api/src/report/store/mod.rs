@@ -8,13 +8,22 @@ mod runs;
 mod skips;
 mod sums;
 
+use sea_orm::{DbErr, QueryResult};
+
 pub(crate) use batches::{
     BatchRow, NewBatch, any_open, batch, batches_from, save_totals, set_recipients,
 };
 pub(crate) use messages::{MessageRow, messages_of, save_messages};
 pub(crate) use migration::CreateReport;
 pub(crate) use runs::{
-    RunKey, RunRow, close_plan, closed_plan, newest_run, open_run, run, set_due, touch,
+    RunKey, RunRow, close_plan, closed_plan, has_begun, newest_run, open_run, run, set_due,
+    take_turn, touch,
 };
 pub(crate) use skips::{Skips, SkipsKey, skips_from};
 pub(crate) use sums::run_sums;
+
+/// A count of at most a batch's messages; tables hold wider numbers.
+fn small(row: &QueryResult, column: &str) -> Result<u32, DbErr> {
+    let wide: i64 = row.try_get("", column)?;
+    u32::try_from(wide).map_err(|_| DbErr::Type(format!("{column} is {wide}")))
+}

@@ -1,5 +1,5 @@
 use carillon_contracts::ids::{CampaignId, OrganisationId, RunId};
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, differs};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
 
 use crate::report::sums::Plan;
@@ -59,6 +59,12 @@ fn read_plan(row: &QueryResult) -> Result<Option<Plan>, DbErr> {
 const COLUMNS: &str =
     "number, run_id, nominal_at, plan_matched, plan_planned, plan_skipped, updated_at";
 
+/// Waits until no other process changes the projection. One transaction hears of many runs and
+/// batches in any order, so row by row two of them would wait for each other.
+pub(crate) async fn take_turn(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    tx.row(differs("SELECT 1", "SELECT 1 FROM pg_advisory_xact_lock(7101)"), []).await.map(|_| ())
+}
+
 /// The run's row, made if this is the first word of it; `None` if it is another organisation's.
 pub(crate) async fn open_run(
     tx: &DatabaseTransaction,
@@ -94,6 +100,17 @@ pub(crate) async fn run(
     );
     let values = [run.uuid().into(), campaign.uuid().into(), organisation.uuid().into()];
     connection.row(&sql, values).await?.as_ref().map(read).transpose()
+}
+
+/// Whether anything was heard of any of the campaign's runs.
+pub(crate) async fn has_begun(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    campaign: CampaignId,
+) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM report_runs WHERE organisation_id = $1 AND campaign_id = $2 LIMIT 1";
+    let row = connection.row(sql, [organisation.uuid().into(), campaign.uuid().into()]).await?;
+    Ok(row.is_some())
 }
 
 pub(crate) async fn newest_run(

@@ -1,5 +1,5 @@
 use carillon_contracts::{jobs::v1::Channel, vocabulary::ChannelWord as _};
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, differs};
 use sea_orm::{DbErr, QueryResult};
 
 use super::runs::RunKey;
@@ -16,10 +16,10 @@ pub(crate) async fn run_sums(connection: &impl Sql, run: RunKey) -> Result<RunSu
         channel.units = count(&row, "units")?;
     }
     type Part = fn(&mut Sums) -> &mut Words;
-    let parts: [(&str, Part); 3] = [
+    let parts: [(Text<'static>, Part); 3] = [
         (SETTLED, |sums| &mut sums.states),
         (WAITING, |sums| &mut sums.waiting),
-        (SKIPPED, |sums| &mut sums.skipped),
+        (SKIPPED.into(), |sums| &mut sums.skipped),
     ];
     for (sql, part) in parts {
         for row in connection.rows(sql, [run.into()]).await? {
@@ -43,20 +43,32 @@ fn count(row: &QueryResult, column: &str) -> Result<u64, DbErr> {
 }
 
 const OF_BATCHES: &str = "
-SELECT channel, SUM(count) AS planned, SUM(open) AS open, SUM(units) AS units,
-    MAX(updated_at) AS updated_at
+SELECT channel, CAST(SUM(count) AS BIGINT) AS planned, CAST(SUM(open) AS BIGINT) AS open,
+    CAST(SUM(units) AS BIGINT) AS units, MAX(updated_at) AS updated_at
 FROM report_batches WHERE run = $1 GROUP BY channel";
 
-const SETTLED: &str = "
+const SETTLED: Text<'static> = differs(
+    "
 SELECT b.channel, s.key AS word, SUM(s.value) AS total
 FROM report_batches b, json_each(b.settled) s
-WHERE b.run = $1 AND b.settled <> '{}' GROUP BY b.channel, s.key";
+WHERE b.run = $1 AND b.settled <> '{}' GROUP BY b.channel, s.key",
+    "
+SELECT b.channel, s.key AS word, CAST(SUM(s.value::bigint) AS BIGINT) AS total
+FROM report_batches b CROSS JOIN LATERAL jsonb_each_text(b.settled::jsonb) s
+WHERE b.run = $1 AND b.settled <> '{}' GROUP BY b.channel, s.key",
+);
 
-const WAITING: &str = "
+const WAITING: Text<'static> = differs(
+    "
 SELECT b.channel, w.key AS word, SUM(w.value) AS total
 FROM report_batches b, json_each(b.waiting) w
-WHERE b.run = $1 AND b.waiting <> '{}' GROUP BY b.channel, w.key";
+WHERE b.run = $1 AND b.waiting <> '{}' GROUP BY b.channel, w.key",
+    "
+SELECT b.channel, w.key AS word, CAST(SUM(w.value::bigint) AS BIGINT) AS total
+FROM report_batches b CROSS JOIN LATERAL jsonb_each_text(b.waiting::jsonb) w
+WHERE b.run = $1 AND b.waiting <> '{}' GROUP BY b.channel, w.key",
+);
 
 const SKIPPED: &str = "
-SELECT channel, reason AS word, SUM(count) AS total
+SELECT channel, reason AS word, CAST(SUM(count) AS BIGINT) AS total
 FROM report_skips WHERE run = $1 GROUP BY channel, reason";

@@ -49,6 +49,8 @@ impl World {
             outbox: Outbox::new("segment-evaluator", file.database.clone(), broker, clock),
             tenancy: Tenancy::new(file.database.clone()),
             vault: Vault::new(WrappingKey::new([7; 32]), file.database.clone()),
+            links: carillon_sealing::Links::new("https://c.example", &WrappingKey::new([7; 32])),
+            patience: crate::PATIENCE,
             plan_soon: Arc::default(),
             release_soon: Arc::default(),
         };
@@ -66,8 +68,11 @@ impl World {
             time_zone: "Europe/Amsterdam".into(),
             ..Organisation::default()
         };
-        let document =
-            OrganisationChanged { organisation: Some(organisation), version: 1, keys: Vec::new() };
+        let document = OrganisationChanged {
+            organisation: Some(organisation),
+            version: 1,
+            ..OrganisationChanged::default()
+        };
         let audience = Audience { selection: Some(Chosen::Everyone(true)) };
         let content = Content { sms: Some(SmsContent { text: "Hi".into() }), email: None };
         let new = NewRun {
@@ -148,7 +153,8 @@ async fn an_address_that_comes_to_be_shared_while_a_step_is_decided_is_claimed_w
     let read = world.progress().await;
     let step = world.evaluator.decide_step(&prepared, &settings, read, BATCH_RECIPIENTS).await;
     world.import(vec![customer(900, 3)]).await;
-    world.evaluator.store_step(&prepared, step.expect("decided")).await.expect("stored");
+    let tx = world.file.database.begin().await.expect("begun");
+    world.evaluator.store_step(tx, &prepared, step.expect("decided")).await.expect("stored");
     assert_eq!(world.progress().await.step, 1, "an import does not send the plan back");
     world.step().await;
     assert!(world.is_planned(3).await && !world.is_planned(900).await);
@@ -163,4 +169,22 @@ async fn who_shares_an_address_before_either_is_planned_is_decided_by_the_plan()
     world.step().await;
     assert!(world.is_planned(3).await && !world.is_planned(900).await);
     assert!(world.progress().await.closed);
+}
+
+#[tokio::test]
+async fn the_plan_of_a_cancelled_campaign_ends_with_what_was_planned() {
+    let mut rows = everyone();
+    rows[4].subscribe_sms = Some(false);
+    let world = World::new(rows).await;
+    world.step().await;
+    let tx = world.file.database.begin().await.expect("begun");
+    let campaign = CampaignId::new(uuid::Uuid::from_u128(1));
+    let halt = carillon_contracts::events::v1::Halt::Cancelled;
+    store::keep_halt(&tx, world.organisation, campaign, halt, 1).await.expect("kept");
+    tx.commit().await.expect("committed");
+    world.step().await;
+    let progress = world.progress().await;
+    assert!(progress.closed);
+    assert_eq!((progress.matched, progress.planned, progress.step), (500, 499, 1));
+    assert_eq!(progress.skipped["unsubscribed"], 1);
 }

@@ -1,0 +1,175 @@
+//! Billing with an organisation that has a key, and the dispatcher whose totals it hears.
+
+use std::sync::Arc;
+
+use carillon_billing::{Migrator, Parts, Service, start};
+use carillon_broker::{Broker, topology};
+use carillon_contracts::{
+    billing::v1::{
+        Account, CreditAccountRequest, GetAccountRequest, HoldRequest,
+        account_service_client::AccountServiceClient, hold_service_client::HoldServiceClient,
+    },
+    campaign::v1::Organisation,
+    events::v1::{DeliveryChanged, KeyHash, OrganisationChanged, Totals, event::Body},
+    ids::{BatchId, OrganisationId},
+};
+use carillon_outbox::Outbox;
+use carillon_service_kit::{
+    Clock, Database, Stop,
+    rpc::{Transport, in_process},
+};
+use carillon_tenancy::{Tenancy, hash_key};
+use carillon_testkit::{TestBroker, TestDatabase, eventually};
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+/// One process of billing, as its clients reach it.
+#[derive(Clone)]
+pub struct Doors {
+    pub accounts: AccountServiceClient<Transport>,
+    holds: HoldServiceClient<Transport>,
+    organisation: OrganisationId,
+}
+
+pub struct Billing {
+    pub doors: Doors,
+    pub organisation: OrganisationId,
+    pub database: TestDatabase,
+    /// Stands in for the SMS dispatcher, whose totals billing hears.
+    dispatcher: TestDatabase,
+    broker: Arc<dyn Broker>,
+    outbox: Outbox,
+    stop: Stop,
+    _server: Option<TestBroker>,
+}
+
+pub fn keyed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", "Bearer test-key".parse().unwrap());
+    request
+}
+
+fn open(
+    database: Database,
+    broker: Arc<dyn Broker>,
+    organisation: OrganisationId,
+    stop: &Stop,
+) -> Doors {
+    let (clock, stop) = (Clock::system(), stop.clone());
+    let Service { public, internal } = start(Parts { database, broker, clock, stop });
+    Doors {
+        accounts: AccountServiceClient::new(in_process(public)),
+        holds: HoldServiceClient::new(in_process(internal)),
+        organisation,
+    }
+}
+
+impl Doors {
+    pub async fn credit(&mut self, amount: i64, request_id: &str) -> Result<Account, Status> {
+        let request = CreditAccountRequest { amount, request_id: request_id.into() };
+        self.accounts.credit_account(keyed(request)).await.map(|answer| answer.into_inner())
+    }
+
+    pub async fn account(&mut self) -> Account {
+        let account = self.accounts.get_account(keyed(GetAccountRequest {})).await;
+        let account = account.unwrap().into_inner();
+        assert!(account.available >= 0 && account.held >= 0 && account.spent >= 0, "{account:?}");
+        assert_eq!(account.available + account.held + account.spent, account.credited);
+        account
+    }
+
+    pub async fn hold(&mut self, batch: u128, wanted: i64) -> i64 {
+        let request = HoldRequest {
+            organisation_id: self.organisation.to_string(),
+            batch_id: Uuid::from_u128(batch).to_string(),
+            wanted,
+        };
+        self.holds.hold(Request::new(request)).await.unwrap().into_inner().granted
+    }
+}
+
+impl Billing {
+    pub async fn new() -> Self {
+        let server = carillon_testkit::broker().await;
+        let mut billing = Self::on(Arc::clone(&server.broker)).await;
+        billing._server = Some(server);
+        billing
+    }
+
+    pub async fn on(broker: Arc<dyn Broker>) -> Self {
+        let database = carillon_testkit::database::<Migrator>().await;
+        let dispatcher = carillon_testkit::database::<Migrator>().await;
+        let (stop, clock) = (Stop::new(), Clock::system());
+        let organisation = OrganisationId::new(Uuid::from_u128(77));
+        let tx = database.database.begin().await.unwrap();
+        let document = OrganisationChanged {
+            organisation: Some(Organisation { name: "Café".into(), ..Organisation::default() }),
+            version: 1,
+            keys: vec![KeyHash { hash: hash_key("test-key").to_vec().into() }],
+            ..OrganisationChanged::default()
+        };
+        let tenancy = Tenancy::new(database.database.clone());
+        tenancy.apply(&tx, organisation, &document).await.unwrap();
+        tx.commit().await.unwrap();
+        let doors = open(database.database.clone(), Arc::clone(&broker), organisation, &stop);
+        let name = topology::SMS_DISPATCHER;
+        let outbox =
+            Outbox::new(name, dispatcher.database.clone(), Arc::clone(&broker), clock.clone());
+        outbox.spawn(&stop);
+        let _server = None;
+        Self { doors, organisation, database, dispatcher, broker, outbox, stop, _server }
+    }
+
+    /// Another process on the same database.
+    pub async fn replica(&self) -> Doors {
+        let database = self.database.again::<Migrator>().await;
+        open(database, Arc::clone(&self.broker), self.organisation, &self.stop)
+    }
+
+    pub async fn credit(&self, amount: i64, request_id: &str) -> Result<Account, Status> {
+        self.doors.clone().credit(amount, request_id).await
+    }
+
+    pub async fn account(&self) -> Account {
+        self.doors.clone().account().await
+    }
+
+    pub async fn hold(&self, batch: u128, wanted: i64) -> i64 {
+        self.doors.clone().hold(batch, wanted).await
+    }
+
+    /// Tells billing these totals and waits until it has heard them.
+    pub async fn tell(&self, all: &[(u128, Totals)]) {
+        use carillon_service_kit::database::Sql as _;
+        let tx = self.dispatcher.database.begin().await.unwrap();
+        for (batch, totals) in all {
+            let changed = DeliveryChanged {
+                batch_id: BatchId::new(Uuid::from_u128(*batch)).to_wire(),
+                totals: Some(totals.clone()),
+                ..DeliveryChanged::default()
+            };
+            let body = Body::DeliveryChanged(changed);
+            self.outbox.append(&tx, self.organisation, body).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        self.outbox.wake();
+        let numbered = "SELECT COUNT(*) FROM outbox WHERE seq IS NULL";
+        let last = "SELECT MAX(last_seq) FROM streams";
+        let mark = "SELECT MAX(mark) FROM marks WHERE stream LIKE 'sms%'";
+        eventually("the totals are heard", || async {
+            let one = |row: Option<sea_orm::QueryResult>| -> Option<i64> {
+                row.and_then(|row| row.try_get_by_index(0).ok()).flatten()
+            };
+            let reader = self.dispatcher.database.reader();
+            let heard = self.database.database.reader();
+            one(reader.row(numbered, []).await.unwrap()) == Some(0)
+                && one(reader.row(last, []).await.unwrap())
+                    == one(heard.row(mark, []).await.unwrap())
+        })
+        .await;
+    }
+}
+
+pub fn totals(version: u64, needed: u64, posted: u64, closed: bool) -> Totals {
+    Totals { version, needed_units: needed, posted_units: posted, closed, ..Totals::default() }
+}

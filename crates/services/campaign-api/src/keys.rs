@@ -1,0 +1,230 @@
+//! The API keys of an organisation: made, listed, rotated, revoked. A key is shown once; what is
+//! kept is its hash, and its first characters by which people tell keys apart.
+
+use carillon_contracts::{
+    campaign::v1::{
+        CreateKeyRequest, CreateKeyResponse, ListKeysResponse, RevokeKeyRequest, RevokeKeyResponse,
+        RotateKeyRequest,
+    },
+    ids::OrganisationId,
+};
+use carillon_service_kit::status::{internal, invalid, not_found, refused};
+use carillon_tenancy::hash_key;
+use rand::{TryRng as _, rngs::SysRng};
+use sea_orm::{DatabaseTransaction, DbErr};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    CampaignApi,
+    grpc::no_organisation,
+    store::{self, KeyRow, OrganisationRow},
+};
+
+const LONGEST_NAME: usize = 100;
+const MOST_KEYS: usize = 100;
+/// `crl_` and eight digits: of 256 random bits, 224 stay unknown.
+const PREFIX: usize = 12;
+
+/// A new key, while it can still be shown.
+pub(crate) struct NewKey {
+    pub row: KeyRow,
+    pub api_key: String,
+}
+
+impl NewKey {
+    pub(crate) fn make(name: &str, now_ms: i64) -> Result<Self, Status> {
+        let api_key = random_key().map_err(internal)?;
+        let row = KeyRow {
+            id: Uuid::now_v7(),
+            name: name.to_owned(),
+            prefix: api_key[..PREFIX].to_owned(),
+            created_ms: now_ms,
+            revoked: false,
+        };
+        Ok(Self { row, api_key })
+    }
+
+    pub(crate) async fn insert(
+        &self,
+        tx: &DatabaseTransaction,
+        organisation: OrganisationId,
+    ) -> Result<(), DbErr> {
+        store::insert_key(tx, organisation, &self.row, hash_key(&self.api_key)).await
+    }
+}
+
+impl CampaignApi {
+    pub(crate) async fn create_key(
+        &self,
+        organisation: OrganisationId,
+        request: CreateKeyRequest,
+    ) -> Result<CreateKeyResponse, Status> {
+        check_name(&request.name)?;
+        let tx = self.database.begin().await.map_err(internal)?;
+        let row = self.locked(&tx, organisation).await?;
+        let known = store::keys(&tx, organisation).await.map_err(internal)?;
+        if known.len() >= MOST_KEYS {
+            return Err(refused(
+                "TOO_MANY_KEYS",
+                format!(
+                    "the organisation has {MOST_KEYS} keys, which is the most; revoke one first"
+                ),
+            ));
+        }
+        let key = NewKey::make(&request.name, self.clock.now_ms())?;
+        key.insert(&tx, organisation).await.map_err(internal)?;
+        self.answer_with(tx, row, key).await
+    }
+
+    pub(crate) async fn list_keys(
+        &self,
+        organisation: OrganisationId,
+    ) -> Result<ListKeysResponse, Status> {
+        let rows = store::keys(self.database.reader(), organisation).await.map_err(internal)?;
+        Ok(ListKeysResponse { keys: rows.into_iter().map(KeyRow::into_key).collect() })
+    }
+
+    /// The new key comes and the old one goes at the same moment, in every service.
+    pub(crate) async fn rotate_key(
+        &self,
+        organisation: OrganisationId,
+        request: RotateKeyRequest,
+    ) -> Result<CreateKeyResponse, Status> {
+        let tx = self.database.begin().await.map_err(internal)?;
+        let row = self.locked(&tx, organisation).await?;
+        let old = find_key(&tx, organisation, &request.id).await?;
+        if old.revoked {
+            return Err(refused(
+                "KEY_REVOKED",
+                format!("id: key {} was revoked; create another one", old.id),
+            ));
+        }
+        let now_ms = self.clock.now_ms();
+        let key = NewKey::make(&old.name, now_ms)?;
+        store::revoke_key(&tx, organisation, old.id, now_ms).await.map_err(internal)?;
+        key.insert(&tx, organisation).await.map_err(internal)?;
+        self.answer_with(tx, row, key).await
+    }
+
+    pub(crate) async fn revoke_key(
+        &self,
+        organisation: OrganisationId,
+        request: RevokeKeyRequest,
+    ) -> Result<RevokeKeyResponse, Status> {
+        let tx = self.database.begin().await.map_err(internal)?;
+        let row = self.locked(&tx, organisation).await?;
+        let key = find_key(&tx, organisation, &request.id).await?;
+        let told = if key.revoked {
+            row.told
+        } else {
+            let left = store::keys(&tx, organisation).await.map_err(internal)?;
+            if left.len() == 1 {
+                return Err(refused(
+                    "LAST_KEY",
+                    format!(
+                        "id: key {} is the organisation's last one, and without it nobody could \
+                         make another; rotate it instead, or create one first",
+                        key.id
+                    ),
+                ));
+            }
+            let now_ms = self.clock.now_ms();
+            store::revoke_key(&tx, organisation, key.id, now_ms).await.map_err(internal)?;
+            Some(self.store_changed(&tx, row).await.map_err(internal)?.1)
+        };
+        tx.commit().await.map_err(internal)?;
+        Ok(RevokeKeyResponse { in_effect: self.in_effect(told).await? })
+    }
+
+    async fn locked(
+        &self,
+        tx: &DatabaseTransaction,
+        organisation: OrganisationId,
+    ) -> Result<OrganisationRow, Status> {
+        let row = store::locked_organisation(tx, organisation).await.map_err(internal)?;
+        row.ok_or_else(|| no_organisation(organisation))
+    }
+
+    async fn answer_with(
+        &self,
+        tx: DatabaseTransaction,
+        row: OrganisationRow,
+        key: NewKey,
+    ) -> Result<CreateKeyResponse, Status> {
+        let (_, told) = self.store_changed(&tx, row).await.map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        let in_effect = self.in_effect(Some(told)).await?;
+        let NewKey { row, api_key } = key;
+        Ok(CreateKeyResponse { key: Some(row.into_key()), api_key, in_effect })
+    }
+}
+
+async fn find_key(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    id: &str,
+) -> Result<KeyRow, Status> {
+    if id.is_empty() {
+        return Err(invalid("id", "is missing; `carillon keys list` shows the keys' ids"));
+    }
+    let unknown = || {
+        let shown: String = id.chars().take(64).collect();
+        not_found(format!(
+            "id: there is no key '{shown}'; `carillon keys list` shows those there are"
+        ))
+    };
+    let uuid: Uuid = id.parse().map_err(|_| unknown())?;
+    store::key(tx, organisation, uuid).await.map_err(internal)?.ok_or_else(unknown)
+}
+
+fn check_name(name: &str) -> Result<(), Status> {
+    let length = name.chars().count();
+    if length > LONGEST_NAME {
+        let rule = format!("has {length} characters; {LONGEST_NAME} at most");
+        return Err(invalid("name", format!("{rule}, so shorten it by {}", length - LONGEST_NAME)));
+    }
+    match name.chars().position(char::is_control) {
+        Some(at) => Err(invalid(
+            "name",
+            format!("has a control character at character {}; remove it", at + 1),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// `crl_` and 32 random bytes in hexadecimal.
+fn random_key() -> Result<String, rand::rngs::SysError> {
+    let mut bytes = [0_u8; 32];
+    SysRng.try_fill_bytes(&mut bytes)?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("crl_{hex}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_long_and_no_two_are_alike() {
+        let keys = [random_key().expect("randomness"), random_key().expect("randomness")];
+        assert!(keys.iter().all(|key| key.len() == 68 && key.starts_with("crl_")));
+        assert_ne!(keys[0], keys[1]);
+    }
+
+    #[test]
+    fn a_key_is_kept_by_its_first_characters_alone() {
+        let key = NewKey::make("till", 7).expect("randomness");
+        assert_eq!(key.row.prefix, key.api_key[..12]);
+    }
+
+    #[test]
+    fn a_name_may_be_empty_and_has_one_line() {
+        check_name("").expect("empty");
+        check_name(&"é".repeat(100)).expect("100 characters");
+        let wrong = check_name("a\nb").expect_err("refused");
+        assert_eq!(wrong.message(), "name: has a control character at character 2; remove it");
+        let long = check_name(&"x".repeat(101)).expect_err("refused");
+        assert_eq!(long.message(), "name: has 101 characters; 100 at most, so shorten it by 1");
+    }
+}

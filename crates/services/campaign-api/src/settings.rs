@@ -1,0 +1,224 @@
+//! How an organisation's messages leave: its SMTP server and its SMS gateway. Secrets are sealed
+//! before they are stored, and never shown again.
+
+use std::time::Duration;
+
+use carillon_contracts::{
+    campaign::v1::{
+        Organisation, SetSmsGatewayRequest, SetSmtpServerRequest, TestSmtpServerRequest,
+        TestSmtpServerResponse,
+    },
+    dispatch::v1::{self as dispatch, settings_service_client::SettingsServiceClient},
+    ids::OrganisationId,
+};
+use carillon_service_kit::status::{
+    FieldError, internal, invalid, invalid_fields, refused, unavailable,
+};
+use carillon_tenancy::{SMS_TOKEN, SMTP_PASSWORD, seal_secret};
+use sea_orm::{DatabaseTransaction, DbErr};
+use tonic::{Code, Request, Status};
+
+use crate::{
+    CampaignApi,
+    domain::{
+        address::is_mailbox,
+        sms::{self, TokenUse},
+        smtp,
+    },
+    grpc::no_organisation,
+    store::{self, OrganisationRow},
+};
+
+const LONGEST_SECRET: usize = 1_024;
+/// Connecting, TLS, AUTH and two commands, each with a time of its own.
+const TEST_WITHIN: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What becomes of a setting's secret.
+enum Secret<'a> {
+    Keep,
+    Drop,
+    Set(&'a str),
+}
+
+impl CampaignApi {
+    pub(crate) async fn set_smtp_server(
+        &self,
+        organisation: OrganisationId,
+        request: SetSmtpServerRequest,
+    ) -> Result<Organisation, Status> {
+        let SetSmtpServerRequest { smtp: given, password } = request;
+        let given = given
+            .ok_or_else(|| invalid("smtp", "is missing; give at least smtp.host and smtp.from"))?;
+        let smtp = smtp::checked(given).map_err(invalid_fields)?;
+        if let Some(password) = &password {
+            check_secret("password", password)?;
+        }
+        self.change_settings(organisation, SMTP_PASSWORD, |current, has_secret| {
+            let before = current.smtp.as_ref();
+            let same = has_secret && before.is_some_and(|one| smtp::same_login(one, &smtp));
+            let secret = match (smtp.user.is_empty(), password.as_deref()) {
+                (true, None) => Secret::Drop,
+                (true, Some(_)) => {
+                    let rule = "is missing beside a password; give the user whose it is";
+                    return Err(FieldError::new("smtp.user", rule));
+                }
+                (false, Some(password)) => Secret::Set(password),
+                (false, None) if same => Secret::Keep,
+                (false, None) => {
+                    return Err(missing("password", "server, port, user or security", has_secret));
+                }
+            };
+            current.smtp = Some(smtp.clone());
+            Ok(secret)
+        })
+        .await
+    }
+
+    pub(crate) async fn set_sms_gateway(
+        &self,
+        organisation: OrganisationId,
+        request: SetSmsGatewayRequest,
+    ) -> Result<Organisation, Status> {
+        let SetSmsGatewayRequest { sms: given, token } = request;
+        let given = given
+            .ok_or_else(|| invalid("sms", "is missing; give at least its kind and sms.from"))?;
+        let sms = sms::checked(given).map_err(invalid_fields)?;
+        if let Some(token) = &token {
+            check_secret("token", token)?;
+        }
+        self.change_settings(organisation, SMS_TOKEN, |current, has_secret| {
+            let before = current.sms.as_ref();
+            let same = has_secret && before.is_some_and(|one| sms::same_login(one, &sms));
+            let secret = match (sms::token_use(&sms), token.as_deref()) {
+                (TokenUse::Unused, None) => Secret::Drop,
+                (TokenUse::Unused, Some(_)) => {
+                    let rule = "is used by nothing; write {token} where it belongs in sms.http, \
+                                or leave it out";
+                    return Err(FieldError::new("token", rule));
+                }
+                (TokenUse::Needed, Some(token)) => Secret::Set(token),
+                (TokenUse::Needed, None) if same => Secret::Keep,
+                (TokenUse::Needed, None) => {
+                    return Err(missing("token", "provider or account", has_secret));
+                }
+            };
+            current.sms = Some(sms.clone());
+            Ok(secret)
+        })
+        .await
+    }
+
+    /// Changes the organisation and one of its secrets, and waits until every service knows.
+    async fn change_settings<'s>(
+        &self,
+        id: OrganisationId,
+        name: &str,
+        change: impl FnOnce(&mut Organisation, bool) -> Result<Secret<'s>, FieldError>,
+    ) -> Result<Organisation, Status> {
+        let tx = self.database.begin().await.map_err(internal)?;
+        let row = store::locked_organisation(&tx, id).await.map_err(internal)?;
+        let mut row = row.ok_or_else(|| no_organisation(id))?;
+        let secrets = store::secrets(&tx, id).await.map_err(internal)?;
+        let before = row.organisation.clone();
+        let secret = change(&mut row.organisation, secrets.contains_key(name))?;
+        if before == row.organisation && matches!(secret, Secret::Keep) {
+            return Ok(before);
+        }
+        match secret {
+            Secret::Keep => {}
+            Secret::Drop => store::drop_secret(&tx, id, name).await.map_err(internal)?,
+            Secret::Set(secret) => {
+                let sealed = seal_secret(&self.wrapping_key, id, name, secret.as_bytes());
+                let sealed = sealed.map_err(internal)?;
+                store::save_secret(&tx, id, name, &sealed).await.map_err(internal)?;
+            }
+        }
+        let (row, told) = self.store_changed(&tx, row).await.map_err(internal)?;
+        tx.commit().await.map_err(internal)?;
+        self.in_effect(Some(told)).await?;
+        Ok(row.organisation)
+    }
+
+    /// Stores the organisation under its next version, and tells of it. Answers the event, for
+    /// `in_effect`.
+    pub(crate) async fn store_changed(
+        &self,
+        tx: &DatabaseTransaction,
+        row: OrganisationRow,
+    ) -> Result<(OrganisationRow, i64), DbErr> {
+        let row = OrganisationRow { version: row.version + 1, ..row };
+        store::save_settings(tx, &row).await?;
+        let told = self.tell_changed(tx, &row).await?;
+        Ok((row, told))
+    }
+
+    /// A dispatcher tries the settings that are stored.
+    pub(crate) async fn test_smtp_server(
+        &self,
+        organisation: OrganisationId,
+        request: TestSmtpServerRequest,
+    ) -> Result<TestSmtpServerResponse, Status> {
+        let TestSmtpServerRequest { to } = request;
+        if !to.is_empty() && !is_mailbox(&to) {
+            let rule = "is not an e-mail address; give one such as you@cafe.example, or none";
+            return Err(invalid("to", rule));
+        }
+        let snapshot = self.database.snapshot().await.map_err(internal)?;
+        let row = store::organisation(&snapshot, organisation).await.map_err(internal)?;
+        let row = row.ok_or_else(|| no_organisation(organisation))?;
+        let mut secrets = store::secrets(&snapshot, organisation).await.map_err(internal)?;
+        snapshot.commit().await.map_err(internal)?;
+        let Some(smtp) = row.organisation.smtp else {
+            return Err(refused(
+                "NO_SMTP_SERVER",
+                "smtp: the organisation has no SMTP server to test; set one with `carillon org \
+                 smtp --host H --from A`",
+            ));
+        };
+        let mut request = Request::new(dispatch::TestSmtpServerRequest {
+            organisation_id: organisation.uuid().as_bytes().to_vec(),
+            smtp: Some(smtp),
+            password: secrets.remove(SMTP_PASSWORD),
+            to,
+        });
+        request.set_timeout(TEST_WITHIN);
+        let mut dispatcher = SettingsServiceClient::new(self.email_dispatcher.clone());
+        let answer = tokio::time::timeout(TEST_WITHIN, dispatcher.test_smtp_server(request));
+        match answer.await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) if status.code() == Code::InvalidArgument => Err(status),
+            Ok(Err(status)) => {
+                tracing::warn!(code = ?status.code(), message = status.message(), "the e-mail dispatcher did not test settings");
+                Err(not_now())
+            }
+            Err(_) => Err(not_now()),
+        }
+    }
+}
+
+fn not_now() -> Status {
+    unavailable("settings can't be tested at the moment; try again in a few seconds", RETRY)
+}
+
+fn missing(field: &str, bound_to: &str, has_secret: bool) -> FieldError {
+    let rule = if has_secret {
+        format!("is not kept for another {bound_to}; give it again")
+    } else {
+        "is missing; give it once, it is kept sealed and never shown".to_owned()
+    };
+    FieldError::new(field, rule)
+}
+
+fn check_secret(field: &str, secret: &str) -> Result<(), Status> {
+    let rule = if secret.is_empty() {
+        "is empty; give the secret itself, or leave the field out to keep the one that is set"
+    } else if secret.len() > LONGEST_SECRET {
+        "has more than 1,024 bytes; give the secret alone"
+    } else if secret.chars().any(char::is_control) {
+        "has a line break or another control character; give the secret alone"
+    } else {
+        return Ok(());
+    };
+    Err(invalid(field, rule))
+}

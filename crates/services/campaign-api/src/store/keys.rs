@@ -1,0 +1,107 @@
+use carillon_contracts::{campaign::v1::Key, ids::OrganisationId, time};
+use carillon_service_kit::database::Sql;
+use jiff::Timestamp;
+use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
+use uuid::Uuid;
+
+/// A key as it is kept: never the key itself.
+pub(crate) struct KeyRow {
+    pub id: Uuid,
+    pub name: String,
+    pub prefix: String,
+    pub created_ms: i64,
+    pub revoked: bool,
+}
+
+impl KeyRow {
+    pub(crate) fn into_key(self) -> Key {
+        Key {
+            id: self.id.to_string(),
+            name: self.name,
+            prefix: self.prefix,
+            create_time: Timestamp::from_millisecond(self.created_ms).ok().map(time::to_wire),
+        }
+    }
+}
+
+fn read(row: &QueryResult) -> Result<KeyRow, DbErr> {
+    Ok(KeyRow {
+        id: row.try_get("", "key_id")?,
+        name: row.try_get("", "name")?,
+        prefix: row.try_get("", "prefix")?,
+        created_ms: row.try_get("", "created_at")?,
+        revoked: row.try_get::<Option<i64>>("", "revoked_at")?.is_some(),
+    })
+}
+
+const COLUMNS: &str = "key_id, name, prefix, created_at, revoked_at";
+
+pub(crate) async fn insert_key(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    key: &KeyRow,
+    hash: [u8; 32],
+) -> Result<(), DbErr> {
+    tx.run(
+        "INSERT INTO api_keys (key_id, organisation_id, hash, prefix, name, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        [
+            key.id.into(),
+            organisation.uuid().into(),
+            hash.to_vec().into(),
+            key.prefix.as_str().into(),
+            key.name.as_str().into(),
+            key.created_ms.into(),
+        ],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// A key of the organisation, revoked or not.
+pub(crate) async fn key(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    id: Uuid,
+) -> Result<Option<KeyRow>, DbErr> {
+    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE organisation_id = $1 AND key_id = $2");
+    connection
+        .row(&sql, [organisation.uuid().into(), id.into()])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// Those that work, oldest first.
+pub(crate) async fn keys(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+) -> Result<Vec<KeyRow>, DbErr> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM api_keys WHERE organisation_id = $1 AND revoked_at IS NULL
+         ORDER BY created_at, key_id"
+    );
+    connection.rows(&sql, [organisation.uuid().into()]).await?.iter().map(read).collect()
+}
+
+pub(crate) async fn key_hashes(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+) -> Result<Vec<Vec<u8>>, DbErr> {
+    let sql = "SELECT hash FROM api_keys WHERE organisation_id = $1 AND revoked_at IS NULL
+               ORDER BY hash";
+    let rows = connection.rows(sql, [organisation.uuid().into()]).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+pub(crate) async fn revoke_key(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    id: Uuid,
+    now_ms: i64,
+) -> Result<(), DbErr> {
+    let sql = "UPDATE api_keys SET revoked_at = $3
+               WHERE organisation_id = $1 AND key_id = $2 AND revoked_at IS NULL";
+    tx.run(sql, [organisation.uuid().into(), id.into(), now_ms.into()]).await.map(|_| ())
+}

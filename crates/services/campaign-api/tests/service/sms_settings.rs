@@ -1,0 +1,121 @@
+use carillon_contracts::campaign::v1::{
+    HttpGateway, Organisation, SetSmsGatewayRequest, SmsGateway, TwilioGateway, sms_gateway::Kind,
+};
+use carillon_tenancy::{SMS_TOKEN, secret_of};
+use tonic::{Code, Response, Status};
+use tonic_types::StatusExt as _;
+
+use crate::world::{World, wrapping_key};
+
+fn gateway(kind: Kind) -> SmsGateway {
+    SmsGateway { kind: Some(kind), from: "+15035550100".into(), rate: 50 }
+}
+
+fn twilio(base_url: &str) -> SmsGateway {
+    gateway(Kind::Twilio(TwilioGateway { base_url: base_url.into(), account: "AC123".into() }))
+}
+
+fn http(authorization: &str) -> SmsGateway {
+    gateway(Kind::Http(HttpGateway {
+        url: "https://sms.provider.example/send".into(),
+        headers: [("Authorization".to_owned(), authorization.to_owned())].into(),
+        ..HttpGateway::default()
+    }))
+}
+
+async fn set(world: &World, sms: SmsGateway, token: Option<&str>) -> Result<Organisation, Status> {
+    let request = SetSmsGatewayRequest { sms: Some(sms), token: token.map(ToOwned::to_owned) };
+    world.organisations().set_sms_gateway(world.ours(request)).await.map(Response::into_inner)
+}
+
+async fn token_elsewhere(world: &World) -> Option<String> {
+    let id = world.organisation;
+    let secret = secret_of(&wrapping_key(), id, SMS_TOKEN, &world.document(id).await);
+    secret.expect("it opens").map(|secret| String::from_utf8(secret).expect("text"))
+}
+
+#[tokio::test]
+async fn a_gateway_is_known_everywhere_when_answered_and_its_token_is_sealed() {
+    let world = World::new().await;
+    let stored = set(&world, twilio(""), Some("t0ken")).await.expect("set");
+    let Some(Kind::Twilio(kind)) = stored.sms.clone().expect("a gateway").kind else {
+        panic!("another kind")
+    };
+    assert_eq!(kind.base_url, "https://api.twilio.com");
+    assert_eq!(world.known_to_others(world.organisation).await, Some(stored.clone()));
+    assert_eq!(token_elsewhere(&world).await.as_deref(), Some("t0ken"));
+    let document = world.document(world.organisation).await;
+    assert!(!format!("{document:?}{stored:?}").contains("t0ken"), "nowhere in clear");
+}
+
+#[tokio::test]
+async fn a_token_stays_with_its_provider_and_goes_with_its_use() {
+    let world = World::new().await;
+    let status = set(&world, twilio(""), None).await.expect_err("no token yet");
+    assert_eq!(
+        status.message(),
+        "token: is missing; give it once, it is kept sealed and never shown"
+    );
+    set(&world, twilio(""), Some("t0ken")).await.expect("set");
+    let faster = SmsGateway { rate: 100, ..twilio("") };
+    assert_eq!(set(&world, faster, None).await.expect("set").sms.expect("a gateway").rate, 100);
+    assert_eq!(token_elsewhere(&world).await.as_deref(), Some("t0ken"));
+    let status = set(&world, twilio("https://else.example"), None).await.expect_err("elsewhere");
+    assert_eq!(
+        status.message(),
+        "token: is not kept for another provider or account; give it again"
+    );
+
+    set(&world, http("Bearer {token}"), Some("other")).await.expect("set");
+    assert_eq!(token_elsewhere(&world).await.as_deref(), Some("other"));
+    let status = set(&world, http("Basic abc"), Some("x")).await.expect_err("of no use");
+    assert_eq!(
+        status.message(),
+        "token: is used by nothing; write {token} where it belongs in sms.http, or leave it out"
+    );
+    let sandbox = SmsGateway { from: String::new(), ..gateway(Kind::Sandbox(true)) };
+    set(&world, sandbox, None).await.expect("set");
+    assert_eq!(token_elsewhere(&world).await, None);
+}
+
+#[tokio::test]
+async fn every_wrong_field_is_named_at_once() {
+    let world = World::new().await;
+    let wrong = SmsGateway {
+        kind: Some(Kind::Http(HttpGateway {
+            method: "FETCH".into(),
+            url: "https://{to}.example/".into(),
+            headers: [("X-Key".to_owned(), "{tokn}".to_owned())].into(),
+            id_pointer: "id".into(),
+            ..HttpGateway::default()
+        })),
+        from: "Café".into(),
+        rate: 0,
+    };
+    let status = set(&world, wrong, None).await.expect_err("wrong");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let violations = status.get_details_bad_request().expect("fields").field_violations;
+    let fields: Vec<&str> = violations.iter().map(|violation| &*violation.field).collect();
+    assert_eq!(
+        fields,
+        [
+            "sms.http.method",
+            "sms.http.url",
+            "sms.http.headers[X-Key]",
+            "sms.http.id_pointer",
+            "sms.from"
+        ]
+    );
+    let request = world.ours(SetSmsGatewayRequest::default());
+    let status = world.organisations().set_sms_gateway(request).await.expect_err("missing");
+    assert_eq!(status.message(), "sms: is missing; give at least its kind and sms.from");
+}
+
+#[tokio::test]
+async fn the_same_settings_again_change_nothing() {
+    let world = World::new().await;
+    set(&world, twilio(""), Some("t0ken")).await.expect("set");
+    let version = world.document(world.organisation).await.version;
+    set(&world, twilio(""), None).await.expect("the same");
+    assert_eq!(world.document(world.organisation).await.version, version);
+}

@@ -1,0 +1,137 @@
+//! Whether a customer may be sent to on a channel, as far as the customer's own word and the
+//! blacklist say.
+
+use carillon_contracts::{
+    audience::v1::Consent, events::v1::Suppression, ids::CustomerId, jobs::v1::Channel,
+};
+
+use super::record::{CHANNELS, Record, Subscription};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub customer: CustomerId,
+    /// The customer's: it rises with each change of anything.
+    pub version: i64,
+    pub consent: Consent,
+    pub blacklisted: bool,
+    pub sms: Subscription,
+    pub email: Subscription,
+}
+
+impl Standing {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            customer: record.id,
+            version: record.version,
+            consent: record.consent,
+            blacklisted: record.blacklisted,
+            sms: record.subscribe_sms,
+            email: record.subscribe_email,
+        }
+    }
+
+    pub(crate) fn subscription(&self, channel: Channel) -> Subscription {
+        match channel {
+            Channel::Email => self.email,
+            _ => self.sms,
+        }
+    }
+
+    pub(crate) fn subscription_mut(&mut self, channel: Channel) -> &mut Subscription {
+        match channel {
+            Channel::Email => &mut self.email,
+            _ => &mut self.sms,
+        }
+    }
+
+    /// Without regard to addresses: nothing may be sent, not even what is queued.
+    pub(crate) fn is_suppressed(&self, channel: Channel, require_consent: bool) -> bool {
+        self.blacklisted
+            || !consents(self.consent, require_consent)
+            || self.subscription(channel) != Subscription::Yes
+    }
+
+    pub(crate) fn suppression(&self, channel: Channel, require_consent: bool) -> Suppression {
+        Suppression {
+            customer_id: self.customer.to_wire(),
+            channel: channel.into(),
+            version: self.version.cast_unsigned(),
+            suppressed: self.is_suppressed(channel, require_consent),
+        }
+    }
+}
+
+/// Whether the consent lets messages be sent.
+pub(crate) fn consents(consent: Consent, require_consent: bool) -> bool {
+    match consent {
+        Consent::Withheld => false,
+        Consent::Given => true,
+        Consent::NotSpecified | Consent::Unspecified => !require_consent,
+    }
+}
+
+/// What dispatchers must hear of a change. Told whenever anything it depends on changed, and not
+/// only when the answer did: what they heard last may be of a time when consent was not required.
+pub(crate) fn suppressions(
+    before: &Standing,
+    after: &Standing,
+    require_consent: bool,
+) -> Vec<Suppression> {
+    let changed = |channel: &Channel| {
+        (before.blacklisted, before.consent, before.subscription(*channel))
+            != (after.blacklisted, after.consent, after.subscription(*channel))
+    };
+    let channels = CHANNELS.into_iter().filter(changed);
+    channels.map(|channel| after.suppression(channel, require_consent)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn subscribed() -> Standing {
+        Standing {
+            customer: CustomerId::new(Uuid::from_u128(1)),
+            version: 4,
+            consent: Consent::NotSpecified,
+            blacklisted: false,
+            sms: Subscription::Yes,
+            email: Subscription::Yes,
+        }
+    }
+
+    fn told(after: Standing, require_consent: bool) -> Vec<(Channel, bool)> {
+        let told = suppressions(&subscribed(), &after, require_consent);
+        told.iter().map(|one| (one.channel(), one.suppressed)).collect()
+    }
+
+    #[test]
+    fn an_unsubscription_is_told_of_its_channel_and_a_blacklisting_of_both() {
+        let unsubscribed = Standing { email: Subscription::No, ..subscribed() };
+        assert_eq!(told(unsubscribed, false), [(Channel::Email, true)]);
+        let blacklisted = Standing { blacklisted: true, ..subscribed() };
+        assert_eq!(told(blacklisted, false), [(Channel::Sms, true), (Channel::Email, true)]);
+        assert_eq!(told(Standing { version: 5, ..subscribed() }, false), []);
+    }
+
+    #[test]
+    fn consent_counts_as_the_organisation_requires_it() {
+        let withheld = Standing { consent: Consent::Withheld, ..subscribed() };
+        assert_eq!(told(withheld, false), [(Channel::Sms, true), (Channel::Email, true)]);
+        let given = Standing { consent: Consent::Given, ..subscribed() };
+        assert_eq!(told(given, true), [(Channel::Sms, false), (Channel::Email, false)]);
+        assert!(subscribed().is_suppressed(Channel::Sms, true));
+        assert!(!subscribed().is_suppressed(Channel::Sms, false));
+    }
+
+    #[test]
+    fn who_subscribes_again_stays_suppressed_while_on_the_blacklist() {
+        let gone = Standing { blacklisted: true, sms: Subscription::No, ..subscribed() };
+        let back = Standing { sms: Subscription::Yes, ..gone };
+        assert!(suppressions(&gone, &back, false)[0].suppressed);
+        let pending = Standing { sms: Subscription::Pending, ..subscribed() };
+        assert!(pending.is_suppressed(Channel::Sms, false));
+    }
+}

@@ -1,0 +1,94 @@
+//! What providers call back with: receipts. A callback is answered once what it says is on disk.
+
+mod gather;
+mod generic;
+mod twilio;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use carillon_contracts::ids::{MessageId, OrganisationId};
+use carillon_dispatch::{Evidence, Says};
+
+use crate::{
+    gateway::Routes,
+    receipts::{About, PATH, Receipts},
+};
+pub(crate) use gather::{Gatherer, gather};
+
+/// No receipt is longer.
+const BODY_BYTES: usize = 64 * 1024;
+
+#[derive(Clone)]
+pub(crate) struct Callbacks {
+    pub receipts: Receipts,
+    pub routes: Arc<Routes>,
+    pub gatherer: Gatherer,
+}
+
+pub(crate) fn router(callbacks: Callbacks) -> Router {
+    let about = "{organisation}/{run_day}/{message}";
+    Router::new()
+        .route(&format!("{PATH}/twilio/{about}"), post(twilio::receive))
+        .route(&format!("{PATH}/http/{about}"), get(generic::receive).post(generic::receive))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(callbacks)
+}
+
+/// Why a callback is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// Not a path that was ever given out.
+    NotFound,
+    /// Not signed by whom it must be.
+    NotGenuine,
+    /// It does not say what became of the message.
+    NoStatus,
+    /// It could not be kept; the provider may come again.
+    Unkept,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "no message has this callback\n"),
+            Self::NotGenuine => {
+                (StatusCode::FORBIDDEN, "the signature or token is not that of this message\n")
+            }
+            Self::NoStatus => (
+                StatusCode::BAD_REQUEST,
+                "status: missing; give delivered, undelivered, failed or sent in the query, a \
+                 form, or a JSON object\n",
+            ),
+            Self::Unkept => (StatusCode::SERVICE_UNAVAILABLE, "not stored; come again\n"),
+        }
+        .into_response()
+    }
+}
+
+/// The parts of a callback's path, as they stand there.
+type Named = (String, String, String);
+
+fn about((organisation, run_day, message): &Named) -> Result<About, Refused> {
+    Ok(About {
+        organisation: organisation.parse::<OrganisationId>().map_err(|_| Refused::NotFound)?,
+        run_day: run_day.parse().map_err(|_| Refused::NotFound)?,
+        message: message.parse::<MessageId>().map_err(|_| Refused::NotFound)?,
+    })
+}
+
+fn evidence(about: About, says: Says, code: &str) -> Evidence {
+    Evidence {
+        organisation: about.organisation,
+        run_day: about.run_day,
+        message: about.message,
+        says,
+        provider_code: crate::gateway::code(code),
+    }
+}

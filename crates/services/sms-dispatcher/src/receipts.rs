@@ -1,0 +1,46 @@
+//! Where providers are told to send their receipts.
+
+use carillon_contracts::ids::{MessageId, OrganisationId};
+use carillon_sealing::{CallbackMac, WrappingKey};
+
+/// The path below which all callbacks of this service stand.
+pub(crate) const PATH: &str = "/callbacks/sms";
+
+/// The message that a callback is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct About {
+    pub organisation: OrganisationId,
+    pub run_day: i32,
+    pub message: MessageId,
+}
+
+/// Makes the URLs of callbacks, and knows its own.
+#[derive(Clone)]
+pub(crate) struct Receipts {
+    base: String,
+    mac: CallbackMac,
+}
+
+impl Receipts {
+    pub(crate) fn new(public_url: &str, key: &WrappingKey) -> Self {
+        let base = format!("{}{PATH}", public_url.trim_end_matches('/'));
+        Self { base, mac: CallbackMac::new(key) }
+    }
+
+    /// The provider signs what it posts there.
+    pub(crate) fn twilio_url(&self, about: About) -> String {
+        let About { organisation, run_day, message } = about;
+        format!("{}/twilio/{organisation}/{run_day}/{message}", self.base)
+    }
+
+    /// Whoever has this URL had it from Carillon.
+    pub(crate) fn http_url(&self, about: About) -> String {
+        let About { organisation, run_day, message } = about;
+        let token = self.mac.token(organisation.uuid(), run_day, message.uuid());
+        format!("{}/http/{organisation}/{run_day}/{message}?token={token}", self.base)
+    }
+
+    pub(crate) fn is_genuine(&self, about: About, token: &str) -> bool {
+        self.mac.is_token(about.organisation.uuid(), about.run_day, about.message.uuid(), token)
+    }
+}

@@ -1,0 +1,6 @@
+//! The service between a broker, a database and a provider, all real.
+
+mod callbacks;
+mod described;
+mod harness;
+mod twilio;

@@ -1,0 +1,228 @@
+//! Whether a call may go on: nobody has halted the campaign or suppressed the customer, the worker
+//! is alive, and the deadline lies ahead. One query every half second clears all that is in hand.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use carillon_contracts::ids::{CampaignId, CustomerId, OrganisationId};
+use carillon_service_kit::{Clock, Stop};
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+use sea_orm::DbErr;
+
+use crate::store::{self, ClaimId, Store};
+
+const EVERY: Duration = Duration::from_millis(500);
+/// What cleared a message must have begun within this time.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Since the machine started; unlike `Instant` it goes on while the machine sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Boottime(u64);
+
+impl Boottime {
+    pub(crate) fn now() -> Self {
+        let time = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        Self(seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000)
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        Duration::from_micros(Self::now().0.saturating_sub(self.0))
+    }
+}
+
+/// Says whether a call may still go on. Asked before the call, and again before whatever cannot
+/// be taken back, such as SMTP's final dot.
+#[derive(Clone)]
+pub struct Clearance(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Until(Instant),
+    Ticket(Arc<Ticket>),
+}
+
+impl Clearance {
+    pub fn holds(&self) -> bool {
+        match &self.0 {
+            Kind::Until(until) => Instant::now() < *until,
+            Kind::Ticket(ticket) => ticket.holds(),
+        }
+    }
+
+    /// Whether the call may begin: it holds, and the time that a throttle gave for it is not over.
+    pub fn may_begin(&self) -> bool {
+        self.holds()
+            && match &self.0 {
+                Kind::Until(_) => true,
+                Kind::Ticket(ticket) => ticket.begin_by.is_none_or(|by| Instant::now() < by),
+            }
+    }
+
+    /// For tests of gateways.
+    pub fn until(until: Instant) -> Self {
+        Self(Kind::Until(until))
+    }
+}
+
+/// What a message in hand must be asked about.
+pub(crate) struct About {
+    pub organisation: OrganisationId,
+    pub campaign: CampaignId,
+    pub customer: CustomerId,
+    pub deadline: Timestamp,
+    /// Claims of an epoch that was declared dead are not called any more.
+    pub claim: ClaimId,
+    /// When the claim that cleared it first was begun.
+    pub claimed_at: Boottime,
+    /// A throttle's token is lost after this.
+    pub begin_by: Option<Instant>,
+}
+
+struct Ticket {
+    number: u64,
+    about: About,
+    begin_by: Option<Instant>,
+    taken_at: Boottime,
+    barred: AtomicBool,
+    watch: Arc<Watch>,
+}
+
+impl Ticket {
+    fn holds(&self) -> bool {
+        let swept = Boottime(self.watch.cleared_at.load(Ordering::Acquire));
+        let cleared = if swept >= self.taken_at {
+            swept.max(self.about.claimed_at)
+        } else {
+            self.about.claimed_at
+        };
+        !self.barred.load(Ordering::Acquire)
+            && cleared.elapsed() < FRESH
+            && self.watch.alive.covers(self.about.claim)
+            && self.watch.clock.now() < self.about.deadline
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.watch.lock().remove(&self.number);
+    }
+}
+
+/// Whether this worker's heartbeat is good: on a database that nobody shares it always is.
+#[derive(Clone, Default)]
+pub(crate) struct Alive(Option<Arc<dyn Fn(ClaimId) -> bool + Send + Sync>>);
+
+impl Alive {
+    pub(crate) fn told_by(covers: impl Fn(ClaimId) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(covers)))
+    }
+
+    fn covers(&self, claim: ClaimId) -> bool {
+        self.0.as_ref().is_none_or(|covers| covers(claim))
+    }
+}
+
+struct Asked {
+    organisation: OrganisationId,
+    campaign: CampaignId,
+    customer: CustomerId,
+    ticket: std::sync::Weak<Ticket>,
+}
+
+/// Every message in hand.
+pub(crate) struct Watch {
+    clock: Clock,
+    alive: Alive,
+    /// When the last good query began.
+    cleared_at: AtomicU64,
+    numbers: AtomicU64,
+    in_hand: Mutex<HashMap<u64, Asked>>,
+}
+
+impl Watch {
+    pub(crate) fn new(clock: Clock, alive: Alive) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            alive,
+            cleared_at: AtomicU64::new(0),
+            numbers: AtomicU64::new(0),
+            in_hand: Mutex::default(),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Asked>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The message is watched until the last clone of the answer is gone.
+    pub(crate) fn take(self: &Arc<Self>, about: About) -> Clearance {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (organisation, campaign, customer) =
+            (about.organisation, about.campaign, about.customer);
+        let begin_by = about.begin_by;
+        let ticket = Arc::new(Ticket {
+            number,
+            about,
+            begin_by,
+            taken_at: Boottime::now(),
+            barred: AtomicBool::new(false),
+            watch: Arc::clone(self),
+        });
+        let asked = Asked { organisation, campaign, customer, ticket: Arc::downgrade(&ticket) };
+        self.lock().insert(number, asked);
+        Clearance(Kind::Ticket(ticket))
+    }
+
+    /// Asks about everything in hand, again and again. A question without an answer clears nothing.
+    pub(crate) async fn sweep(self: Arc<Self>, store: Store, stop: Stop) -> Result<(), DbErr> {
+        // Calls under way are finished while stopping, so they must still be cleared.
+        while !stop.is_stopping() || !self.lock().is_empty() {
+            tokio::time::sleep(EVERY).await;
+            let begun = Boottime::now();
+            match self.ask(&store).await {
+                Ok(()) => self.cleared_at.store(begun.0, Ordering::Release),
+                Err(error) => tracing::warn!(%error, "halts and opt-outs not read; nothing begins"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, store: &Store) -> Result<(), DbErr> {
+        let mut campaigns: HashMap<CampaignId, Vec<std::sync::Weak<Ticket>>> = HashMap::new();
+        let mut customers: HashMap<OrganisationId, HashMap<CustomerId, Vec<_>>> = HashMap::new();
+        for asked in self.lock().values() {
+            campaigns.entry(asked.campaign).or_default().push(asked.ticket.clone());
+            let of_one = customers.entry(asked.organisation).or_default();
+            of_one.entry(asked.customer).or_default().push(asked.ticket.clone());
+        }
+        if campaigns.is_empty() {
+            return Ok(());
+        }
+        let reader = store.database.reader();
+        let halted = store::halted_of_all_organisations(reader, campaigns.keys().copied()).await?;
+        for campaign in halted {
+            campaigns.remove(&campaign).into_iter().flatten().for_each(bar);
+        }
+        for (organisation, mut customers) in customers {
+            let asked = customers.keys().copied();
+            for customer in store::suppressed(reader, organisation, asked).await? {
+                customers.remove(&customer).into_iter().flatten().for_each(bar);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bar(ticket: std::sync::Weak<Ticket>) {
+    if let Some(ticket) = ticket.upgrade() {
+        ticket.barred.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,83 @@
+//! What became of messages after they were taken, as providers tell it: in any order, perhaps
+//! before the call's own answer, perhaps ten times. It only ever raises a state.
+
+use std::time::Duration;
+
+use carillon_contracts::ids::{MessageId, OrganisationId};
+use carillon_service_kit::Stop;
+use sea_orm::DbErr;
+
+use crate::store::Store;
+
+const BEAT: Duration = Duration::from_millis(250);
+
+/// One thing that a provider said of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    pub organisation: OrganisationId,
+    pub run_day: i32,
+    pub message: MessageId,
+    pub says: Says,
+    /// The provider's own code; never its text.
+    pub provider_code: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// The provider took it.
+    Sent,
+    Delivered,
+    /// Taken, and could not be delivered.
+    Undelivered,
+    /// Proof that it was never taken: what was unknown has failed.
+    NeverAccepted,
+}
+
+impl Says {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Undelivered => "undelivered",
+            Self::NeverAccepted => "never_accepted",
+        }
+    }
+}
+
+/// Where callbacks leave what they hear.
+#[derive(Clone)]
+pub struct EvidenceInbox(pub(crate) Store);
+
+impl EvidenceInbox {
+    /// Returns once it is on disk: the provider may then be answered.
+    pub async fn keep(&self, evidence: Vec<Evidence>) -> Result<(), DbErr> {
+        if evidence.is_empty() {
+            return Ok(());
+        }
+        self.0.keep_evidence(&evidence).await
+    }
+
+    /// Kept, and not applied yet.
+    pub async fn waiting(&self) -> Result<i64, DbErr> {
+        self.0.evidence_waiting().await
+    }
+}
+
+pub(crate) async fn apply_all(store: Store, stop: Stop) -> Result<(), DbErr> {
+    while stop.sleep(BEAT).await {
+        loop {
+            if store.evidence_waiting().await? == 0 {
+                break;
+            }
+            let applied = store.apply_evidence().await?;
+            if applied.baseless > 0 {
+                let baseless = applied.baseless;
+                tracing::warn!(baseless, "receipts for messages that were never sent; not applied");
+            }
+            if applied.read == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Which campaigns are halted, and which customers may not be sent to.
+
+use std::collections::BTreeSet;
+
+use carillon_contracts::{
+    events::v1::{Halt, Suppression},
+    ids::{CampaignId, CustomerId, OrganisationId},
+};
+use carillon_service_kit::database::{Sql, differs};
+use sea_orm::{DatabaseTransaction, DbErr};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+const PAUSED: &str = "paused";
+const CANCELLED: &str = "cancelled";
+
+fn word(halt: Halt) -> &'static str {
+    match halt {
+        Halt::Paused => PAUSED,
+        Halt::Cancelled => CANCELLED,
+        Halt::Running | Halt::Unspecified => "running",
+    }
+}
+
+pub(super) fn of_word(word: &str) -> Halt {
+    match word {
+        PAUSED => Halt::Paused,
+        CANCELLED => Halt::Cancelled,
+        _ => Halt::Running,
+    }
+}
+
+/// Keeps the newest, and makes what it concerns due: rows of a cancelled campaign to be settled,
+/// those of a resumed one to be sent.
+pub(crate) async fn keep_halt(
+    tx: &DatabaseTransaction,
+    campaign: CampaignId,
+    halt: Halt,
+    version: i64,
+    now_ms: i64,
+) -> Result<(), DbErr> {
+    let newer = tx
+        .run(
+            "INSERT INTO halts (campaign_id, halt, version) VALUES ($1, $2, $3)
+             ON CONFLICT (campaign_id) DO UPDATE SET
+                 halt = excluded.halt, version = excluded.version
+             WHERE halts.version < excluded.version",
+            [campaign.uuid().into(), word(halt).into(), version.into()],
+        )
+        .await?;
+    if newer.rows_affected() == 0 || halt == Halt::Paused {
+        return Ok(());
+    }
+    let open = "SELECT run_day, id FROM batches WHERE campaign_id = $1 AND NOT closed
+                ORDER BY run_day, id FOR UPDATE";
+    for row in tx.rows(open, [campaign.uuid().into()]).await? {
+        let (day, batch): (i64, Uuid) = (run_day(&row)?, row.try_get("", "id")?);
+        let waiting = if halt == Halt::Cancelled { "" } else { PAUSED };
+        tx.run(
+            differs(
+                "UPDATE messages SET next_attempt_at = $3
+                 WHERE batch_id = $2 AND +run_day = $1 AND state = 'queued'
+                     AND ($4 = '' OR reason = $4)",
+                "UPDATE messages SET next_attempt_at = $3
+                 WHERE run_day = $1 AND batch_id = $2 AND state = 'queued'
+                     AND ($4 = '' OR reason = $4)",
+            ),
+            [day.into(), batch.into(), now_ms.into(), waiting.into()],
+        )
+        .await?;
+        tx.run(
+            "UPDATE batches SET next_due_at = $3
+             WHERE run_day = $1 AND id = $2 AND next_due_at IS NOT NULL",
+            [day.into(), batch.into(), now_ms.into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+fn run_day(row: &sea_orm::QueryResult) -> Result<i64, DbErr> {
+    row.try_get::<i64>("", "run_day")
+}
+
+/// The newest of each counts.
+pub(crate) async fn keep_suppressions(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    suppressions: &[(CustomerId, &Suppression)],
+) -> Result<(), DbErr> {
+    for (customer, suppression) in suppressions {
+        tx.run(
+            "INSERT INTO suppressions (organisation_id, customer_id, version, suppressed)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (organisation_id, customer_id) DO UPDATE SET
+                 version = excluded.version, suppressed = excluded.suppressed
+             WHERE suppressions.version < excluded.version",
+            [
+                organisation.uuid().into(),
+                customer.uuid().into(),
+                suppression.version.cast_signed().into(),
+                suppression.suppressed.into(),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// What stands in a campaign's way; `Running` where nothing does.
+pub(crate) async fn halt(connection: &impl Sql, campaign: CampaignId) -> Result<Halt, DbErr> {
+    let sql = "SELECT halt FROM halts WHERE campaign_id = $1";
+    let row = connection.row(sql, [campaign.uuid().into()]).await?;
+    let halt: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    Ok(halt.as_deref().map_or(Halt::Running, of_word))
+}
+
+/// Those of the customers who may not be sent to.
+pub(crate) async fn suppressed(
+    connection: &impl Sql,
+    organisation: OrganisationId,
+    customers: impl Iterator<Item = CustomerId>,
+) -> Result<BTreeSet<CustomerId>, DbErr> {
+    let ids = hex_list(customers.map(CustomerId::uuid));
+    let sql = differs(
+        "WITH given AS MATERIALIZED (SELECT unhex(value) AS id FROM json_each($2))
+         SELECT s.customer_id FROM given
+         JOIN suppressions s ON s.organisation_id = $1 AND s.customer_id = given.id
+         WHERE s.suppressed",
+        "SELECT s.customer_id FROM suppressions s
+         WHERE s.organisation_id = $1 AND s.suppressed AND s.customer_id IN (
+             SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value))",
+    );
+    let rows = connection.rows(sql, [organisation.uuid().into(), ids.into()]).await?;
+    rows.iter().map(|row| row.try_get_by_index(0).map(CustomerId::new)).collect()
+}
+
+/// Those of the campaigns that are paused or cancelled.
+pub(crate) async fn halted_of_all_organisations(
+    connection: &impl Sql,
+    campaigns: impl Iterator<Item = CampaignId>,
+) -> Result<BTreeSet<CampaignId>, DbErr> {
+    let sql = differs(
+        "WITH given AS MATERIALIZED (SELECT unhex(value) AS id FROM json_each($1))
+         SELECT h.campaign_id FROM given JOIN halts h ON h.campaign_id = given.id
+         WHERE h.halt <> 'running'",
+        "SELECT h.campaign_id FROM halts h
+         WHERE h.halt <> 'running' AND h.campaign_id IN (
+             SELECT value::uuid FROM jsonb_array_elements_text($1::jsonb) AS given(value))",
+    );
+    let rows = connection.rows(sql, [hex_list(campaigns.map(CampaignId::uuid)).into()]).await?;
+    rows.iter().map(|row| row.try_get_by_index(0).map(CampaignId::new)).collect()
+}
+
+/// A JSON array that both databases read ids from.
+fn hex_list(ids: impl Iterator<Item = Uuid>) -> String {
+    Json::Array(ids.map(|id| Json::String(id.simple().to_string())).collect()).to_string()
+}

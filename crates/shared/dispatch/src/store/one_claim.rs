@@ -1,0 +1,100 @@
+//! One claim in the course of a step: what it has taken, and what it makes of a row.
+
+use carillon_contracts::{
+    ids::MessageId,
+    vocabulary::{MessageState, WaitReason},
+};
+
+use super::{
+    messages::{ClaimId, Found, Written},
+    step::Claim,
+    totals::Book,
+};
+use crate::{
+    domain::claim::{ASK_AGAIN_MS, Claiming, Terms, Verdict},
+    funds::Funding,
+};
+
+pub(super) struct OneClaim<'a> {
+    pub index: usize,
+    pub id: ClaimId,
+    pub claim: &'a Claim,
+    pub terms: Terms,
+}
+
+impl OneClaim<'_> {
+    /// Rows that this very claim took in a commit whose answer was lost: it was not handed over,
+    /// so they may be sent.
+    pub(super) fn taken(&self, found: &[Found]) -> Vec<(usize, u32)> {
+        found
+            .iter()
+            .filter(|row| row.state == MessageState::Sending && row.claim == self.id)
+            .map(|row| (row.position as usize, row.attempt))
+            .collect()
+    }
+
+    pub(super) fn claiming(&self, book: &Book, taken: usize) -> Claiming {
+        let used = match self.terms.funding {
+            Funding::Granted { .. } => book.count.used_units(),
+            Funding::Free | Funding::Unavailable => 0,
+        };
+        Claiming::new(self.terms, used, self.claim.permits.saturating_sub(taken))
+    }
+
+    /// A call that was perhaps taken is repeated only where the provider would notice.
+    pub(super) fn may_repeat(&self, row: &Found) -> bool {
+        let past = self.terms.now_ms >= self.terms.deadline_ms;
+        let same = |account: &crate::Account| account.idempotent && account.name == row.account;
+        past || self.terms.instead.is_some() || self.claim.account.as_deref().is_some_and(same)
+    }
+
+    /// The organisation sends through something else now, perhaps not for long.
+    pub(super) fn elsewhere(&self) -> Verdict {
+        let until_ms = self.terms.deadline_ms.min(self.terms.now_ms + ASK_AGAIN_MS);
+        Verdict::Wait { reason: WaitReason::Retrying, until_ms }
+    }
+
+    pub(super) fn write(
+        &self,
+        verdict: Verdict,
+        message: MessageId,
+        position: u32,
+        attempt: u32,
+        units: u32,
+    ) -> Written {
+        let (state, reason, attempt, next_attempt_ms) = match verdict {
+            Verdict::Send => (MessageState::Sending, "", attempt + 1, None),
+            Verdict::Wait { reason, until_ms } => {
+                (MessageState::Queued, reason.word(), attempt, Some(until_ms))
+            }
+            Verdict::Settle { state, reason } => (state, reason, attempt, None),
+        };
+        let account = self.claim.account.as_deref().filter(|account| account.idempotent);
+        Written {
+            message,
+            position,
+            state,
+            reason,
+            attempt,
+            units,
+            next_attempt_ms,
+            idempotent: account.is_some(),
+            account: account.map(|account| account.name.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// A doubtful row keeps its account, and never ends as if it had surely not been taken.
+    pub(super) fn write_over(&self, verdict: Verdict, row: &Found) -> Written {
+        let verdict = match verdict {
+            Verdict::Settle { .. } if row.doubtful => {
+                Verdict::Settle { state: MessageState::Unknown, reason: "in_doubt" }
+            }
+            other => other,
+        };
+        let written = self.write(verdict, row.message, row.position, row.attempt, row.units);
+        if !row.doubtful {
+            return written;
+        }
+        Written { idempotent: true, account: row.account.clone(), ..written }
+    }
+}

@@ -1,0 +1,76 @@
+//! An SMTP server and an SMS provider of the test's own, on the wire, and an organisation's settings
+//! that lead to them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use carillon_sinks::{
+    Behaviour, SmtpSink,
+    sms::{Options, SmsSink},
+};
+use tokio::runtime::Runtime;
+
+use crate::Cli;
+
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+const TOKEN: &str = "a-token-of-the-tests";
+
+pub struct Providers {
+    pub smtp: SmtpSink,
+    pub sms: SmsSink,
+    _runtime: Runtime,
+}
+
+impl Providers {
+    /// Both take so long before they answer.
+    pub fn start(latency: Duration) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let (smtp, sms) = runtime.block_on(async {
+            let smtp = Behaviour { latency, keep: false, ..Behaviour::default() };
+            let sms = Options {
+                latency,
+                login: Some((ACCOUNT.into(), TOKEN.into())),
+                counts_only: true,
+                ..Options::default()
+            };
+            (SmtpSink::start(smtp).await, SmsSink::start(sms).await.expect("a free port"))
+        });
+        Self { smtp, sms, _runtime: runtime }
+    }
+
+    /// Sets the organisation of the command's key up to send through them.
+    pub fn set_for(&self, cli: &Cli, more_smtp: &[&str]) {
+        let port = self.smtp.port().to_string();
+        let from = "news@cafe.example.org";
+        let smtp = ["org", "smtp", "--host", "127.0.0.1", "--port", &port, "--tls", "none"];
+        let _ = cli.run(&[&smtp[..], &["--from", from], more_smtp].concat()).ok();
+        let token = cli.write("sms-token", TOKEN);
+        let url = self.sms.url();
+        let sms = ["org", "sms", "--kind", "twilio", "--base-url", &url, "--account", ACCOUNT];
+        let _ =
+            cli.run(&[&sms[..], &["--token-file", &token, "--from", "+15550100"]].concat()).ok();
+    }
+
+    /// Messages accepted on both channels, those that came twice counted twice.
+    pub fn total(&self) -> usize {
+        self.smtp.count() + usize::try_from(self.sms.total()).unwrap_or(usize::MAX)
+    }
+
+    /// How often each message was accepted, by the id that the report gives it.
+    pub fn accepted(&self) -> BTreeMap<String, usize> {
+        let mails = self.smtp.accepted().into_iter().map(|(id, times)| {
+            // <run_day.message@domain>
+            let id = id.trim_matches(['<', '>']);
+            let id = id.split_once('.').map_or(id, |(_, rest)| rest);
+            (id.split('@').next().unwrap_or(id).to_owned(), times)
+        });
+        mails.chain(self.sms.taken()).collect()
+    }
+
+    /// # Panics
+    /// If a message was accepted twice.
+    pub fn assert_none_twice(&self) {
+        let accepted = self.accepted();
+        let twice: Vec<_> = accepted.iter().filter(|(_, times)| **times > 1).take(5).collect();
+        assert!(twice.is_empty(), "sent twice: {twice:?}");
+    }
+}

@@ -1,0 +1,311 @@
+//! A provider of SMS that does as it is told: it takes messages as Twilio does
+//! (`/2010-04-01/Accounts/…/Messages.json`) and as a plain JSON gateway does (any other path),
+//! remembers every message that it took, and can answer late, wrongly, half or never.
+
+mod callback;
+mod http;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinHandle,
+};
+
+use crate::certificates::Identity;
+pub use callback::{signature, twilio_form};
+pub use http::Request;
+use http::{Reader, answer};
+
+/// What is done with one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Takes the message and says so.
+    Accept,
+    /// Does not take it, and answers this.
+    Answer { status: u16, retry_after: Option<u64>, body: String },
+    /// Takes it, and answers a success whose body is this.
+    AcceptSaying(String),
+    /// Takes it and closes the connection without an answer.
+    AcceptAndClose,
+    /// Takes it and closes after the headers of a success.
+    AcceptAndCut,
+    /// Takes it and never answers.
+    AcceptAndHang,
+    /// Does not take it, and closes.
+    Close,
+    /// Takes it, answers, and then closes the connection without having said so.
+    AcceptThenClose,
+}
+
+/// How a sink is set up.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// 127.0.0.1 and any port where absent.
+    pub listen: Option<SocketAddr>,
+    /// Speaks TLS, as this server.
+    pub tls: Option<Identity>,
+    /// Basic auth as `account:token`; whoever comes without it gets 401.
+    pub login: Option<(String, String)>,
+    /// Takes so long before each answer.
+    pub latency: Duration,
+    /// Statuses reported for each message to the callback URL that came with it.
+    pub receipts: Vec<String>,
+    /// A plain gateway's header under which the same id is taken once only.
+    pub idempotency_header: Option<String>,
+    /// Whether only counts are kept, for runs of millions.
+    pub counts_only: bool,
+}
+
+/// A message that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub message_id: String,
+    pub request: Request,
+}
+
+pub struct SmsSink {
+    address: SocketAddr,
+    state: Arc<State>,
+    listening: JoinHandle<()>,
+}
+
+struct State {
+    options: Options,
+    script: Mutex<Script>,
+    taken: Mutex<HashMap<String, Vec<Request>>>,
+    total: AtomicU64,
+    requests: AtomicU64,
+    connections: AtomicU64,
+    /// Told to close every connection.
+    cut: Notify,
+    receipts: callback::Receipts,
+}
+
+struct Script {
+    next: VecDeque<Behaviour>,
+    otherwise: Behaviour,
+}
+
+impl SmsSink {
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listen = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let script = Script { next: VecDeque::new(), otherwise: Behaviour::Accept };
+        let token = options.login.as_ref().map(|(_, token)| token.clone()).unwrap_or_default();
+        let state = Arc::new(State {
+            receipts: callback::Receipts::new(token),
+            options,
+            script: Mutex::new(script),
+            taken: Mutex::default(),
+            total: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            cut: Notify::new(),
+        });
+        let listening = tokio::spawn(listen_on(listener, Arc::clone(&state)));
+        Ok(Self { address, state, listening })
+    }
+
+    pub fn url(&self) -> String {
+        let scheme = if self.state.options.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the next requests meet, one each, before `otherwise` holds again.
+    pub fn next(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
+        locked(&self.state.script).next.extend(behaviours);
+    }
+
+    /// What all requests meet from now on.
+    pub fn otherwise(&self, behaviour: Behaviour) {
+        locked(&self.state.script).otherwise = behaviour;
+    }
+
+    /// How often each message was taken.
+    pub fn taken(&self) -> HashMap<String, usize> {
+        let taken = locked(&self.state.taken);
+        taken.iter().map(|(id, requests)| (id.clone(), requests.len())).collect()
+    }
+
+    /// The requests under which a message was taken.
+    pub fn requests_of(&self, message_id: &str) -> Vec<Request> {
+        locked(&self.state.taken).get(message_id).cloned().unwrap_or_default()
+    }
+
+    /// All that was taken, in no order.
+    pub fn all(&self) -> Vec<Taken> {
+        let taken = locked(&self.state.taken);
+        let each = taken.iter().flat_map(|(id, requests)| {
+            requests
+                .iter()
+                .map(|request| Taken { message_id: id.clone(), request: request.clone() })
+        });
+        each.collect()
+    }
+
+    /// Messages taken, counting each time.
+    pub fn total(&self) -> u64 {
+        self.state.total.load(Ordering::Relaxed)
+    }
+
+    /// Requests read whole, whatever became of them.
+    pub fn requests(&self) -> u64 {
+        self.state.requests.load(Ordering::Relaxed)
+    }
+
+    /// Connections ever made.
+    pub fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// Receipts that were answered with a success, and those that were not.
+    pub fn receipts(&self) -> (u64, u64) {
+        self.state.receipts.counts()
+    }
+
+    /// Closes all connections that wait for a request.
+    pub fn cut_idle(&self) {
+        self.state.cut.notify_waiters();
+    }
+}
+
+impl Drop for SmsSink {
+    fn drop(&mut self) {
+        self.listening.abort();
+        self.state.cut.notify_waiters();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn listen_on(listener: TcpListener, state: Arc<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        state.connections.fetch_add(1, Ordering::Relaxed);
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            // A peer that goes away is its own matter.
+            let _ = greet(stream, &state).await;
+        });
+    }
+}
+
+async fn greet(stream: TcpStream, state: &State) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    match &state.options.tls {
+        Some(identity) => serve(identity.acceptor.accept(stream).await?, state).await,
+        None => serve(stream, state).await,
+    }
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -> io::Result<()> {
+    let mut reader = Reader::default();
+    loop {
+        let request = tokio::select! {
+            request = reader.next(&mut stream) => request?,
+            () = state.cut.notified() => return Ok(()),
+        };
+        let Some(request) = request else { return Ok(()) };
+        state.requests.fetch_add(1, Ordering::Relaxed);
+        let behaviour = state.behaviour(&request);
+        if state.options.latency > Duration::ZERO {
+            tokio::time::sleep(state.options.latency).await;
+        }
+        match behaviour {
+            Behaviour::Answer { status, retry_after, body } => {
+                stream.write_all(&answer(status, retry_after, &body)).await?;
+            }
+            Behaviour::Close => return Ok(()),
+            Behaviour::AcceptAndClose => {
+                state.take(request);
+                return Ok(());
+            }
+            Behaviour::AcceptAndHang => {
+                state.take(request);
+                state.cut.notified().await;
+                return Ok(());
+            }
+            Behaviour::AcceptAndCut => {
+                state.take(request);
+                let whole = answer(201, None, r#"{"sid":"SM1"}"#);
+                return stream.write_all(&whole[..whole.len() - 13]).await;
+            }
+            Behaviour::AcceptSaying(body) => {
+                state.take(request);
+                stream.write_all(&answer(201, None, &body)).await?;
+            }
+            behaviour @ (Behaviour::Accept | Behaviour::AcceptThenClose) => {
+                let said = state.accept(request);
+                stream.write_all(&said).await?;
+                if behaviour == Behaviour::AcceptThenClose {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn behaviour(&self, request: &Request) -> Behaviour {
+        if let Some((account, token)) = &self.options.login
+            && request.login().as_ref() != Some(&(account.clone(), token.clone()))
+        {
+            let body = r#"{"code":20003,"message":"Authenticate","status":401}"#.to_owned();
+            return Behaviour::Answer { status: 401, retry_after: None, body };
+        }
+        let mut script = locked(&self.script);
+        script.next.pop_front().unwrap_or_else(|| script.otherwise.clone())
+    }
+
+    /// Remembers the message; None where it has no id.
+    fn take(&self, request: Request) -> Option<String> {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        let id = request.message_id()?;
+        let callback = request.callback_url();
+        let mut taken = locked(&self.taken);
+        let before = taken.entry(id.clone()).or_default();
+        let repeated = match &self.options.idempotency_header {
+            Some(name) => !before.is_empty() && request.header(name).is_some(),
+            None => false,
+        };
+        if !repeated {
+            before.push(if self.options.counts_only { Request::default() } else { request });
+        }
+        drop(taken);
+        if !repeated && let Some(url) = callback {
+            self.receipts.send(url, format!("SM{id}"), self.options.receipts.clone());
+        }
+        Some(id)
+    }
+
+    fn accept(&self, request: Request) -> Vec<u8> {
+        let twilio = request.is_twilio();
+        match self.take(request) {
+            Some(id) if twilio => answer(
+                201,
+                None,
+                &format!(r#"{{"sid":"SM{id}","status":"queued","error_code":null}}"#),
+            ),
+            Some(id) => answer(200, None, &format!(r#"{{"id":"{id}","status":"accepted"}}"#)),
+            None => answer(400, None, r#"{"code":"no_message_id"}"#),
+        }
+    }
+}

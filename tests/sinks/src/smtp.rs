@@ -1,0 +1,269 @@
+//! An SMTP server (RFC 5321) that accepts, counts, and misbehaves as it is told.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{certificates::Identity, session};
+
+/// How the server behaves. The default is a good one without TLS and authentication.
+#[derive(Clone)]
+pub struct Behaviour {
+    pub tls: Tls,
+    /// User and password; what is sent without them is refused.
+    pub credentials: Option<(String, String)>,
+    /// What AUTH offers.
+    pub mechanisms: Vec<&'static str>,
+    pub pipelining: bool,
+    pub smtputf8: bool,
+    /// Before every reply to the final dot.
+    pub latency: Duration,
+    pub faults: Vec<Fault>,
+    /// Whether the sources of accepted mails are kept, for tests that read them.
+    pub keep: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            tls: Tls::None,
+            credentials: None,
+            mechanisms: vec!["PLAIN", "LOGIN"],
+            pipelining: true,
+            smtputf8: true,
+            latency: Duration::ZERO,
+            faults: Vec::new(),
+            keep: true,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub enum Tls {
+    None,
+    Starttls(Identity),
+    Implicit(Identity),
+}
+
+/// Something that goes wrong, as often as it is told.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub at: Stage,
+    pub what: What,
+    /// Not for the first so many times that the stage is reached.
+    pub after: usize,
+    /// And then so many times.
+    pub times: usize,
+    /// Only for recipients that contain this.
+    pub to: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the greeting.
+    Connect,
+    Ehlo,
+    Starttls,
+    Auth,
+    Mail,
+    Rcpt,
+    Data,
+    /// When the first bytes of the mail have come.
+    Body,
+    /// When the final dot has come.
+    Dot,
+}
+
+#[derive(Debug, Clone)]
+pub enum What {
+    /// Answers this line in place of its own; a 421 closes the connection as well.
+    Answer(String),
+    /// Closes the connection without a word.
+    Drop,
+    /// Accepts the mail, and closes the connection without a word. At the dot only.
+    AcceptAndDrop,
+    /// Says nothing any more, but stays.
+    Stall,
+}
+
+impl Fault {
+    /// Every time.
+    pub fn always(at: Stage, what: What) -> Self {
+        Self { at, what, after: 0, times: usize::MAX, to: None }
+    }
+
+    pub fn answer(at: Stage, line: &str) -> Self {
+        Self::always(at, What::Answer(line.to_owned()))
+    }
+
+    #[must_use]
+    pub fn times(self, times: usize) -> Self {
+        Self { times, ..self }
+    }
+
+    #[must_use]
+    pub fn after(self, after: usize) -> Self {
+        Self { after, ..self }
+    }
+
+    #[must_use]
+    pub fn to(self, part: &str) -> Self {
+        Self { to: Some(part.to_owned()), ..self }
+    }
+}
+
+/// A mail that was accepted.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// Which connection brought it, from 1.
+    pub connection: usize,
+    /// MAIL FROM with its parameters, as it came.
+    pub from: String,
+    pub to: String,
+    /// Without the dots that the transport added.
+    pub source: Vec<u8>,
+}
+
+/// What the server has seen.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub accepted: HashMap<String, usize>,
+    pub mails: Vec<Mail>,
+    pub connections: usize,
+    pub open: usize,
+    pub dots: usize,
+    /// Transactions whose MAIL, RCPT and DATA came at once.
+    pub pipelined: usize,
+    /// How often each stage was reached while faults were looked for.
+    pub met: HashMap<usize, usize>,
+    /// Commands without their arguments, in order.
+    pub verbs: Vec<String>,
+}
+
+pub(crate) struct State {
+    pub behaviour: Behaviour,
+    seen: Mutex<Seen>,
+}
+
+impl State {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes wrong here, if anything does. Counts the times.
+    pub(crate) fn fault(&self, at: Stage, to: &str) -> Option<What> {
+        for (index, fault) in self.behaviour.faults.iter().enumerate() {
+            let meant = fault.to.as_ref().is_none_or(|part| to.contains(part.as_str()));
+            if fault.at != at || !meant {
+                continue;
+            }
+            let mut seen = self.seen();
+            let met = seen.met.entry(index).or_default();
+            *met += 1;
+            if *met > fault.after && *met - fault.after <= fault.times {
+                return Some(fault.what.clone());
+            }
+        }
+        None
+    }
+}
+
+/// The server; it goes when this is dropped.
+pub struct SmtpSink {
+    address: SocketAddr,
+    state: Arc<State>,
+    serving: JoinHandle<()>,
+}
+
+impl SmtpSink {
+    /// On a free port of this machine.
+    pub async fn start(behaviour: Behaviour) -> Self {
+        Self::listen("127.0.0.1:0", behaviour).await.expect("a free port")
+    }
+
+    pub async fn listen(address: &str, behaviour: Behaviour) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State { behaviour, seen: Mutex::default() });
+        let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
+        Ok(Self { address, state, serving })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// How often each Message-ID was accepted.
+    pub fn accepted(&self) -> HashMap<String, usize> {
+        self.state.seen().accepted.clone()
+    }
+
+    /// Mails accepted, whatever their ids.
+    pub fn count(&self) -> usize {
+        self.state.seen().accepted.values().sum()
+    }
+
+    pub fn mails(&self) -> Vec<Mail> {
+        self.state.seen().mails.clone()
+    }
+
+    /// Connections ever made.
+    pub fn connections(&self) -> usize {
+        self.state.seen().connections
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.state.seen().open
+    }
+
+    /// Final dots that arrived, accepted or not.
+    pub fn dots(&self) -> usize {
+        self.state.seen().dots
+    }
+
+    pub fn pipelined(&self) -> usize {
+        self.state.seen().pipelined
+    }
+
+    pub fn verbs(&self) -> Vec<String> {
+        self.state.seen().verbs.clone()
+    }
+}
+
+impl Drop for SmtpSink {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    // A set ends its tasks when it goes, and the server with them.
+    let mut sessions = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        while sessions.try_join_next().is_some() {}
+        let _ = stream.set_nodelay(true);
+        let number = {
+            let mut seen = state.seen();
+            seen.connections += 1;
+            seen.open += 1;
+            seen.connections
+        };
+        let state = Arc::clone(&state);
+        sessions.spawn(async move {
+            // A client that goes away is the client's affair.
+            let _ = session::run(stream, number, &state).await;
+            state.seen().open -= 1;
+        });
+    }
+}
