@@ -157,6 +157,8 @@ impl Embedded<'_> {
         .map_err(|error| failed(&error))?;
         let others = [
             (topology::BILLING, billing.internal),
+            (topology::SCHEDULER, scheduler.internal),
+            (topology::SMS_DISPATCHER, sms.internal),
             (topology::SEGMENT_EVALUATOR, evaluator.internal.clone()),
             (topology::EMAIL_DISPATCHER, email.internal.clone()),
         ];

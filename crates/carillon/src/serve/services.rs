@@ -79,7 +79,7 @@ impl Start<'_> {
             self.ground::<carillon_scheduler::Migrator>().await?;
         let started =
             carillon_scheduler::start(carillon_scheduler::Parts { database, broker, clock, stop });
-        Ok(Offered { public: started.public, ..Offered::default() })
+        Ok(Offered { public: started.public, internal: started.internal, ..Offered::default() })
     }
 
     async fn segment_evaluator(self) -> Result<Offered, Error> {
@@ -116,7 +116,7 @@ impl Start<'_> {
         })
         .await
         .map_err(failed)?;
-        Ok(Offered { http: started.http, ..Offered::default() })
+        Ok(Offered { internal: started.internal, http: started.http, ..Offered::default() })
     }
 
     async fn email_dispatcher(self) -> Result<Offered, Error> {

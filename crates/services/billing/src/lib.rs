@@ -13,8 +13,9 @@ use carillon_broker::{Broker, topology};
 use carillon_contracts::billing::v1::{
     account_service_server::AccountServiceServer, hold_service_server::HoldServiceServer,
 };
+use carillon_operator::Operator;
 use carillon_outbox::{Outbox, Subscriber};
-use carillon_service_kit::{Clock, Database, Stop};
+use carillon_service_kit::{Clock, Database, Stop, rpc};
 use carillon_tenancy::Tenancy;
 use tonic::service::Routes;
 
@@ -59,8 +60,9 @@ pub fn start(parts: Parts) -> Service {
     let subscriber = Subscriber::new(name, database, broker, clock);
     subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);
     subscriber.spawn(topology::DELIVERY_CHANGED, Arc::new(settle::Settle(billing.clone())), &stop);
+    let operator = Operator::new(name, billing.database.clone(), subscriber);
     Service {
         public: Routes::new(AccountServiceServer::new(billing.clone())),
-        internal: Routes::new(HoldServiceServer::new(billing)),
+        internal: rpc::merge([Routes::new(HoldServiceServer::new(billing)), operator.routes()]),
     }
 }

@@ -81,13 +81,12 @@ async fn ask<T>(
             Status::with_details(answer.code(), answer.message(), answer.details().to_vec().into())
         }
         code => {
-            tracing::warn!(
-                service = name,
-                ?code,
-                message = answer.message(),
-                "a service did not answer"
-            );
-            unavailable(format!("{name} can't be reached: {}", answer.message()), RETRY)
+            let why = match answer.message() {
+                "" => code.description(),
+                message => message,
+            };
+            tracing::warn!(service = name, ?code, why, "a service did not answer");
+            unavailable(format!("{name} can't be reached: {why}"), RETRY)
         }
     })
 }

@@ -13,7 +13,7 @@ use carillon_broker::{Broker, topology};
 use carillon_contracts::dispatch::v1::settings_service_server::SettingsServiceServer;
 use carillon_dispatch::{Permits, sandbox::Sandbox};
 use carillon_sealing::{Links, WrappingKey};
-use carillon_service_kit::{Clock, Database, Stop, egress::Egress};
+use carillon_service_kit::{Clock, Database, Stop, egress::Egress, rpc};
 use carillon_tenancy::Tenancy;
 use sea_orm::DbErr;
 use tonic::service::Routes as GrpcRoutes;
@@ -81,7 +81,7 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
         clock: clock.clone(),
         links: Links::new(&parts.public_url, &key),
     };
-    carillon_dispatch::start(carillon_dispatch::Parts {
+    let dispatching = carillon_dispatch::start(carillon_dispatch::Parts {
         name: topology::EMAIL_DISPATCHER,
         database,
         broker,
@@ -95,5 +95,6 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
     .await?;
     stop.spawn("idle connections", routes.keep_tidy(stop.clone()));
     let settings = SettingsServiceServer::new(Settings { key, reach });
-    Ok(Service { internal: GrpcRoutes::new(settings) })
+    let internal = rpc::merge([GrpcRoutes::new(settings), dispatching.operator.routes()]);
+    Ok(Service { internal })
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use carillon_broker::{Broker, topology};
 use carillon_contracts::schedule::v1::run_service_server::RunServiceServer;
+use carillon_operator::Operator;
 use carillon_outbox::{Outbox, Subscriber};
 use carillon_service_kit::{Clock, Database, Stop};
 use carillon_tenancy::Tenancy;
@@ -32,6 +33,7 @@ pub struct Parts {
 /// What the service offers to organisations.
 pub struct Service {
     pub public: Routes,
+    pub internal: Routes,
 }
 
 /// The state that verbs work on.
@@ -67,5 +69,6 @@ pub fn start(parts: Parts) -> Service {
     let halts = Arc::new(halt::KeepHalts(scheduler.clone()));
     subscriber.spawn(topology::CAMPAIGN_HALTED, halts, &stop);
     stop.spawn("scheduler tick", scheduler.clone().tick(stop.clone()));
-    Service { public: Routes::new(RunServiceServer::new(scheduler)) }
+    let internal = Operator::new(name, scheduler.database.clone(), subscriber).routes();
+    Service { public: Routes::new(RunServiceServer::new(scheduler)), internal }
 }

@@ -1,5 +1,7 @@
 //! What every broker promises, in memory and on RabbitMQ alike.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use carillon_broker::{

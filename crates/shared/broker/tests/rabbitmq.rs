@@ -1,6 +1,8 @@
 //! What only a broker on the other side of a network can do to us. Where the suite runs in
 //! memory there is no such broker, and nothing here to prove.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod tls;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

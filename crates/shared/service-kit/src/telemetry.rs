@@ -1,6 +1,7 @@
 //! Logs (text for people, JSON for collectors) and traces (OTLP, where an endpoint is configured);
 //! both without personal data.
 
+mod asked;
 mod context;
 mod server;
 
@@ -17,6 +18,7 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, filter::Targets, fmt, prelude::*,
 };
 
+use asked::Asked;
 pub use context::{link, traceparent, with_remote_parent};
 pub use server::{ServerSpans, ServerSpansLayer};
 
@@ -91,9 +93,9 @@ pub fn start(service: &str, log: &Log, traces: &Traces) -> Result<Telemetry, Str
             .with_tracked_inactivity(false)
             // Logs go their own way; an error's text is no part of a trace.
             .with_error_events_to_exceptions(false)
-            .with_filter(Targets::new().with_target("carillon", LevelFilter::INFO))
+            .with_filter(Asked(Targets::new().with_target("carillon", LevelFilter::INFO)))
     });
-    let logs = written(log.format).with_filter(filter);
+    let logs = written(log.format).with_filter(Asked(filter));
     let started = tracing_subscriber::registry().with(logs).with(spans).try_init();
     started.map_err(|error| error.to_string())?;
     Ok(Telemetry { provider })

@@ -112,6 +112,11 @@ impl Rabbit {
         self.ask("PUT", &format!("/api/permissions/{vhost}/{user}"), everything).await;
     }
 
+    /// Takes the virtual host away, with its exchanges, queues, messages and connections.
+    pub async fn delete_vhost(&self) {
+        self.ask("DELETE", &format!("/api/vhosts/{}", encoded(&self.vhost)), "").await;
+    }
+
     pub fn url(&self) -> &Url {
         &self.url
     }
