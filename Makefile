@@ -32,8 +32,9 @@ demo: compiler ## One campaign from a file to its report
 	@target/debug/carillon demo --examples examples
 
 # What these promise, they promise on PostgreSQL and RabbitMQ as well as on embedded parts.
-BEHAVIOURAL := broker outbox tenancy dispatch billing scheduler segment-evaluator campaign-api \
-	email-dispatcher sms-dispatcher
+BEHAVIOURAL := -p carillon $(addprefix -p carillon-,broker outbox tenancy dispatch billing scheduler \
+	segment-evaluator campaign-api email-dispatcher sms-dispatcher)
+DISTRIBUTED := -p carillon-e2e --features carillon-e2e/distributed --test distributed
 
 # One red way does not hide the other.
 .PHONY: test
@@ -53,8 +54,12 @@ test-embedded: compiler ## Every test, on SQLite and the in-memory broker
 .PHONY: test-distributed
 test-distributed: compiler ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
 	@echo "==> tests on distributed parts: PostgreSQL, RabbitMQ"
-	@$(CARGO) test --no-run --quiet $(BEHAVIOURAL:%=-p carillon-%)
-	scripts/servers run $(CARGO) test --no-fail-fast $(BEHAVIOURAL:%=-p carillon-%)
+	@$(CARGO) test --no-run --quiet $(BEHAVIOURAL)
+	@$(CARGO) test --no-run --quiet $(DISTRIBUTED)
+	scripts/servers run bash -c 'status=0; \
+		$(CARGO) test --no-fail-fast $(BEHAVIOURAL) || status=$$?; \
+		$(CARGO) test --no-fail-fast $(DISTRIBUTED) -- --test-threads=2 || status=$$?; \
+		exit $$status'
 
 .PHONY: check
 check: check-format check-lints check-proto check-licences check-deploy ## Formatting, lints, the rules of the house, protos, licences
@@ -66,7 +71,7 @@ check-format:
 
 .PHONY: check-lints
 check-lints: compiler
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 .PHONY: check-proto
 check-proto: $(BUF)

@@ -140,7 +140,8 @@ async fn serve(service: &'static str, config: Config) -> Result<(), Error> {
         () = signals.stop() => return Err(Error::failed("stopped hard, by a second signal")),
     };
     if !drained {
-        let message = format!("stopped hard after {} s of grace", grace.as_secs());
+        let (seconds, running) = (grace.as_secs(), stop.running().join(", "));
+        let message = format!("stopped hard after {seconds} s of grace; still running: {running}");
         return Err(Error::failed(message));
     }
     broker.close().await;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use carillon_testkit::Rabbit;
+use rand::RngExt as _;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -77,7 +78,7 @@ impl Stack {
         stack.serve_front();
         let migrated = stack.command_of("campaign-api", 1, &["migrate", "all"]).status();
         assert!(migrated.expect("it runs").success(), "{}", stack.read_log("campaign-api", 1));
-        let all: Vec<(String, usize)> = stack.processes.keys().cloned().collect();
+        let all = stack.replicas();
         all.iter().for_each(|(service, number)| stack.begin(service, *number));
         all.iter().for_each(|(service, number)| stack.wait_ready(service, *number));
         stack.cli.key = stack.new_organisation("Café Carillon", &[]);
@@ -90,6 +91,11 @@ impl Stack {
             services.entry(service.clone()).or_default().push(process.listen);
         }
         self.cli.url = format!("http://{}", self.runtime.block_on(front::serve(services)));
+    }
+
+    /// Every process by its service's name and number.
+    pub fn replicas(&self) -> Vec<(String, usize)> {
+        self.processes.keys().cloned().collect()
     }
 
     pub fn new_organisation(&self, name: &str, more: &[&str]) -> String {
@@ -137,7 +143,8 @@ impl Stack {
         command
     }
 
-    fn begin(&mut self, service: &str, number: usize) {
+    /// Starts the process again, and does not wait for it.
+    pub fn begin(&mut self, service: &str, number: usize) {
         let child = self.command_of(service, number, &["serve", service]).spawn();
         let process = self.process(service, number);
         process.child = Some(child.expect("the service starts"));
@@ -153,7 +160,7 @@ impl Stack {
         self.wait_ready(service, number);
     }
 
-    fn wait_ready(&mut self, service: &str, number: usize) {
+    pub fn wait_ready(&mut self, service: &str, number: usize) {
         let operations = self.process(service, number).operations;
         let begun = std::time::Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -256,10 +263,15 @@ async fn create_databases() -> String {
     url
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on. It lies below those that the system gives to connections, for it
+/// must still be free when the process starts again.
 fn free() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("its address")
+    let ports = std::iter::repeat_with(|| rand::rng().random_range(12_000..32_000));
+    let bound = ports.take(1_000).find_map(|port| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        listener.local_addr().ok()
+    });
+    bound.expect("a free port")
 }
 
 /// HTTP/1.1 by hand: the status and the body, if somebody answers.

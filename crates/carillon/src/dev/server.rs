@@ -38,8 +38,10 @@ impl Server {
             return Ok(());
         }
         Err(Error::failed(format!(
-            "stopped hard after {} s; what was under way is taken over at the next start",
-            grace.as_secs()
+            "stopped hard after {} s; what was under way is taken over at the next start; still \
+             running: {}",
+            grace.as_secs(),
+            self.stop.running().join(", ")
         )))
     }
 }

@@ -285,7 +285,7 @@ mod tests {
         assert!(told(config.broker.url().expect_err("not set")).starts_with("broker.url_file"));
         let missing = config.wrapping_key().err().expect("not set");
         assert!(told(missing).contains("openssl rand -hex 32"));
-        let missing = config.services.to("billing").err().expect("not set");
+        let missing = config.services.to("billing").expect_err("not set");
         assert!(told(missing).contains("services.billing: not set"));
         assert!(!config.egress.allow_private, "a deployment refuses private addresses");
     }

@@ -21,6 +21,7 @@ mod overtaken;
 mod people;
 mod plan;
 mod preview;
+mod queue;
 mod release;
 mod run_due;
 mod standing;

@@ -11,7 +11,7 @@ use std::{
 use carillon_service_kit::Stop;
 use sea_orm::DbErr;
 
-use crate::{Evaluator, domain::queue::Queue, store};
+use crate::{Evaluator, queue::Queue, store};
 
 /// A batch to which it happens this often is parked.
 const MOST: i64 = 5;

@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use crate::{
     Evaluator,
-    domain::queue::Queue,
     failure::Failure,
+    queue::Queue,
     store::{self, TakenBatch},
 };
 

@@ -1,5 +1,7 @@
 //! `campaign.halted` and `suppression.changed`: what may not be sent any more, or may again.
 
+use std::{sync::Arc, time::Duration};
+
 use async_trait::async_trait;
 use carillon_contracts::{
     events::v1::{Event, event::Body},
@@ -7,17 +9,19 @@ use carillon_contracts::{
     jobs::v1::Channel,
 };
 use carillon_outbox::{Handler, HandlerError};
-use carillon_service_kit::Clock;
-use sea_orm::DatabaseTransaction;
+use carillon_service_kit::Stop;
+use sea_orm::{DatabaseTransaction, DbErr};
+use tokio::sync::Notify;
 
-use crate::store;
+use crate::store::{self, Store};
 
 fn damaged(error: InvalidId) -> HandlerError {
     HandlerError::Event(error.to_string())
 }
 
 pub(crate) struct Halts {
-    pub clock: Clock,
+    /// Something may be due now.
+    pub soon: Arc<Notify>,
 }
 
 #[async_trait]
@@ -27,8 +31,12 @@ impl Handler for Halts {
             return Err(HandlerError::Event("campaign.halted without its body".into()));
         };
         let campaign = CampaignId::from_wire(&halted.campaign_id).map_err(damaged)?;
-        let (version, now_ms) = (halted.version.cast_signed(), self.clock.now_ms());
-        Ok(store::keep_halt(tx, campaign, halted.halt(), version, now_ms).await?)
+        let version = halted.version.cast_signed();
+        Ok(store::keep_halt(tx, campaign, halted.halt(), version).await?)
+    }
+
+    fn committed(&self) {
+        self.soon.notify_one();
     }
 }
 
@@ -54,4 +62,19 @@ impl Handler for Suppressions {
         ours.sort_by_key(|(customer, _)| *customer);
         Ok(store::keep_suppressions(tx, organisation, &ours).await?)
     }
+}
+
+/// Another replica may have heard of a halt, and died.
+const LOOK: Duration = Duration::from_secs(2);
+
+pub(crate) async fn wake_all(store: Store, soon: Arc<Notify>, stop: Stop) -> Result<(), DbErr> {
+    while !stop.is_stopping() {
+        store.wake_halted().await?;
+        tokio::select! {
+            () = soon.notified() => {}
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.requested() => {}
+        }
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use carillon_sealing::WrappingKey;
 use carillon_service_kit::{Clock, Database, Stop};
 use carillon_tenancy::Tenancy;
 use sea_orm::DbErr;
+use tokio::sync::Notify;
 
 use crate::{
     clearance::{Alive, Watch},
@@ -17,7 +18,7 @@ use crate::{
     figures,
     funds::Funds,
     gateway::Gateway,
-    halts::{Halts, Suppressions},
+    halts::{self, Halts, Suppressions},
     heartbeat::{BEAT, Heartbeat},
     in_hand::InHand,
     permits::Permits,
@@ -99,8 +100,13 @@ pub async fn start_beating<G: Gateway>(
     let subscriber = Subscriber::new(name, database, Arc::clone(&broker), clock.clone());
     subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);
     subscriber.spawn(topology::BALANCE_RAISED, Arc::new(Raise), &stop);
-    let halts = Halts { clock: clock.clone() };
-    subscriber.spawn(topology::CAMPAIGN_HALTED, Arc::new(halts), &stop);
+    let soon = Arc::<Notify>::default();
+    let heard = Halts { soon: Arc::clone(&soon) };
+    let (waking, stopping) = (store.clone(), stop.clone());
+    stop.keep("halts", move || {
+        halts::wake_all(waking.clone(), Arc::clone(&soon), stopping.clone())
+    });
+    subscriber.spawn(topology::CAMPAIGN_HALTED, Arc::new(heard), &stop);
     let suppressions = Suppressions { channel: gateway.channel() };
     subscriber.spawn(topology::SUPPRESSION_CHANGED, Arc::new(suppressions), &stop);
     let beating = heartbeat.clone();

@@ -22,6 +22,8 @@ const ROUND: u64 = 500;
 /// Confirms awaited at a time.
 const PIPELINE: usize = 64;
 const IDLE: Duration = Duration::from_millis(250);
+/// How long a relay that stops goes on publishing.
+const LAST_ROUNDS: Duration = Duration::from_secs(2);
 const BACK_OFF: Duration = Duration::from_millis(200);
 const BACK_OFF_MOST: Duration = Duration::from_secs(5);
 
@@ -57,7 +59,16 @@ impl Outbox {
         }
         let resting = Resting::default();
         let mut round = Round::default();
+        let mut stopping_since = None;
         loop {
+            // Replicas go on writing; what is left then is for them to publish.
+            if stop.is_stopping() && self.database.is_shared() {
+                let since = *stopping_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > LAST_ROUNDS {
+                    self.settle(round).await?;
+                    return Ok(());
+                }
+            }
             let waiting = self.settle(std::mem::take(&mut round)).await?;
             if waiting {
                 round = self.publish_round(&resting).await?;

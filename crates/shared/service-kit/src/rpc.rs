@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn an_address_is_a_host_and_a_port() {
         for wrong in ["", "billing", "billing:7200", "https://billing:7200", "/tmp/socket"] {
-            let refused = connect(wrong).err().expect("refused");
+            let refused = connect(wrong).expect_err("refused");
             assert!(refused.contains("http://HOST:PORT"), "{wrong}: {refused}");
         }
     }

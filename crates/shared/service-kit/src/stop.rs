@@ -1,6 +1,11 @@
 //! Stopping: told once, heard everywhere, and awaited with a limit.
 
-use std::{future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,6 +17,8 @@ const REST: Duration = Duration::from_secs(1);
 pub struct Stop {
     token: CancellationToken,
     tasks: TaskTracker,
+    /// How many of each name run.
+    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
 impl Stop {
@@ -49,8 +56,12 @@ impl Stop {
         E: std::fmt::Display + Send + 'static,
     {
         let stop = self.clone();
+        *self.lock().entry(name).or_default() += 1;
         let guarded = async move {
             let outcome = tokio::spawn(task).await;
+            if let Some(count) = stop.lock().get_mut(name) {
+                *count -= 1;
+            }
             match outcome {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
@@ -83,6 +94,17 @@ impl Stop {
             }
             Ok::<(), std::convert::Infallible>(())
         });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, usize>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tasks that have not ended, by name, such as "3 delivery".
+    pub fn running(&self) -> Vec<String> {
+        let running = self.lock();
+        let left = running.iter().filter(|(_, count)| **count > 0);
+        left.map(|(name, count)| format!("{count} {name}")).collect()
     }
 
     /// Waits until every task has ended, `limit` at most. Answers whether they did.

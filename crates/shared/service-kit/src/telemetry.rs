@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_share_of_traces_is_a_share() {
         let traces = Traces { sample_ratio: 2.0, ..Traces::default() };
-        let refused = provider("test", &traces).err().expect("refused");
+        let refused = provider("test", &traces).expect_err("refused");
         assert_eq!(refused, "telemetry.sample_ratio: 2 is not a share; give a number from 0 to 1");
     }
 

@@ -15,7 +15,7 @@ fn a_pause_holds_a_resume_sends_the_rest_once_and_a_cancel_ends_it() {
     let _ = stack.run(&["campaign", "start", &id, "--yes"]).ok();
     until_accepted(&providers, 2_000);
 
-    let _ = stack.run(&["campaign", "pause", &id]).ok();
+    halt(&stack, "pause", &id);
     thread::sleep(IN_EFFECT);
     let paused_at = providers.total();
     assert!(paused_at <= 10_000, "{paused_at} were sent before the pause");
@@ -25,7 +25,7 @@ fn a_pause_holds_a_resume_sends_the_rest_once_and_a_cancel_ends_it() {
     let opted_out = opt_out_of_one_queued(&stack, &id);
     let _ = stack.run(&["campaign", "resume", &id]).ok();
     until_accepted(&providers, paused_at + 2_000);
-    let _ = stack.run(&["campaign", "cancel", &id]).ok();
+    halt(&stack, "cancel", &id);
     thread::sleep(IN_EFFECT);
     let cancelled_at = providers.total();
     let report = until_settled(&stack, &id);
@@ -54,7 +54,7 @@ fn resuming_sends_each_of_the_rest_once_and_who_opted_out_is_suppressed() {
     let id = campaign_to_20000(&stack);
     let _ = stack.run(&["campaign", "start", &id, "--yes"]).ok();
     until_accepted(&providers, 2_000);
-    let _ = stack.run(&["campaign", "pause", &id]).ok();
+    halt(&stack, "pause", &id);
     thread::sleep(IN_EFFECT);
     let open = RECIPIENTS - providers.total() as u64;
     assert!(open >= 10_000, "{open} are still open");
@@ -67,6 +67,18 @@ fn resuming_sends_each_of_the_rest_once_and_who_opted_out_is_suppressed() {
     assert_eq!(providers.accepted().len() as u64, RECIPIENTS - 1);
     let row = stack.detail(&id).into_iter().find(|row| row["state"] == "suppressed");
     assert_eq!(row.expect("one row")["external_id"], opted_out);
+}
+
+/// Until it is answered "in effect": said again, it changes nothing.
+fn halt(stack: &Stack, verb: &str, id: &str) {
+    for _ in 0..30 {
+        let answer = stack.run(&["campaign", verb, id, "-o", "json"]).ok();
+        if answer.json()["in_effect"] == true {
+            return;
+        }
+        println!("{verb}: stored, not yet in effect");
+    }
+    panic!("{verb}: never in effect");
 }
 
 /// Somebody whose e-mail still waits opts out through the link, one click; answers who it was.

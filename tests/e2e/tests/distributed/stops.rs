@@ -7,7 +7,7 @@ use crate::{RECIPIENTS, campaign_to_20000, state, until_accepted, until_settled}
 #[test]
 fn every_service_stopped_three_times_under_load_loses_nothing_and_leaves_nothing_unknown() {
     let mut stack = Stack::start(&[("sms-dispatcher", 2), ("email-dispatcher", 2)], &[]);
-    let providers = Providers::start(Duration::from_millis(100));
+    let providers = Providers::start(Duration::from_millis(250));
     providers.set_for(&stack, &[]);
     let id = campaign_to_20000(&stack);
     let _ = stack.run(&["campaign", "start", &id, "--yes"]).ok();
@@ -18,8 +18,11 @@ fn every_service_stopped_three_times_under_load_loses_nothing_and_leaves_nothing
             for number in 1..=replicas {
                 let ended = stack.terminate(service, number);
                 assert_eq!(ended, Some(0), "{}", stack.read_log(service, number));
-                stack.spawn(service, number);
+                stack.begin(service, number);
             }
+        }
+        for (service, number) in stack.replicas() {
+            stack.wait_ready(&service, number);
         }
         let open = RECIPIENTS - providers.total() as u64;
         assert!(open >= RECIPIENTS * 3 / 10, "round {round}: only {open} still open");

@@ -12,7 +12,6 @@ pub(crate) mod filter;
 pub(crate) mod mask;
 pub(crate) mod phone;
 pub(crate) mod places;
-pub(crate) mod queue;
 pub(crate) mod record;
 pub(crate) mod standing;
 pub(crate) mod variables;

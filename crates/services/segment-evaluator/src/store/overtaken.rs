@@ -9,7 +9,7 @@ use super::{
     both::{Both, both, same},
     places::{halted, with_cause},
 };
-use crate::domain::queue::Queue;
+use crate::queue::Queue;
 
 /// Batches that go again in one transaction, at most.
 const MOST_AT_ONCE: i64 = 1_000;

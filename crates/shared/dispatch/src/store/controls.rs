@@ -26,7 +26,8 @@ const SQLITE: &str = "
 CREATE TABLE halts (
     campaign_id BLOB PRIMARY KEY,
     halt TEXT NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    pending INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX batches_by_campaign ON batches (campaign_id) WHERE NOT closed;
 CREATE TABLE suppressions (
@@ -58,7 +59,8 @@ const POSTGRES: &str = r#"
 CREATE TABLE halts (
     campaign_id UUID PRIMARY KEY,
     halt TEXT COLLATE "C" NOT NULL,
-    version BIGINT NOT NULL
+    version BIGINT NOT NULL,
+    pending BOOLEAN NOT NULL
 );
 CREATE INDEX batches_by_campaign ON batches (campaign_id) WHERE NOT closed;
 CREATE TABLE suppressions (

@@ -6,10 +6,12 @@ use carillon_contracts::{
     events::v1::{Halt, Suppression},
     ids::{CampaignId, CustomerId, OrganisationId},
 };
-use carillon_service_kit::database::{Sql, differs};
+use carillon_service_kit::database::{Sql, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::Value as Json;
 use uuid::Uuid;
+
+use super::Store;
 
 const PAUSED: &str = "paused";
 const CANCELLED: &str = "cancelled";
@@ -30,57 +32,75 @@ pub(super) fn of_word(word: &str) -> Halt {
     }
 }
 
-/// Keeps the newest, and makes what it concerns due: rows of a cancelled campaign to be settled,
-/// those of a resumed one to be sent.
+/// Keeps the newest; claims obey it from the commit on. What waits already is gone through
+/// afterwards, so that nobody waits for that to hear that it is in effect.
 pub(crate) async fn keep_halt(
     tx: &DatabaseTransaction,
     campaign: CampaignId,
     halt: Halt,
     version: i64,
-    now_ms: i64,
 ) -> Result<(), DbErr> {
-    let newer = tx
-        .run(
-            "INSERT INTO halts (campaign_id, halt, version) VALUES ($1, $2, $3)
-             ON CONFLICT (campaign_id) DO UPDATE SET
-                 halt = excluded.halt, version = excluded.version
-             WHERE halts.version < excluded.version",
-            [campaign.uuid().into(), word(halt).into(), version.into()],
-        )
-        .await?;
-    if newer.rows_affected() == 0 || halt == Halt::Paused {
-        return Ok(());
-    }
-    let open = "SELECT run_day, id FROM batches WHERE campaign_id = $1 AND NOT closed
-                ORDER BY run_day, id FOR UPDATE";
-    for row in tx.rows(open, [campaign.uuid().into()]).await? {
-        let (day, batch): (i64, Uuid) = (run_day(&row)?, row.try_get("", "id")?);
-        let waiting = if halt == Halt::Cancelled { "" } else { PAUSED };
-        tx.run(
-            differs(
-                "UPDATE messages SET next_attempt_at = $3
-                 WHERE batch_id = $2 AND +run_day = $1 AND state = 'queued'
-                     AND ($4 = '' OR reason = $4)",
-                "UPDATE messages SET next_attempt_at = $3
-                 WHERE run_day = $1 AND batch_id = $2 AND state = 'queued'
-                     AND ($4 = '' OR reason = $4)",
-            ),
-            [day.into(), batch.into(), now_ms.into(), waiting.into()],
-        )
-        .await?;
-        tx.run(
-            "UPDATE batches SET next_due_at = $3
-             WHERE run_day = $1 AND id = $2 AND next_due_at IS NOT NULL",
-            [day.into(), batch.into(), now_ms.into()],
-        )
-        .await?;
-    }
-    Ok(())
+    let pending = halt != Halt::Paused;
+    tx.run(
+        "INSERT INTO halts (campaign_id, halt, version, pending) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (campaign_id) DO UPDATE SET
+             halt = excluded.halt, version = excluded.version, pending = excluded.pending
+         WHERE halts.version < excluded.version",
+        [campaign.uuid().into(), word(halt).into(), version.into(), pending.into()],
+    )
+    .await
+    .map(|_| ())
 }
 
-fn run_day(row: &sea_orm::QueryResult) -> Result<i64, DbErr> {
-    row.try_get::<i64>("", "run_day")
+impl Store {
+    /// Makes due what waits in campaigns that were resumed, to be sent, or cancelled, to be
+    /// settled. A batch at a time: each is locked for a moment only.
+    pub(crate) async fn wake_halted(&self) -> Result<(), DbErr> {
+        let pending = "SELECT campaign_id, halt, version FROM halts WHERE pending";
+        for row in self.database.reader().rows(pending, []).await? {
+            let campaign: Uuid = row.try_get("", "campaign_id")?;
+            let halt: String = row.try_get("", "halt")?;
+            let version: i64 = row.try_get("", "version")?;
+            let open = "SELECT run_day, id FROM batches WHERE campaign_id = $1 AND NOT closed
+                        ORDER BY run_day, id";
+            for batch in self.database.reader().rows(open, [campaign.into()]).await? {
+                let day: i64 = batch.try_get("", "run_day")?;
+                self.wake_batch(day, batch.try_get("", "id")?, &halt).await?;
+            }
+            let tx = self.database.begin().await?;
+            let done = "UPDATE halts SET pending = FALSE WHERE campaign_id = $1 AND version = $2";
+            tx.run(done, [campaign.into(), version.into()]).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn wake_batch(&self, run_day: i64, batch: Uuid, halt: &str) -> Result<(), DbErr> {
+        let now_ms = self.clock.now_ms();
+        let tx = self.database.begin().await?;
+        let lock = "SELECT 1 FROM batches WHERE run_day = $1 AND id = $2 FOR UPDATE";
+        tx.row(lock, [run_day.into(), batch.into()]).await?;
+        let waiting = if halt == CANCELLED { "" } else { PAUSED };
+        tx.run(WAKE, [run_day.into(), batch.into(), now_ms.into(), waiting.into()]).await?;
+        tx.run(
+            "UPDATE batches SET next_due_at = $3
+             WHERE run_day = $1 AND id = $2 AND next_due_at > $3",
+            [run_day.into(), batch.into(), now_ms.into()],
+        )
+        .await?;
+        tx.commit().await
+    }
 }
+
+/// Queued rows of a batch: all of them, or those that wait for the reason given.
+const WAKE: Text = differs(
+    "UPDATE messages SET next_attempt_at = $3
+     WHERE batch_id = $2 AND +run_day = $1 AND state = 'queued' AND next_attempt_at > $3
+         AND ($4 = '' OR reason = $4)",
+    "UPDATE messages SET next_attempt_at = $3
+     WHERE run_day = $1 AND batch_id = $2 AND state = 'queued' AND next_attempt_at > $3
+         AND ($4 = '' OR reason = $4)",
+);
 
 /// The newest of each counts.
 pub(crate) async fn keep_suppressions(

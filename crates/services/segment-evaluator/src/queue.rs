@@ -6,7 +6,7 @@ use carillon_contracts::{
     vocabulary::ChannelWord as _,
 };
 
-use super::record::CHANNELS;
+use crate::domain::record::CHANNELS;
 
 const CLASSES: [MessageClass; 3] =
     [MessageClass::Otp, MessageClass::Transactional, MessageClass::Bulk];
