@@ -82,6 +82,16 @@ check-proto: $(BUF)
 check-licences: $(DENY)
 	$(DENY) --offline check --hide-inclusion-graph licenses bans sources
 
+# PostgreSQL keeps its promises to the disk here, unlike in tests.
+RECIPIENTS ?= 50000
+.PHONY: bench
+bench: compiler ## Messages per second end to end, as a ratio to the raw limit in the same run
+	@command -v h2load >/dev/null && command -v /usr/sbin/smtp-sink >/dev/null || { \
+		$(SUDO) apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends postfix nghttp2-client; }
+	$(CARGO) build --release -p carillon -p carillon-load
+	SERVERS_FSYNC=on scripts/servers run target/release/carillon-bench --recipients $(RECIPIENTS)
+
 .PHONY: model
 model: compiler ## Check the protocol's model and print how many states it has
 	$(CARGO) run -p carillon-model

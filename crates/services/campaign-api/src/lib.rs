@@ -108,6 +108,7 @@ pub fn start(parts: Parts) -> Service {
         wrapping_key,
         platform_key: hash_key(&platform_key),
     };
+    report::watch(&api.database, &api.clock);
     let project = Arc::new(report::Project(api.clone()));
     for event in [
         topology::RUN_DUE,

@@ -14,11 +14,12 @@ use carillon_contracts::{
     jobs::v1::{Cause, Channel, Content, MessageClass, SealedBlock, SendJob},
     time,
 };
-use carillon_service_kit::Stop;
+use carillon_service_kit::{Stop, telemetry};
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::DbErr;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
@@ -40,7 +41,8 @@ const TROUBLE: Duration = Duration::from_secs(1);
 /// than a round's confirms can take.
 const TAKEN_MS: i64 = 60_000;
 
-type Contents = HashMap<Uuid, Content>;
+/// Each run's content, and the trace that it belongs to.
+type Contents = HashMap<Uuid, (Content, String)>;
 
 /// The loop's memory: nothing in it is needed after a restart.
 struct Release {
@@ -143,8 +145,10 @@ impl Release {
         let (contents, evaluator) = (&contents, &self.evaluator);
         let mut publishing = stream::iter(batches)
             .map(|(seq, batch)| async move {
-                let content = contents.get(&batch.run).cloned().unwrap_or_default();
-                (seq, evaluator.publish(batch, content).await)
+                let (content, trace) = contents.get(&batch.run).cloned().unwrap_or_default();
+                let span = tracing::info_span!("release batch", batch = %batch.batch);
+                telemetry::with_remote_parent(&span, &trace);
+                (seq, evaluator.publish(batch, content).instrument(span).await)
             })
             .buffer_unordered(CONFIRMS);
         while let Some((seq, published)) = publishing.next().await {
@@ -193,9 +197,10 @@ impl Evaluator {
         let Entry::Vacant(unread) = contents.entry(batch.run) else { return Ok(()) };
         let (organisation, run) = (OrganisationId::new(batch.organisation), RunId::new(batch.run));
         let encoded = store::content_of(self.database.reader(), organisation, run).await?;
-        let encoded = encoded.ok_or_else(|| Failure::Stored(format!("run {run} is gone")))?;
+        let (encoded, trace) =
+            encoded.ok_or_else(|| Failure::Stored(format!("run {run} is gone")))?;
         let content = Content::decode(encoded.as_slice());
-        unread.insert(content.map_err(|error| Failure::Stored(error.to_string()))?);
+        unread.insert((content.map_err(|error| Failure::Stored(error.to_string()))?, trace));
         Ok(())
     }
 
@@ -203,9 +208,13 @@ impl Evaluator {
         let channel = Channel::try_from(batch.channel).unwrap_or_default();
         let class = MessageClass::try_from(batch.class).unwrap_or_default();
         let job = job(batch, channel, content, self.clock.now());
+        let mut headers = Vec::new();
+        if !job.traceparent.is_empty() {
+            headers.push(("traceparent".to_owned(), job.traceparent.clone()));
+        }
         let publication = Publication {
             to: Destination::Queue(Queue { channel, class }.name()),
-            headers: Vec::new(),
+            headers,
             body: job.encode_to_vec().into(),
         };
         match tokio::time::timeout(CONFIRM_TIMEOUT, self.broker.publish(publication)).await {
@@ -245,6 +254,6 @@ fn job(batch: TakenBatch, channel: Channel, content: Content, now: Timestamp) ->
         block,
         content: Some(content),
         cause: cause.into(),
-        traceparent: String::new(),
+        traceparent: telemetry::traceparent(),
     }
 }

@@ -7,6 +7,7 @@ use carillon_contracts::{
     time,
 };
 use carillon_outbox::{Handler, HandlerError};
+use carillon_service_kit::telemetry;
 use prost::Message as _;
 use sea_orm::DatabaseTransaction;
 
@@ -54,6 +55,7 @@ impl PinRun {
             deadline,
             audience: audience.encode_to_vec(),
             content: content.encode_to_vec(),
+            traceparent: telemetry::traceparent(),
             created_at: self.0.clock.now_ms(),
         })
     }

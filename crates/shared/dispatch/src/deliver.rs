@@ -13,10 +13,11 @@ use carillon_contracts::{
     vocabulary::{ChannelWord as _, MessageState, WaitReason},
 };
 use carillon_outbox::parked;
-use carillon_service_kit::Stop;
+use carillon_service_kit::{Stop, telemetry};
 use prost::Message as _;
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use crate::{
     clearance::Boottime,
@@ -126,28 +127,43 @@ impl<G: Gateway> Dispatcher<G> {
             .map_err(|error| OpenError::Damaged(error.to_string()))?;
         let header = Arc::new(Header::of(&job)?);
         let _held = self.in_hand.take(header.batch).ok_or(DeliverError::InHand)?;
+        let channel = header.channel.word();
+        let span = tracing::info_span!("send batch", batch = %header.batch, channel);
+        telemetry::with_remote_parent(&span, &job.traceparent);
+        let traceparent = span.in_scope(telemetry::traceparent);
+        let _traced = self.store.traces.keep(header.batch, traceparent);
+        self.send(&job, &header, &delivery.body, stop).instrument(span).await
+    }
+
+    async fn send(
+        &self,
+        job: &SendJob,
+        header: &Arc<Header>,
+        body: &[u8],
+        stop: &Stop,
+    ) -> Result<(), DeliverError> {
         let kept = self.store.database.reader();
         if store::accepted(kept, header.run_day, header.batch).await? {
-            return self.accept(&header, 0, Vec::new()).await;
+            return self.accept(header, 0, Vec::new()).await;
         }
-        if let Some(end) = self.end_without_sending(&header) {
-            return self.settle_unsent(&header, end).await;
+        if let Some(end) = self.end_without_sending(header) {
+            return self.settle_unsent(header, end).await;
         }
         let (Some(block), Some(content)) = (&job.block, &job.content) else {
             return Err(OpenError::Damaged("a job without its block".into()).into());
         };
-        let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
+        let opened = Opened::open(&*self.gateway, &self.key, header, block, content)?;
         let wanted = opened.wanted();
         let funding = match store::halt(kept, header.campaign).await? {
-            Halt::Running | Halt::Unspecified => self.ask_funds(&header, wanted).await?,
+            Halt::Running | Halt::Unspecified => self.ask_funds(header, wanted).await?,
             // Nothing will be claimed, so nothing is held.
             Halt::Paused | Halt::Cancelled => Funding::Unavailable,
         };
         let (recorded, mut all_recorded) = mpsc::channel(1);
-        let calls = self.calls(&header, opened).await;
+        let calls = self.calls(header, opened).await;
         self.claim_all(&calls, funding, recorded, stop).await?;
         while all_recorded.recv().await.is_some() {}
-        self.accept(&header, wanted, delivery.body.to_vec()).await
+        self.accept(header, wanted, body.to_vec()).await
     }
 
     /// How all messages end if none may be sent: as the release says, or because it is too late.

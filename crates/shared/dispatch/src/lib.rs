@@ -23,6 +23,7 @@ mod send;
 mod start;
 mod store;
 mod throttle;
+mod traces;
 
 pub use clearance::Clearance;
 pub use domain::outcome::Outcome;

@@ -24,6 +24,7 @@ use crate::{
     permits::Permits,
     raise::Raise,
     store::{Partitions, Store},
+    traces::Traces,
 };
 
 pub struct Parts<G> {
@@ -93,6 +94,7 @@ pub async fn start_beating<G: Gateway>(
         outbox: outbox.clone(),
         clock: clock.clone(),
         partitions: Partitions::default(),
+        traces: Traces::default(),
     };
     let heartbeat = Heartbeat::begin(store.clone(), beat).await?;
     outbox.spawn(&stop);

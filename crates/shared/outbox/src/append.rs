@@ -62,11 +62,22 @@ impl Outbox {
         organisation: OrganisationId,
         body: Body,
     ) -> Result<i64, DbErr> {
+        self.append_to_trace(tx, organisation, body, telemetry::traceparent()).await
+    }
+
+    /// The same, as a part of another trace than the current span's.
+    pub async fn append_to_trace(
+        &self,
+        tx: &DatabaseTransaction,
+        organisation: OrganisationId,
+        body: Body,
+        traceparent: String,
+    ) -> Result<i64, DbErr> {
         let stream = topology::stream(self.producer, event_type(&body));
         let event = Event {
             organisation_id: organisation.to_wire(),
             occur_time: Some(time::to_wire(self.clock.now())),
-            traceparent: telemetry::traceparent(),
+            traceparent,
             body: Some(body),
         };
         let row = tx

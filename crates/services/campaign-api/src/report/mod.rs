@@ -2,6 +2,7 @@
 //! read, in whatever order the stages are heard.
 
 mod cursor;
+mod figures;
 mod get;
 mod grpc;
 mod hear;
@@ -13,5 +14,6 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use figures::watch;
 pub(crate) use hear::Project;
 pub(crate) use store::{CreateReport, has_begun};

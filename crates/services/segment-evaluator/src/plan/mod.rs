@@ -12,8 +12,9 @@ use std::{
 };
 
 use carillon_contracts::ids::{OrganisationId, RunId};
-use carillon_service_kit::Stop;
+use carillon_service_kit::{Stop, telemetry};
 use sea_orm::DbErr;
+use tracing::Instrument as _;
 
 use crate::{
     Evaluator,
@@ -91,7 +92,9 @@ impl Planner {
         let stepped = match prepared {
             Ok(prepared) => {
                 self.prepared.insert(run, Arc::clone(&prepared));
-                self.evaluator.plan_step(&prepared).await
+                let span = tracing::info_span!("plan", %run);
+                telemetry::with_remote_parent(&span, prepared.traceparent());
+                self.evaluator.plan_step(&prepared).instrument(span).await
             }
             Err(error) => Err(error),
         };

@@ -42,6 +42,10 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    pub(super) fn traceparent(&self) -> &str {
+        &self.row.traceparent
+    }
+
     /// A step's event, before anything stands in it.
     fn step(&self, number: u32) -> BatchPlanned {
         BatchPlanned {

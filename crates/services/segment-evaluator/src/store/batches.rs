@@ -163,15 +163,15 @@ pub(super) const TAKEN: Both = listed!(
      ORDER BY ROW_NUMBER() OVER (PARTITION BY organisation_id, channel, class ORDER BY seq), seq"
 );
 
-/// The encoded content of a run.
+/// The encoded content of a run, and the trace that it belongs to.
 pub(crate) async fn content_of(
     connection: &impl Sql,
     organisation: OrganisationId,
     run: RunId,
-) -> Result<Option<Vec<u8>>, DbErr> {
-    let sql = "SELECT content FROM runs WHERE run_id = $1 AND organisation_id = $2";
+) -> Result<Option<(Vec<u8>, String)>, DbErr> {
+    let sql = "SELECT content, traceparent FROM runs WHERE run_id = $1 AND organisation_id = $2";
     let row = connection.row(sql, [run.uuid().into(), organisation.uuid().into()]).await?;
-    row.map(|row| row.try_get_by_index(0)).transpose()
+    row.map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()
 }
 
 /// Answers which are marked. One whose totals are just being written is left for the next time:

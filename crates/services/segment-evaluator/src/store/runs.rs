@@ -26,6 +26,8 @@ pub(crate) struct NewRun {
     pub deadline: i64,
     pub audience: Vec<u8>,
     pub content: Vec<u8>,
+    /// W3C trace context of what made it due; may be empty.
+    pub traceparent: String,
     pub created_at: i64,
 }
 
@@ -34,8 +36,8 @@ pub(crate) async fn add_run(tx: &DatabaseTransaction, new: NewRun) -> Result<(),
     tx.run(
         "INSERT INTO runs (run_id, organisation_id, campaign_id, run_day, deadline, audience,
             content, position, step, sms_batches, email_batches, matched, planned, skipped, closed,
-            created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, '', 0, 0, 0, 0, 0, '{}', FALSE, $8)
+            traceparent, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, '', 0, 0, 0, 0, 0, '{}', FALSE, $8, $9)
          ON CONFLICT (run_id) DO NOTHING",
         [
             new.run.uuid().into(),
@@ -45,6 +47,7 @@ pub(crate) async fn add_run(tx: &DatabaseTransaction, new: NewRun) -> Result<(),
             new.deadline.into(),
             new.audience.into(),
             new.content.into(),
+            new.traceparent.into(),
             new.created_at.into(),
         ],
     )
@@ -84,6 +87,7 @@ pub(crate) struct RunRow {
     pub deadline: i64,
     pub audience: Vec<u8>,
     pub content: Vec<u8>,
+    pub traceparent: String,
 }
 
 pub(crate) async fn run(
@@ -91,7 +95,7 @@ pub(crate) async fn run(
     organisation: OrganisationId,
     run: RunId,
 ) -> Result<Option<RunRow>, DbErr> {
-    let sql = "SELECT campaign_id, run_day, deadline, audience, content FROM runs
+    let sql = "SELECT campaign_id, run_day, deadline, audience, content, traceparent FROM runs
                WHERE run_id = $1 AND organisation_id = $2";
     let row = connection.row(sql, [run.uuid().into(), organisation.uuid().into()]).await?;
     row.map(|row| {
@@ -101,6 +105,7 @@ pub(crate) async fn run(
             deadline: row.try_get_by_index(2)?,
             audience: row.try_get_by_index(3)?,
             content: row.try_get_by_index(4)?,
+            traceparent: row.try_get_by_index(5)?,
         })
     })
     .transpose()

@@ -135,7 +135,7 @@ impl Store {
             return Ok(());
         }
         let changes = changes.into_values().collect();
-        totals::publish(tx, &self.outbox, key, &row, changes, now_ms).await.map(|_| ())
+        totals::publish(tx, self, key, &row, changes, now_ms).await.map(|_| ())
     }
 }
 

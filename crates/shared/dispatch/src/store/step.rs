@@ -33,6 +33,7 @@ use crate::{
     funds::Funding,
     gateway::Account,
     open::Header,
+    traces::Traces,
 };
 
 /// How a message of a cancelled campaign ends.
@@ -45,6 +46,7 @@ pub(crate) struct Store {
     pub outbox: Outbox,
     pub clock: Clock,
     pub partitions: Partitions,
+    pub traces: Traces,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +182,7 @@ impl Store {
         let mut books = open_books(&tx, step, now_ms).await?;
         let one = OneStep { tx: &tx, epoch: step.epoch, now_ms, halts };
         let answers = one.claim_all(&step.claims, &mut books).await?;
-        totals::publish_all(&tx, &self.outbox, &mut books, now_ms).await?;
+        totals::publish_all(&tx, self, &mut books, now_ms).await?;
         let answers = answers.into_iter().zip(&step.claims).map(|(mut answer, claim)| {
             let accepts = matches!(claim.kind, ClaimKind::Accept { .. });
             answer.accepted =

@@ -70,7 +70,7 @@ impl Store {
             book.recount = true;
             books.insert(key, book);
         }
-        totals::publish_all(&tx, &self.outbox, &mut books, now_ms).await?;
+        totals::publish_all(&tx, self, &mut books, now_ms).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(true)

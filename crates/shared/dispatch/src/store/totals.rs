@@ -7,12 +7,11 @@ use carillon_contracts::{
     ids::BatchId,
     vocabulary::{MessageState, WaitReason},
 };
-use carillon_outbox::Outbox;
 use carillon_service_kit::database::{Sql as _, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::{
-    Key, batches,
+    Key, Store, batches,
     batches::{BatchRow, Settling},
     id_list,
     messages::{self, Written},
@@ -236,7 +235,7 @@ impl Book {
 /// Writes what follows from the rows into the batches, and publishes it with the changes.
 pub(crate) async fn publish_all(
     tx: &DatabaseTransaction,
-    outbox: &Outbox,
+    store: &Store,
     books: &mut BTreeMap<Key, Book>,
     now_ms: i64,
 ) -> Result<(), DbErr> {
@@ -265,7 +264,8 @@ pub(crate) async fn publish_all(
     }
     for (key, book) in books.iter_mut().filter(|(_, book)| book.is_told()) {
         let (organisation, body) = (book.row.organisation, book.event(*key));
-        outbox.append(tx, organisation, body).await?;
+        let trace = store.traces.of(key.1);
+        store.outbox.append_to_trace(tx, organisation, body, trace).await?;
     }
     Ok(())
 }
@@ -273,7 +273,7 @@ pub(crate) async fn publish_all(
 /// The same for one batch.
 pub(crate) async fn publish(
     tx: &DatabaseTransaction,
-    outbox: &Outbox,
+    store: &Store,
     key: Key,
     row: &BatchRow,
     changes: Vec<MessageChange>,
@@ -281,7 +281,7 @@ pub(crate) async fn publish(
 ) -> Result<(), DbErr> {
     let count = count(tx, key.0, &BTreeSet::from([key.1])).await?.remove(&key).unwrap_or_default();
     let book = Book::new(row.clone(), count, changes);
-    publish_all(tx, outbox, &mut BTreeMap::from([(key, book)]), now_ms).await
+    publish_all(tx, store, &mut BTreeMap::from([(key, book)]), now_ms).await
 }
 
 /// Batches by their day, for a statement reads one day.

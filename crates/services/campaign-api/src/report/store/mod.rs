@@ -2,6 +2,7 @@
 //! functions that take the organisation or another of them, so what takes one is within it.
 
 mod batches;
+mod figures;
 mod messages;
 mod migration;
 mod runs;
@@ -13,6 +14,7 @@ use sea_orm::{DbErr, QueryResult};
 pub(crate) use batches::{
     BatchRow, NewBatch, any_open, batch, batches_from, save_totals, set_recipients,
 };
+pub(crate) use figures::{open_of_all_runs, settled_of_all_runs};
 pub(crate) use messages::{MessageRow, messages_of, save_messages};
 pub(crate) use migration::CreateReport;
 pub(crate) use runs::{

@@ -83,6 +83,7 @@ impl World {
             deadline: i64::MAX,
             audience: audience.encode_to_vec(),
             content: content.encode_to_vec(),
+            traceparent: String::new(),
             created_at: 0,
         };
         let tx = self.evaluator.database.begin().await.expect("begun");

@@ -24,6 +24,7 @@ CREATE TABLE runs (
     skipped TEXT NOT NULL,
     closed BOOLEAN NOT NULL,
     late INTEGER NOT NULL DEFAULT 0,
+    traceparent TEXT NOT NULL,
     created_at INTEGER NOT NULL
 );
 CREATE INDEX runs_open ON runs (organisation_id, seq) WHERE NOT closed;
@@ -111,6 +112,7 @@ CREATE TABLE runs (
     skipped TEXT COLLATE "C" NOT NULL,
     closed BOOLEAN NOT NULL,
     late BIGINT NOT NULL DEFAULT 0,
+    traceparent TEXT COLLATE "C" NOT NULL,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX runs_open ON runs (organisation_id, seq) WHERE NOT closed;

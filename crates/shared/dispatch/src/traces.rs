@@ -1,0 +1,42 @@
+//! The trace that each batch in hand belongs to, so that what is told of it goes on in the same one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use carillon_contracts::ids::BatchId;
+
+#[derive(Clone, Default)]
+pub(crate) struct Traces(Arc<Mutex<HashMap<BatchId, String>>>);
+
+/// The batch's trace is known until this is dropped.
+pub(crate) struct Traced {
+    traces: Traces,
+    batch: BatchId,
+}
+
+impl Traces {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BatchId, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn keep(&self, batch: BatchId, traceparent: String) -> Option<Traced> {
+        if traceparent.is_empty() {
+            return None;
+        }
+        self.lock().insert(batch, traceparent);
+        Some(Traced { traces: self.clone(), batch })
+    }
+
+    /// Empty where nothing is traced.
+    pub(crate) fn of(&self, batch: BatchId) -> String {
+        self.lock().get(&batch).cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.traces.lock().remove(&self.batch);
+    }
+}
