@@ -146,7 +146,9 @@ impl Release {
         let mut publishing = stream::iter(batches)
             .map(|(seq, batch)| async move {
                 let (content, trace) = contents.get(&batch.run).cloned().unwrap_or_default();
-                let span = tracing::info_span!("release batch", batch = %batch.batch);
+                let batch_id = batch.batch;
+                let span =
+                    tracing::info_span!("release batch", otel.kind = "producer", batch = %batch_id);
                 telemetry::with_remote_parent(&span, &trace);
                 (seq, evaluator.publish(batch, content).instrument(span).await)
             })

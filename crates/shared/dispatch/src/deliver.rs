@@ -128,7 +128,7 @@ impl<G: Gateway> Dispatcher<G> {
         let header = Arc::new(Header::of(&job)?);
         let _held = self.in_hand.take(header.batch).ok_or(DeliverError::InHand)?;
         let channel = header.channel.word();
-        let span = tracing::info_span!("send batch", batch = %header.batch, channel);
+        let span = tracing::info_span!("send batch", otel.kind = "consumer", batch = %header.batch, channel);
         telemetry::with_remote_parent(&span, &job.traceparent);
         let traceparent = span.in_scope(telemetry::traceparent);
         let _traced = self.store.traces.keep(header.batch, traceparent);

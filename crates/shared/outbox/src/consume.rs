@@ -157,7 +157,8 @@ impl Listening {
             let event = Event::decode(one.delivery.body.clone())
                 .map_err(|error| HandlerError::Event(error.to_string()))?;
             // What the handler writes continues the event's trace.
-            let span = tracing::info_span!("event", stream = self.stream, seq = one.position.seq);
+            let (stream, seq) = (&self.stream, one.position.seq);
+            let span = tracing::info_span!("event", otel.kind = "consumer", stream, seq);
             telemetry::with_remote_parent(&span, &event.traceparent);
             self.handler.handle(&tx, &event).instrument(span).await?;
         }

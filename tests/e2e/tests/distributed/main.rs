@@ -4,6 +4,7 @@ mod fairness;
 mod halts;
 mod same;
 mod stops;
+mod trace;
 
 use std::{
     thread,

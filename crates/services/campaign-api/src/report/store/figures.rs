@@ -13,11 +13,7 @@ pub(crate) async fn settled_of_all_runs(
     let rows = database.reader().rows(SETTLED, []).await?;
     rows.iter()
         .map(|row| {
-            Ok((
-                row.try_get("", "channel")?,
-                row.try_get("", "word")?,
-                row.try_get("", "total")?,
-            ))
+            Ok((row.try_get("", "channel")?, row.try_get("", "word")?, row.try_get("", "total")?))
         })
         .collect()
 }
@@ -29,11 +25,7 @@ pub(crate) async fn open_of_all_runs(
     let rows = database.reader().rows(OPEN, []).await?;
     rows.iter()
         .map(|row| {
-            Ok((
-                row.try_get("", "channel")?,
-                row.try_get("", "open")?,
-                row.try_get("", "oldest")?,
-            ))
+            Ok((row.try_get("", "channel")?, row.try_get("", "open")?, row.try_get("", "oldest")?))
         })
         .collect()
 }
