@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-#[command(subcommand_negates_reqs = true)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct SmtpArgs {
     #[command(subcommand)]
     pub command: Option<SmtpCommand>,
@@ -73,7 +73,7 @@ pub enum SmtpCommand {
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// The recipient that the server is asked for; the sender itself without it
+    /// A recipient that the server is asked for too; nothing is sent to it
     #[arg(long, value_name = "A")]
     pub to: Option<String>,
 }

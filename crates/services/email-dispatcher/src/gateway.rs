@@ -36,6 +36,8 @@ pub(crate) struct Leaving<'a> {
     pub run_day: i32,
     pub attempt: u32,
     pub address: &'a str,
+    /// The name of the account that the claim was made for.
+    pub account: &'a str,
     pub clearance: &'a Clearance,
 }
 
@@ -70,6 +72,7 @@ impl Gateway for EmailGateway {
             run_day: outgoing.run_day,
             attempt: outgoing.attempt,
             address: outgoing.recipient.address(),
+            account: outgoing.account,
             clearance: &outgoing.clearance,
         };
         self.call(texts, leaving, &outgoing.recipient).await
@@ -86,6 +89,10 @@ impl EmailGateway {
         let Some(route) = self.routes.of(leaving.organisation).await else {
             return Outcome::Transient { code: "organisation_unknown".into(), retry_after: None };
         };
+        // Settings changed meanwhile: it is claimed again for the account that they lead to.
+        if route.account.name != leaving.account {
+            return Outcome::NotBegun;
+        }
         let Some(to) = header::address(leaving.address) else {
             let code = "address_invalid".into();
             return Outcome::Permanent { reason: "address_invalid", code };

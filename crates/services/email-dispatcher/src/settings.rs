@@ -69,7 +69,8 @@ impl Settings {
         let trouble = match tried {
             Ok(Ok(())) => return ("ok", fine(&target, &from)),
             Ok(Err(trouble)) => trouble,
-            Err(_) => Trouble::new(Phase::Connect, Silence::Timeout.into()),
+            // A connection that is not made in time has its own, shorter limit.
+            Err(_) => Trouble::new(Phase::Greeting, Silence::Timeout.into()),
         };
         finding(&trouble, &target, &from)
     }

@@ -197,6 +197,10 @@ async fn receipts_only_raise_whatever_their_order_and_number() {
             evidence(2, Says::Undelivered),
             evidence(3, Says::NeverAccepted),
             evidence(999, Says::Delivered),
+            Evidence {
+                organisation: OrganisationId::new(Uuid::from_u128(6)),
+                ..evidence(4, Says::Delivered)
+            },
         ]);
     }
     inbox.keep(late).await.unwrap();

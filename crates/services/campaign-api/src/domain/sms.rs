@@ -61,8 +61,10 @@ pub(crate) fn token_use(gateway: &SmsGateway) -> TokenUse {
 pub(crate) fn same_login(one: &SmsGateway, other: &SmsGateway) -> bool {
     match (&one.kind, &other.kind) {
         (Some(Kind::Twilio(one)), Some(Kind::Twilio(other))) => one == other,
+        // The token may stand anywhere in these: somebody could make it come back to them.
         (Some(Kind::Http(one)), Some(Kind::Http(other))) => {
-            sms_http::origin(&one.url) == sms_http::origin(&other.url)
+            (&one.method, &one.url, &one.headers, &one.body, &one.content_type)
+                == (&other.method, &other.url, &other.headers, &other.body, &other.content_type)
         }
         _ => false,
     }
@@ -111,12 +113,16 @@ pub(super) fn has_login(url: &Url) -> bool {
 fn check_from(from: &str, may_be_empty: bool, errors: &mut Vec<FieldError>) {
     let example = "give a number such as +15035550100, or 1 to 11 letters and digits";
     let word = (1..=11).contains(&from.len()) && from.bytes().all(|b| b.is_ascii_alphanumeric());
+    // Twilio's messaging services stand in for a sender.
+    let service = from.len() == 34
+        && from.starts_with("MG")
+        && from.bytes().skip(2).all(|b| b.is_ascii_hexdigit());
     let rule = if from.is_empty() {
         if may_be_empty {
             return;
         }
         format!("is missing; {example}")
-    } else if word || is_e164(from) {
+    } else if word || service || is_e164(from) {
         return;
     } else {
         format!("'{}' is no sender; {example}", shown(from))

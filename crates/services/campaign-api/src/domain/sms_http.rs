@@ -61,11 +61,6 @@ pub(super) fn uses_token(http: &HttpGateway) -> bool {
     texts(http).any(|text| text.contains("{token}"))
 }
 
-/// Scheme, host and port: where a token is sent.
-pub(super) fn origin(url: &str) -> Option<String> {
-    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
-}
-
 fn texts(http: &HttpGateway) -> impl Iterator<Item = &str> {
     let headers = http.headers.values().map(String::as_str);
     [http.url.as_str(), http.body.as_str()].into_iter().chain(headers)

@@ -24,6 +24,7 @@ pub(crate) struct Applied {
 
 struct Kept {
     id: i64,
+    organisation: Uuid,
     run_day: i64,
     message: Uuid,
     says: String,
@@ -68,13 +69,14 @@ impl Store {
     /// Takes the oldest evidence and raises the states of its messages, batch by batch.
     pub(crate) async fn apply_evidence(&self) -> Result<Applied, DbErr> {
         let tx = self.database.begin().await?;
-        let sql = "SELECT id, run_day, message_id, says, provider_code FROM evidence
+        let sql = "SELECT id, organisation_id, run_day, message_id, says, provider_code FROM evidence
                    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
         let rows = tx.rows(sql, [AT_ONCE.into()]).await?;
         let mut kept = Vec::with_capacity(rows.len());
         for row in &rows {
             kept.push(Kept {
                 id: row.try_get("", "id")?,
+                organisation: row.try_get("", "organisation_id")?,
                 run_day: row.try_get("", "run_day")?,
                 message: row.try_get("", "message_id")?,
                 says: row.try_get("", "says")?,
@@ -139,13 +141,18 @@ impl Store {
     }
 }
 
-/// The batch of a message that was attempted.
+/// The batch of a message that was attempted, if it is one of the organisation whose provider says
+/// so: a signature proves who speaks, not what they may speak of.
 async fn batch_of(
     tx: &DatabaseTransaction,
     evidence: &Kept,
 ) -> Result<Option<(i32, BatchId)>, DbErr> {
-    let sql = "SELECT batch_id FROM messages WHERE run_day = $1 AND id = $2 AND attempt > 0";
-    let row = tx.row(sql, [evidence.run_day.into(), evidence.message.into()]).await?;
+    let sql = "SELECT m.batch_id FROM messages m
+               JOIN batches b ON b.run_day = m.run_day AND b.id = m.batch_id
+               WHERE m.run_day = $1 AND m.id = $2 AND m.attempt > 0 AND b.organisation_id = $3";
+    let values =
+        [evidence.run_day.into(), evidence.message.into(), evidence.organisation.into()];
+    let row = tx.row(sql, values).await?;
     let run_day = i32::try_from(evidence.run_day).unwrap_or_default();
     row.map(|row| row.try_get_by_index(0).map(|id| (run_day, BatchId::new(id)))).transpose()
 }

@@ -169,10 +169,3 @@ fn a_token_is_used_where_it_is_written() {
     assert!(uses_token(&gateway()));
     assert!(!uses_token(&HttpGateway { headers: Default::default(), ..gateway() }));
 }
-
-#[test]
-fn an_origin_is_scheme_host_and_port() {
-    assert_eq!(origin("https://x.example/a?b={to}"), origin("https://x.example:443/c"));
-    assert_ne!(origin("https://x.example/"), origin("http://x.example/"));
-    assert_ne!(origin("https://x.example/"), origin("https://x.example:8443/"));
-}
