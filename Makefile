@@ -31,10 +31,10 @@ demo: compiler ## One campaign from a file to its report
 	@$(CARGO) build -p carillon
 	@target/debug/carillon demo --examples examples
 
-# What these promise, they promise on PostgreSQL and RabbitMQ as well as on embedded parts.
-BEHAVIOURAL := -p carillon $(addprefix -p carillon-,broker outbox tenancy dispatch billing scheduler \
-	segment-evaluator campaign-api email-dispatcher sms-dispatcher)
-DISTRIBUTED := -p carillon-e2e --features carillon-e2e/distributed --test distributed
+# What these promise, they promise on PostgreSQL and RabbitMQ as well as on embedded parts: each
+# crate's unit tests and suites. Named by target, so that both ways run what was built once.
+SUITES := $(sort $(basename $(notdir $(wildcard crates/*/tests/*.rs crates/*/*/tests/*.rs))) \
+	$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/*/tests/*/main.rs))) distributed)
 
 # One red way does not hide the other.
 .PHONY: test
@@ -54,12 +54,8 @@ test-embedded: compiler ## Every test, on SQLite and the in-memory broker
 .PHONY: test-distributed
 test-distributed: compiler ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
 	@echo "==> tests on distributed parts: PostgreSQL, RabbitMQ"
-	@$(CARGO) test --no-run --quiet $(BEHAVIOURAL)
-	@$(CARGO) test --no-run --quiet $(DISTRIBUTED)
-	scripts/servers run bash -c 'status=0; \
-		$(CARGO) test --no-fail-fast $(BEHAVIOURAL) || status=$$?; \
-		$(CARGO) test --no-fail-fast $(DISTRIBUTED) -- --test-threads=2 || status=$$?; \
-		exit $$status'
+	@$(CARGO) test --no-run --quiet --workspace
+	scripts/servers run $(CARGO) test --workspace --no-fail-fast --lib $(SUITES:%=--test %)
 
 .PHONY: check
 check: check-format check-lints check-proto check-licences check-deploy ## Formatting, lints, the rules of the house, protos, licences
@@ -71,7 +67,7 @@ check-format:
 
 .PHONY: check-lints
 check-lints: compiler
-	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: check-proto
 check-proto: $(BUF)

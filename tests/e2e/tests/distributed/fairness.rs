@@ -37,6 +37,9 @@ fn start(stack: &Stack, organisation: &Organisation) -> Cli {
 
 #[test]
 fn a_slow_and_a_throttled_organisation_do_not_delay_a_fast_one() {
+    if !carillon_testkit::is_distributed() {
+        return;
+    }
     const FAST: usize = 5_000;
     let stack = Stack::start(&[("email-dispatcher", 2)], &[]);
     let (slow, throttled) =

@@ -8,6 +8,9 @@ const IN_EFFECT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_pause_holds_a_resume_sends_the_rest_once_and_a_cancel_ends_it() {
+    if !carillon_testkit::is_distributed() {
+        return;
+    }
     let stack = Stack::start(&[("sms-dispatcher", 2), ("email-dispatcher", 2)], &[]);
     let providers = Providers::start(Duration::from_millis(60));
     providers.set_for(&stack, &[]);
@@ -48,6 +51,9 @@ fn a_pause_holds_a_resume_sends_the_rest_once_and_a_cancel_ends_it() {
 
 #[test]
 fn resuming_sends_each_of_the_rest_once_and_who_opted_out_is_suppressed() {
+    if !carillon_testkit::is_distributed() {
+        return;
+    }
     let stack = Stack::start(&[("sms-dispatcher", 2), ("email-dispatcher", 2)], &[]);
     let providers = Providers::start(Duration::from_millis(30));
     providers.set_for(&stack, &[]);

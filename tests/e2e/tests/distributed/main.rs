@@ -1,4 +1,5 @@
-//! The line as separate processes on PostgreSQL and RabbitMQ, with providers on the wire.
+//! The line as separate processes on PostgreSQL and RabbitMQ, with providers on the wire. On
+//! embedded parts there is nothing to do here: see the other suites.
 
 mod fairness;
 mod halts;

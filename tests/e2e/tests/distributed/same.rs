@@ -42,6 +42,9 @@ fn run(cli: &Cli, providers: &Providers) -> Vec<[String; 5]> {
 
 #[test]
 fn both_ways_to_run_send_the_same_to_the_same() {
+    if !carillon_testkit::is_distributed() {
+        return;
+    }
     let stack = Stack::start(&[("sms-dispatcher", 2), ("email-dispatcher", 2)], &[]);
     let distributed = run(&stack, &Providers::start(Duration::ZERO));
     // Links are as long as the address that they begin with.

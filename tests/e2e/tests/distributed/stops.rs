@@ -6,6 +6,9 @@ use crate::{RECIPIENTS, campaign_to_20000, state, until_accepted, until_settled}
 
 #[test]
 fn every_service_stopped_three_times_under_load_loses_nothing_and_leaves_nothing_unknown() {
+    if !carillon_testkit::is_distributed() {
+        return;
+    }
     let mut stack = Stack::start(&[("sms-dispatcher", 2), ("email-dispatcher", 2)], &[]);
     let providers = Providers::start(Duration::from_millis(250));
     providers.set_for(&stack, &[]);
@@ -35,6 +38,9 @@ fn every_service_stopped_three_times_under_load_loses_nothing_and_leaves_nothing
 
 #[test]
 fn a_wiped_broker_loses_nothing_and_repeats_nothing() {
+    if !carillon_testkit::is_distributed() {
+        return;
+    }
     let stack = Stack::start(&[("sms-dispatcher", 2), ("email-dispatcher", 2)], &[]);
     let providers = Providers::start(Duration::from_millis(60));
     providers.set_for(&stack, &[]);

@@ -55,6 +55,9 @@ fn story(spans: &Spans, trace: &[u8]) -> BTreeSet<String> {
 
 #[test]
 fn a_campaign_is_one_connected_story_from_its_start_to_the_report() {
+    if !carillon_testkit::is_distributed() {
+        return;
+    }
     let spans = Spans::default();
     let collector = tokio::runtime::Runtime::new().expect("a runtime");
     let listener = collector.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port");

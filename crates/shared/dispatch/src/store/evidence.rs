@@ -69,7 +69,8 @@ impl Store {
     /// Takes the oldest evidence and raises the states of its messages, batch by batch.
     pub(crate) async fn apply_evidence(&self) -> Result<Applied, DbErr> {
         let tx = self.database.begin().await?;
-        let sql = "SELECT id, organisation_id, run_day, message_id, says, provider_code FROM evidence
+        let sql =
+            "SELECT id, organisation_id, run_day, message_id, says, provider_code FROM evidence
                    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
         let rows = tx.rows(sql, [AT_ONCE.into()]).await?;
         let mut kept = Vec::with_capacity(rows.len());
@@ -150,8 +151,7 @@ async fn batch_of(
     let sql = "SELECT m.batch_id FROM messages m
                JOIN batches b ON b.run_day = m.run_day AND b.id = m.batch_id
                WHERE m.run_day = $1 AND m.id = $2 AND m.attempt > 0 AND b.organisation_id = $3";
-    let values =
-        [evidence.run_day.into(), evidence.message.into(), evidence.organisation.into()];
+    let values = [evidence.run_day.into(), evidence.message.into(), evidence.organisation.into()];
     let row = tx.row(sql, values).await?;
     let run_day = i32::try_from(evidence.run_day).unwrap_or_default();
     row.map(|row| row.try_get_by_index(0).map(|id| (run_day, BatchId::new(id)))).transpose()
