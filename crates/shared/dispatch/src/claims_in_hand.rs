@@ -2,7 +2,7 @@
 //! yet. A row in `sending` of any other claim was never handed over.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,6 +13,8 @@ enum Stage {
     Committing,
     /// So many of its messages are not recorded yet.
     HandedOver(usize),
+    /// What became of a message of it cannot be written.
+    Left,
 }
 
 impl ClaimsInHand {
@@ -20,12 +22,17 @@ impl ClaimsInHand {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing is under way any more.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().values().all(|stage| matches!(stage, Stage::Left))
     }
 
-    pub(crate) fn knows(&self, claim: i64) -> bool {
-        self.lock().contains_key(&claim)
+    pub(crate) fn known(&self) -> HashSet<i64> {
+        self.lock().keys().copied().collect()
+    }
+
+    pub(crate) fn left(&self, claim: i64) {
+        self.lock().insert(claim, Stage::Left);
     }
 
     pub(crate) fn committing(&self, claim: i64) {
@@ -43,6 +50,7 @@ impl ClaimsInHand {
         let mut all = self.lock();
         match all.get_mut(&claim) {
             Some(Stage::HandedOver(left)) if *left > 1 => *left -= 1,
+            Some(Stage::Left) => {}
             _ => {
                 all.remove(&claim);
             }
@@ -62,12 +70,21 @@ mod tests {
     fn a_claim_is_known_from_before_its_commit_until_its_last_record() {
         let claims = ClaimsInHand::default();
         claims.committing(7);
-        assert!(claims.knows(7));
+        assert!(claims.known().contains(&7));
         claims.handed_over(7, 2);
         claims.recorded(7);
-        assert!(claims.knows(7));
+        assert!(claims.known().contains(&7));
         claims.recorded(7);
         assert!(claims.is_empty());
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_recorded_stays_known_and_holds_up_no_stop() {
+        let claims = ClaimsInHand::default();
+        claims.handed_over(7, 2);
+        claims.left(7);
+        claims.recorded(7);
+        assert!(claims.known().contains(&7) && claims.is_empty());
     }
 
     #[test]
@@ -75,6 +92,6 @@ mod tests {
         let claims = ClaimsInHand::default();
         claims.committing(7);
         claims.handed_over(7, 0);
-        assert!(!claims.knows(7));
+        assert!(claims.known().is_empty());
     }
 }

@@ -2,6 +2,7 @@
 //! next one fills up.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -104,8 +105,11 @@ impl Committer {
     /// Gives back what the database has in `sending` under claims that nobody here knows of. A
     /// claim is known before it is committed, so its rows cannot be seen before that.
     pub(crate) async fn read_back(&self, store: &Store, epoch: i64) -> Result<(), DbErr> {
+        // Taken before the rows are read: a claim that is recorded meanwhile was known, and one
+        // that is made meanwhile has a later number.
+        let (known, next) = (self.claims.known(), self.numbers.load(Ordering::Relaxed));
         for row in store.sending_of(epoch).await? {
-            if self.claims.knows(row.claim.number) {
+            if row.claim.number >= next || known.contains(&row.claim.number) {
                 continue;
             }
             tracing::warn!(message = %row.message, "claimed and never handed over; given back");
@@ -157,7 +161,7 @@ impl Writer {
         for request in requests {
             match request {
                 Request::Record { record, _permit, _unrecorded } => {
-                    held.push((record.recorded.claim.number, _permit, _unrecorded));
+                    held.push((record.recorded.claim.number, record.key, _permit, _unrecorded));
                     step.records.push(record);
                 }
                 Request::GiveBack { record } => step.records.push(record),
@@ -168,11 +172,16 @@ impl Writer {
             }
         }
         let begun = Instant::now();
-        let written = self.commit(step).await?;
+        let (written, unwritten) = self.commit(step).await?;
         let channel = self.channel.word();
         metrics::histogram!(CLAIM_SECONDS, "channel" => channel).record(begun.elapsed());
-        for (claim, ..) in &held {
-            self.claims.recorded(*claim);
+        for (claim, key, ..) in &held {
+            // Nobody knows in the database what became of it: it must not look as if it had never
+            // been handed over. Whoever takes this worker over makes it `unknown`.
+            match unwritten.contains(key) {
+                true => self.claims.left(*claim),
+                false => self.claims.recorded(*claim),
+            }
         }
         drop(held);
         for ((number, answer), written) in answers.into_iter().zip(written) {
@@ -190,10 +199,15 @@ impl Writer {
     }
 
     /// Writes the step; what cannot be written, for a reason that will not pass, is set aside by
-    /// the batch, so that one damaged row does not hold up all others. Its claims get no answer.
-    async fn commit(&self, mut step: Step) -> Result<Vec<Option<Answer>>, DbErr> {
+    /// the batch, so that one damaged row does not hold up all others. Its claims get no answer,
+    /// and it is named.
+    async fn commit(
+        &self,
+        mut step: Step,
+    ) -> Result<(Vec<Option<Answer>>, BTreeSet<(i32, BatchId)>), DbErr> {
+        let mut unwritten = BTreeSet::new();
         if let Some(answers) = self.write(&mut step).await? {
-            return Ok(answers.into_iter().map(Some).collect());
+            return Ok((answers.into_iter().map(Some).collect(), unwritten));
         }
         let mut answers: Vec<Option<Answer>> = step.claims.iter().map(|_| None).collect();
         for (key, mut alone, claims) in step.by_batch() {
@@ -203,10 +217,13 @@ impl Writer {
                         answers[index] = Some(answer);
                     }
                 }
-                None => tracing::error!(batch = %key.1, "a batch's messages cannot be recorded"),
+                None => {
+                    tracing::error!(batch = %key.1, "a batch's messages cannot be recorded");
+                    unwritten.insert(key);
+                }
             }
         }
-        Ok(answers)
+        Ok((answers, unwritten))
     }
 
     /// Tries until the step is written; `None` where it never will be. A commit whose answer was

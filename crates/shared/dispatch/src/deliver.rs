@@ -285,6 +285,16 @@ impl<G: Gateway> Dispatcher<G> {
             };
             self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
         }
+        // Those that an earlier delivery left waiting.
+        let claim = Claim {
+            key: (header.run_day, header.batch),
+            number: 0,
+            permits: 0,
+            funding: Funding::Free,
+            account: None,
+            kind: ClaimKind::Due { header: None, instead: Some(end), wait: None },
+        };
+        self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
         self.accept(header, 0, Vec::new()).await
     }
 

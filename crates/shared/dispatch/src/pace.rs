@@ -10,7 +10,7 @@ use crate::{
     permits::{MICRO_BATCH, Permit},
     send::Calls,
     start::Dispatcher,
-    throttle::{self, Lease, Tokens},
+    throttle::{self, LEAD, Lease, Tokens},
 };
 
 pub(crate) enum Pace {
@@ -40,7 +40,8 @@ impl<G: Gateway> Dispatcher<G> {
         match throttle::lease(&self.store, organisation, &calls.account, most).await? {
             Some(Lease::Later { at_ms }) => return Ok(Pace::Throttled { until_ms: at_ms }),
             Some(Lease::Tokens(leased)) => {
-                tokio::time::sleep_until(leased.from(0).into()).await;
+                let ready = leased.from(0).checked_sub(LEAD).unwrap_or(leased.from(0));
+                tokio::time::sleep_until(ready.into()).await;
                 most = leased.count;
                 tokens = Some(leased);
             }

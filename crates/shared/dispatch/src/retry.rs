@@ -130,7 +130,7 @@ impl<G: Gateway> Dispatcher<G> {
         wait: Option<(WaitReason, i64)>,
         account: Option<&Arc<Account>>,
     ) -> Option<Answer> {
-        let kind = ClaimKind::Due { header: header.cloned(), wait };
+        let kind = ClaimKind::Due { header: header.cloned(), instead: None, wait };
         let account = account.cloned();
         let claim = Claim { key, number: 0, permits, funding, account, kind };
         self.committer.claim(claim).await

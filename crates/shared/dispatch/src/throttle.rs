@@ -17,6 +17,9 @@ const HOLDS: Duration = Duration::from_millis(250);
 const SERIES_HOLDS: Duration = Duration::from_millis(100);
 /// Work that is claimed at a time.
 const AHEAD: Duration = Duration::from_millis(250);
+/// A token begins no sooner than this after it was leased: its holder must get a turn and commit a
+/// claim first.
+pub(crate) const LEAD: Duration = Duration::from_millis(300);
 /// A token further away than this is not waited for in hand.
 const TOO_FAR: Duration = Duration::from_secs(5);
 
@@ -98,9 +101,8 @@ pub(crate) async fn lease(
     let shape = Shape::of(throttle);
     let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).clamp(1, shape.most);
     let (asked_at, now_ms) = (Instant::now(), store.clock.now_ms());
-    let too_far_ms = now_ms + ms(TOO_FAR);
-    let leased =
-        store::lease(store, organisation, &account.name, shape, wanted, now_ms, too_far_ms).await?;
+    let window = (now_ms + ms(LEAD), now_ms + ms(TOO_FAR));
+    let leased = store::lease(store, organisation, &account.name, shape, wanted, window).await?;
     Ok(Some(match leased {
         store::Leased::Later { at_ms } => Lease::Later { at_ms },
         store::Leased::Tokens { from_ms, count } => {

@@ -14,7 +14,7 @@ use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::Notify;
 
-use crate::marks::passed_by_all;
+use crate::{marks::passed_by_all, relay};
 
 /// A producer's side: what its service writes events with.
 #[derive(Clone)]
@@ -127,7 +127,7 @@ impl Outbox {
     /// Starts the relay, the listener for marks, and the resending of overtaken rows.
     pub fn spawn(&self, stop: &Stop) {
         let (outbox, stopping) = (self.clone(), stop.clone());
-        stop.keep("outbox relay", move || outbox.clone().relay(stopping.clone()));
+        stop.keep(relay::TASK, move || outbox.clone().relay(stopping.clone()));
         let (outbox, stopping) = (self.clone(), stop.clone());
         stop.keep("outbox marks", move || outbox.clone().hear_marks(stopping.clone()));
         let (outbox, stopping) = (self.clone(), stop.clone());

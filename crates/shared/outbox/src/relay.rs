@@ -21,8 +21,11 @@ use crate::{append::Outbox, headers, headers::Position};
 const ROUND: u64 = 500;
 /// Confirms awaited at a time.
 const PIPELINE: usize = 64;
+/// The relay's name among a process's tasks.
+pub(crate) const TASK: &str = "outbox relay";
 const IDLE: Duration = Duration::from_millis(250);
-/// How long a relay that stops goes on publishing.
+const STOPPING_IDLE: Duration = Duration::from_millis(20);
+/// How long a relay goes on publishing once all else has stopped.
 const LAST_ROUNDS: Duration = Duration::from_secs(2);
 const BACK_OFF: Duration = Duration::from_millis(200);
 const BACK_OFF_MOST: Duration = Duration::from_secs(5);
@@ -59,11 +62,12 @@ impl Outbox {
         }
         let resting = Resting::default();
         let mut round = Round::default();
-        let mut stopping_since = None;
+        let mut alone_since = None;
         loop {
-            // Replicas go on writing; what is left then is for them to publish.
-            if stop.is_stopping() && self.database.is_shared() {
-                let since = *stopping_since.get_or_insert_with(Instant::now);
+            // Other tasks may still write what they finish. After them, replicas go on writing, and
+            // what is left then is for them to publish.
+            if stop.is_stopping() && stop.left_to(TASK) && self.database.is_shared() {
+                let since = *alone_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > LAST_ROUNDS {
                     self.settle(round).await?;
                     return Ok(());
@@ -76,7 +80,11 @@ impl Outbox {
             if round.confirmed.is_empty() {
                 round = Round::default();
                 if stop.is_stopping() {
-                    return Ok(());
+                    if stop.left_to(TASK) {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(STOPPING_IDLE).await;
+                    continue;
                 }
                 tokio::select! {
                     () = self.woken() => {}

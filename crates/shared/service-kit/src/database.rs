@@ -137,9 +137,9 @@ pub fn is_transient(error: &DbErr) -> bool {
     match &**sqlx {
         sqlx::Error::Database(error) => match error.code().as_deref() {
             // PostgreSQL: a connection, a conflict with another transaction, resources, a stop.
-            Some(state) if state.len() == 5 => {
-                ["08", "40", "53", "55", "57", "58"].iter().any(|class| state.starts_with(class))
-            }
+            Some(state) if state.len() == 5 => ["08", "25", "40", "53", "55", "57", "58"]
+                .iter()
+                .any(|class| state.starts_with(class)),
             _ => !error.message().contains("constraint"),
         },
         sqlx::Error::ColumnDecode { .. }

@@ -107,6 +107,11 @@ impl Stop {
         left.map(|(name, count)| format!("{count} {name}")).collect()
     }
 
+    /// Whether nothing runs any more but tasks of this name.
+    pub fn left_to(&self, name: &str) -> bool {
+        self.lock().iter().all(|(task, count)| *count == 0 || *task == name)
+    }
+
     /// Waits until every task has ended, `limit` at most. Answers whether they did.
     pub async fn drained(&self, limit: Duration) -> bool {
         self.tasks.close();

@@ -68,18 +68,27 @@ pub(crate) async fn insert_missing(
          SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2), unhex(value ->> 3),
              unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7, value ->> 8
          FROM json_each($1) WHERE true
-         ON CONFLICT (run_day, id) DO UPDATE SET wanted = excluded.wanted
-         WHERE batches.wanted < excluded.wanted",
+         ON CONFLICT (run_day, id) DO NOTHING",
         "INSERT INTO batches (run_day, id, organisation_id, campaign_id, run_id, channel,
              deadline_at, count, wanted)
          SELECT (value ->> 0)::bigint, (value ->> 1)::uuid, (value ->> 2)::uuid,
              (value ->> 3)::uuid, (value ->> 4)::uuid, value ->> 5, (value ->> 6)::bigint,
              (value ->> 7)::bigint, (value ->> 8)::bigint
          FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS given(value, turn) ORDER BY turn
-         ON CONFLICT (run_day, id) DO UPDATE SET wanted = excluded.wanted
-         WHERE batches.wanted < excluded.wanted",
+         ON CONFLICT (run_day, id) DO NOTHING",
     );
     tx.run(sql, [Json::Array(rows).to_string().into()]).await.map(|_| ())
+}
+
+/// A batch that was settled unsent in part asked for less before. Its row is locked.
+pub(crate) async fn raise_wanted(
+    tx: &DatabaseTransaction,
+    header: &Header,
+    wanted: i64,
+) -> Result<(), DbErr> {
+    let sql = "UPDATE batches SET wanted = $3 WHERE run_day = $1 AND id = $2 AND wanted < $3";
+    let values = [header.run_day.into(), header.batch.uuid().into(), wanted.into()];
+    tx.run(sql, values).await.map(|_| ())
 }
 
 /// Locks the batches, in one order, and reads them as they are then.

@@ -141,7 +141,11 @@ pub(crate) enum ClaimKind {
         wait: Option<(WaitReason, i64)>,
     },
     /// Later attempts: rows that are due. Without a header they are only settled.
-    Due { header: Option<Arc<Header>>, wait: Option<(WaitReason, i64)> },
+    Due {
+        header: Option<Arc<Header>>,
+        instead: Option<(MessageState, &'static str)>,
+        wait: Option<(WaitReason, i64)>,
+    },
     /// The delivery ends: what is open goes on from the job kept here.
     Accept { header: Arc<Header>, wanted: i64, job: Arc<Vec<u8>> },
 }
@@ -180,6 +184,13 @@ impl Store {
         }
         batches::insert_missing(&tx, &introduced).await?;
         let mut books = open_books(&tx, step, now_ms).await?;
+        for (header, wanted) in introduced {
+            let book = books.get_mut(&(header.run_day, header.batch));
+            if let Some(book) = book.filter(|book| book.row.wanted < wanted) {
+                batches::raise_wanted(&tx, header, wanted).await?;
+                book.row.wanted = wanted;
+            }
+        }
         let one = OneStep { tx: &tx, epoch: step.epoch, now_ms, halts };
         let answers = one.claim_all(&step.claims, &mut books).await?;
         totals::publish_all(&tx, self, &mut books, now_ms).await?;
@@ -289,8 +300,8 @@ impl OneStep<'_> {
                 let one = OneClaim { index, id, claim, terms };
                 self.first(one, header, range.clone(), units, book, writes).await
             }
-            ClaimKind::Due { header, wait } => {
-                let terms = self.halted(terms(None, *wait), book.row.campaign);
+            ClaimKind::Due { header, instead, wait } => {
+                let terms = self.halted(terms(*instead, *wait), book.row.campaign);
                 let one = OneClaim { index, id, claim, terms };
                 self.due(one, header.as_deref(), book, writes).await
             }
@@ -368,7 +379,7 @@ impl OneStep<'_> {
         writes: &mut Writes,
     ) -> Result<Vec<(usize, u32)>, DbErr> {
         let (run_day, batch) = one.claim.key;
-        let late = self.now_ms >= one.terms.deadline_ms;
+        let late = self.now_ms >= one.terms.deadline_ms || one.terms.instead.is_some();
         let due = messages::due(self.tx, run_day, batch, one.id, self.now_ms, late).await?;
         let mut claimed = one.taken(&due);
         let mut claiming = one.claiming(book, claimed.len());

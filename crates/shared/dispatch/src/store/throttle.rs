@@ -13,16 +13,15 @@ pub(crate) enum Leased {
     Later { at_ms: i64 },
 }
 
-/// Leases `wanted` tokens or as many as a series has left, unless the first lies beyond
-/// `too_far_ms`.
+/// Leases `wanted` tokens or as many as a series has left, from the soonest on, unless the first
+/// would be too far away.
 pub(crate) async fn lease(
     store: &Store,
     organisation: OrganisationId,
     account: &str,
     shape: Shape,
     wanted: i64,
-    now_ms: i64,
-    too_far_ms: i64,
+    (soonest_ms, too_far_ms): (i64, i64),
 ) -> Result<Leased, DbErr> {
     let tx = store.database.begin().await?;
     let key = [organisation.uuid().into(), account.into()];
@@ -36,7 +35,7 @@ pub(crate) async fn lease(
                WHERE organisation_id = $1 AND account = $2 FOR UPDATE";
     let row = tx.row(sql, key.clone()).await?.ok_or(DbErr::RecordNotUpdated)?;
     let (next_at, series): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-    let (leased, next_at, series) = take(shape, wanted, now_ms, too_far_ms, (next_at, series));
+    let (leased, next_at, series) = take(shape, wanted, soonest_ms, too_far_ms, (next_at, series));
     if matches!(leased, Leased::Tokens { .. }) {
         tx.run(
             "UPDATE throttles SET next_at = $3, series = $4
