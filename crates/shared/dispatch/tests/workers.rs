@@ -168,7 +168,7 @@ async fn rows_of_a_claim_that_nobody_holds_are_given_back() {
     // As if a claim had been committed, and its answer never came.
     harness
         .run(
-            "UPDATE messages SET state = 'sending', claim = 999, attempt = attempt + 1
+            "UPDATE messages SET state = 'sending', claim = -1, attempt = attempt + 1
               WHERE position = 0",
         )
         .await;
