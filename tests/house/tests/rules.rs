@@ -69,6 +69,13 @@ fn contracts_never_do_io() {
 }
 
 #[test]
+fn a_described_gateway_is_only_described() {
+    assert_none("http-gateway", &depends("carillon-http-gateway", &["tokio", "sea-orm", "hyper"]));
+    let words = ["std::fs", "std::net", "std::io", "std::process"];
+    assert_none("http-gateway", &uses("crates/shared/http-gateway", &words));
+}
+
+#[test]
 fn dispatch_never_knows_a_gateways_library() {
     assert_none("dispatch", &depends("carillon-dispatch", &["lettre", "reqwest"]));
 }

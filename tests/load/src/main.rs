@@ -1,7 +1,9 @@
 //! How fast Carillon sends, end to end, as a ratio to what the same machine does in the same minute
 //! without it: smtp-source into the same smtp-sink, h2load into the same SMS provider.
 
+mod fairness;
 mod raw;
+mod usage;
 
 use std::{
     error::Error,
@@ -9,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_e2e::{Stack, customers, stack::SERVICES};
+use carillon_e2e::{Cli, Stack, customers, stack::SERVICES};
 use carillon_sinks::sms::{Options, SmsSink};
 use clap::Parser;
+use usage::Usage;
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 const TOKEN: &str = "bench";
@@ -52,13 +55,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let raw = raw::smtp(&smtp.address, arguments.recipients)?;
     line("raw SMTP: smtp-source -d -s 16 → smtp-sink", raw);
     let email = campaign(&stack, EMAIL, arguments.recipients)?;
-    line("e-mail, campaign → report, same smtp-sink", email);
-    println!("{:<44} {:>10.2}\n", "of the raw limit", email / raw);
+    line("e-mail, campaign → report, same smtp-sink", email.rate);
+    email.explain(raw);
     let raw = raw::http(&sms.url(), ACCOUNT, TOKEN, arguments.recipients)?;
     line("raw HTTP: h2load --h1 -c 32 → SMS provider", raw);
     let sent = campaign(&stack, SMS, arguments.recipients)?;
-    line("SMS, campaign → report, same provider", sent);
-    println!("{:<44} {:>10.2}\n", "of the raw limit", sent / raw);
+    line("SMS, campaign → report, same provider", sent.rate);
+    sent.explain(raw);
+    fairness::measure(&stack, arguments.recipients / 5)?;
     println!("peak memory, MiB");
     for service in SERVICES {
         println!("  {service:<20} {:>6}", stack.peak_memory(service, 1).unwrap_or_default() / 1024);
@@ -89,21 +93,47 @@ fn set_up(
     Ok(())
 }
 
+struct Measured {
+    /// Messages per second.
+    rate: f64,
+    /// Microseconds of processor time a message, by program.
+    spent: Vec<(String, f64)>,
+}
+
+impl Measured {
+    fn explain(&self, raw: f64) {
+        println!("{:<44} {:>10.2}\n", "of the raw limit", self.rate / raw);
+        println!("{:<44} {:>10}", "processor time by program", "µs/message");
+        for (program, spent) in self.spent.iter().filter(|(_, spent)| *spent >= 0.5) {
+            println!("  {program:<42} {spent:>10.0}");
+        }
+        println!();
+    }
+}
+
 /// Messages per second from the start's answer until the last is settled.
-fn campaign(stack: &Stack, content: &str, recipients: usize) -> Result<f64, Box<dyn Error>> {
+fn campaign(stack: &Stack, content: &str, recipients: usize) -> Result<Measured, Box<dyn Error>> {
     let id = stack.campaign(&format!(
         "name: Bench\nactive: true\naudience: {{ everyone: true }}\nschedule: now\n{content}"
     ));
+    let before = Usage::now();
     let _ = stack.run(&["campaign", "start", &id, "--yes"]).ok();
     let begun = Instant::now();
+    let report = settle(stack, &id);
+    let took = begun.elapsed().as_secs_f64();
+    if report["states"]["sent"] != recipients {
+        return Err(format!("not all were sent: {report}").into());
+    }
+    let spent = Usage::now().a_message_since(&before, recipients);
+    Ok(Measured { rate: recipients as f64 / took, spent })
+}
+
+/// Waits for the last message; answers the report then.
+fn settle(cli: &Cli, campaign: &str) -> serde_json::Value {
     loop {
-        let report = stack.report(&id);
+        let report = cli.report(campaign);
         if report["plan_complete"] == true && report["in_flight"] == 0 {
-            let took = begun.elapsed().as_secs_f64();
-            if report["states"]["sent"] != recipients {
-                return Err(format!("not all were sent: {report}").into());
-            }
-            return Ok(recipients as f64 / took);
+            return report;
         }
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -1,6 +1,6 @@
 //! One connection to the SMTP server.
 
-use std::io;
+use std::{io, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio::{
@@ -145,6 +145,7 @@ impl Session<'_> {
         if self.unread.windows(6).any(|bytes| bytes == b"DATA\r\n") {
             self.state.seen().pipelined += 1;
         }
+        self.state.seen().begun.push(Instant::now());
         if self.from.is_some() {
             return self.write("503 5.5.1 nested MAIL").await;
         }

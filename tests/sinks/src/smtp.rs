@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -135,6 +135,8 @@ pub struct Mail {
 pub(crate) struct Seen {
     pub accepted: HashMap<String, usize>,
     pub mails: Vec<Mail>,
+    /// When each MAIL FROM came.
+    pub begun: Vec<Instant>,
     pub connections: usize,
     pub open: usize,
     pub dots: usize,
@@ -211,6 +213,11 @@ impl SmtpSink {
     /// Mails accepted, whatever their ids.
     pub fn count(&self) -> usize {
         self.state.seen().accepted.values().sum()
+    }
+
+    /// When each mail was begun, in order.
+    pub fn begun(&self) -> Vec<Instant> {
+        self.state.seen().begun.clone()
     }
 
     pub fn mails(&self) -> Vec<Mail> {

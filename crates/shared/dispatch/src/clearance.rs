@@ -2,9 +2,9 @@
 //! is alive, and the deadline lies ahead. One query every half second clears all that is in hand.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -134,7 +134,7 @@ struct Asked {
     organisation: OrganisationId,
     campaign: CampaignId,
     customer: CustomerId,
-    ticket: std::sync::Weak<Ticket>,
+    ticket: Weak<Ticket>,
 }
 
 /// Every message in hand.
@@ -196,33 +196,29 @@ impl Watch {
     }
 
     async fn ask(&self, store: &Store) -> Result<(), DbErr> {
-        let mut campaigns: HashMap<CampaignId, Vec<std::sync::Weak<Ticket>>> = HashMap::new();
-        let mut customers: HashMap<OrganisationId, HashMap<CustomerId, Vec<_>>> = HashMap::new();
+        let mut campaigns = BTreeSet::new();
+        let mut customers = BTreeSet::new();
         for asked in self.lock().values() {
-            campaigns.entry(asked.campaign).or_default().push(asked.ticket.clone());
-            let of_one = customers.entry(asked.organisation).or_default();
-            of_one.entry(asked.customer).or_default().push(asked.ticket.clone());
+            campaigns.insert(asked.campaign);
+            customers.insert((asked.organisation, asked.customer));
         }
         if campaigns.is_empty() {
             return Ok(());
         }
-        let reader = store.database.reader();
-        let halted = store::halted_of_all_organisations(reader, campaigns.keys().copied()).await?;
-        for campaign in halted {
-            campaigns.remove(&campaign).into_iter().flatten().for_each(bar);
-        }
-        for (organisation, mut customers) in customers {
-            let asked = customers.keys().copied();
-            for customer in store::suppressed(reader, organisation, asked).await? {
-                customers.remove(&customer).into_iter().flatten().for_each(bar);
-            }
+        let (reader, campaigns) = (store.database.reader(), campaigns.into_iter());
+        let customers = customers.into_iter();
+        let barred = store::barred_of_all_organisations(reader, campaigns, customers).await?;
+        // What was taken in meanwhile is barred with it: what was read holds for it, too.
+        let is_barred = |asked: &&Asked| {
+            barred.campaigns.contains(&asked.campaign)
+                || barred.customers.contains(&(asked.organisation, asked.customer))
+        };
+        // A ticket that ends takes the lock, so none may end here while it is held.
+        let tickets: Vec<Weak<Ticket>> =
+            self.lock().values().filter(is_barred).map(|asked| asked.ticket.clone()).collect();
+        for ticket in tickets.iter().filter_map(Weak::upgrade) {
+            ticket.barred.store(true, Ordering::Release);
         }
         Ok(())
-    }
-}
-
-fn bar(ticket: std::sync::Weak<Ticket>) {
-    if let Some(ticket) = ticket.upgrade() {
-        ticket.barred.store(true, Ordering::Release);
     }
 }

@@ -7,7 +7,7 @@ use carillon_contracts::ids::{MessageId, OrganisationId};
 use carillon_service_kit::Stop;
 use sea_orm::DbErr;
 
-use crate::store::Store;
+use crate::store::{self, Store};
 
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -34,6 +34,17 @@ pub enum Says {
 }
 
 impl Says {
+    const ALL: [Self; 4] = [Self::NeverAccepted, Self::Sent, Self::Undelivered, Self::Delivered];
+
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|says| says.word() == word)
+    }
+
+    /// Of what is said of one message the strongest counts.
+    pub(crate) fn rank(self) -> usize {
+        Self::ALL.iter().position(|says| *says == self).unwrap_or_default()
+    }
+
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Sent => "sent",
@@ -59,16 +70,14 @@ impl EvidenceInbox {
 
     /// Kept, and not applied yet.
     pub async fn waiting(&self) -> Result<i64, DbErr> {
-        self.0.evidence_waiting().await
+        Ok(store::evidence(&self.0.database).await?.0)
     }
 }
 
 pub(crate) async fn apply_all(store: Store, stop: Stop) -> Result<(), DbErr> {
     while stop.sleep(BEAT).await {
-        loop {
-            if store.evidence_waiting().await? == 0 {
-                break;
-            }
+        // Looked at first: nobody takes a writer's turn for nothing.
+        while store::has_evidence(&store.database).await? {
             let applied = store.apply_evidence().await?;
             if applied.baseless > 0 {
                 let baseless = applied.baseless;

@@ -5,11 +5,9 @@ use std::collections::HashSet;
 
 use carillon_service_kit::{
     Database,
-    database::{Sql, Text, differs},
+    database::{Sql, Text, differs, list},
 };
 use sea_orm::{DatabaseTransaction, DbErr};
-
-use crate::relay::id_list;
 
 const KEEP_MS: i64 = 10 * 60 * 1000;
 
@@ -41,7 +39,7 @@ pub(crate) async fn note(
     if seqs.is_empty() {
         return Ok(HashSet::new());
     }
-    let values = [stream.into(), now_ms.into(), id_list(seqs).into()];
+    let values = [stream.into(), now_ms.into(), list::numbers(seqs).into()];
     let rows = tx.rows(NOTE, values).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }

@@ -10,7 +10,7 @@ use std::{
 use carillon_broker::{CONFIRM_TIMEOUT, Destination, Publication, PublishError};
 use carillon_service_kit::{
     Stop,
-    database::{Sql as _, Text, differs},
+    database::{Sql as _, Text, differs, list},
 };
 use futures::{StreamExt as _, stream};
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -115,7 +115,8 @@ impl Outbox {
             None => self.database.begin().await?,
         };
         if !confirmed.is_empty() {
-            tx.run(MARK_SENT, [self.clock.now_ms().into(), id_list(&confirmed).into()]).await?;
+            tx.run(MARK_SENT, [self.clock.now_ms().into(), list::numbers(&confirmed).into()])
+                .await?;
         }
         number(&tx).await?;
         let more = tx.row(waiting, []).await?.is_some();
@@ -255,11 +256,6 @@ pub(crate) async fn read_rows(
         });
     }
     Ok(read)
-}
-
-pub(crate) fn id_list(ids: &[i64]) -> String {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    format!("[{}]", ids.join(","))
 }
 
 const MARK_SENT: Text = differs(

@@ -1,6 +1,7 @@
 //! A service's own database: an SQLite file or a PostgreSQL database. Statements are written by
 //! hand, side by side where the two differ.
 
+pub mod list;
 mod postgres;
 mod sqlite;
 mod text;
@@ -14,7 +15,7 @@ use sea_orm::{
 };
 
 pub use postgres::Postgres;
-pub use text::{Text, differs};
+pub use text::{Text, differs, same};
 
 #[derive(Clone)]
 pub struct Database {

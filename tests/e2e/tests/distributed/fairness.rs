@@ -68,12 +68,23 @@ fn a_slow_and_a_throttled_organisation_do_not_delay_a_fast_one() {
     assert!(slow.total() > 0 && throttled.total() > 0, "the others were sending meanwhile");
     assert!(slow.total() < 3_000 && throttled.total() < 500, "and are not done");
 
-    // What a server of 1 s a mail, or one held to 5 mails in 2.4 s, can have taken at the most.
-    let window = Instant::now();
-    let before = throttled.total();
-    thread::sleep(Duration::from_secs(10));
-    let series = (window.elapsed().as_secs_f64() / 2.4).ceil() as usize + 1;
-    assert!(throttled.total() - before <= series * 5, "{} in 10 s", throttled.total() - before);
+    thread::sleep(Duration::from_secs(5));
+    assert_keeps_its_limit(&throttled.smtp.begun());
     throttled.assert_none_twice();
     beside.assert_none_twice();
+}
+
+/// 5 mails with 0.1 s between two, then a pause of 2 s: 2.4 s a series, at the server, over both
+/// replicas. A busy machine may bring one mail later than it left, by less than a series.
+fn assert_keeps_its_limit(begun: &[Instant]) {
+    assert!(begun.len() > 10, "{} mails say nothing", begun.len());
+    let closest = begun.windows(6).map(|six| six[5] - six[0]).min().expect("more than six");
+    println!("{} throttled mails; six of them within {closest:?} at the least", begun.len());
+    for (first, from) in begun.iter().enumerate() {
+        for (series, to) in begun[first..].iter().step_by(5).enumerate().skip(2) {
+            let least = Duration::from_millis(2_400) * u32::try_from(series - 1).expect("few");
+            let span = *to - *from;
+            assert!(span >= least, "{} mails within {span:?}", series * 5 + 1);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What an organisation's SMS gateway may be set to.
 
 use carillon_contracts::campaign::v1::{SmsGateway, TwilioGateway, sms_gateway::Kind};
+use carillon_http_gateway::Origin;
 use carillon_service_kit::status::FieldError;
 use url::Url;
 
@@ -103,7 +104,7 @@ fn wrong_base(text: &str) -> Option<String> {
         let what = "holds a login, a query or a fragment";
         return Some(format!("{what}, which has no place here; {example}"));
     }
-    None
+    Origin::parse(text).err()
 }
 
 pub(super) fn has_login(url: &Url) -> bool {

@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use carillon_contracts::campaign::v1::HttpGateway;
+use carillon_http_gateway::{Field, Shape};
 use carillon_service_kit::status::FieldError;
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::{nearest::nearest, shown, sms::has_login};
 
-/// What a text may have in braces.
-const PLACEHOLDERS: [&str; 8] =
-    ["to", "from", "text", "message_id", "deadline", "validity_seconds", "callback_url", "token"];
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "PATCH"];
 /// Headers that the connection itself sets.
 const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
@@ -50,11 +48,14 @@ pub(super) fn checked(given: HttpGateway, errors: &mut Vec<FieldError>) -> HttpG
         "" => "application/json".to_owned(),
         said => said.to_owned(),
     };
-    if HeaderValue::from_str(&content_type).is_err() || !content_type.contains('/') {
-        let rule = format!("'{}' is no media type, such as application/json", shown(&content_type));
-        check.refuse("content_type", rule);
+    let stored = HttpGateway { method, content_type, ..given };
+    // The rest is what the dispatcher itself asks for; it stops at the first.
+    if errors.is_empty()
+        && let Err(wrong) = Shape::compile(&stored)
+    {
+        errors.push(FieldError::new(format!("sms.http.{}", wrong.field), wrong.rule));
     }
-    HttpGateway { method, content_type, ..given }
+    stored
 }
 
 pub(super) fn uses_token(http: &HttpGateway) -> bool {
@@ -78,11 +79,11 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
 impl Check<'_> {
     fn text(&mut self, field: &str, text: &str) {
         let unknown: BTreeSet<&str> =
-            placeholders(text).filter(|word| !PLACEHOLDERS.contains(word)).collect();
+            placeholders(text).filter(|word| Field::names().all(|known| known != *word)).collect();
         for word in unknown {
-            let remedy = match nearest(word, PLACEHOLDERS.into_iter()) {
+            let remedy = match nearest(word, Field::names()) {
                 Some(meant) => format!("did you mean {{{meant}}}?"),
-                None => format!("known are {}", PLACEHOLDERS.join(", ")),
+                None => format!("known are {}", Field::names().collect::<Vec<_>>().join(", ")),
             };
             self.refuse(field, format!("{{{}}} stands for nothing; {remedy}", shown(word)));
         }
@@ -97,8 +98,7 @@ impl Check<'_> {
             return self.refuse("url", format!("is longer than {LONGEST_URL} characters"));
         }
         self.text("url", text);
-        let filled = PLACEHOLDERS
-            .iter()
+        let filled = Field::names()
             .fold(text.to_owned(), |text, word| text.replace(&format!("{{{word}}}"), "0"));
         let Ok(url) = Url::parse(&filled) else {
             return self.refuse("url", format!("'{}' is not a URL; {example}", shown(text)));

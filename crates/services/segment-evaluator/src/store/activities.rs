@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 
 use carillon_contracts::ids::OrganisationId;
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde::Serialize;
 
-use super::{
-    both::{Both, both, listed},
-    json,
-};
+use super::{json, listed::listed};
 
 /// What a customer did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,7 +45,7 @@ pub(crate) async fn known_activities(
         .collect()
 }
 
-const KNOWN: Both = listed!(
+const KNOWN: Text = listed!(
     "SELECT event_id, external_id, kind, at, amount, rating FROM activities
      WHERE organisation_id = $1 AND event_id", texts "$2", ""
 );
@@ -65,7 +62,7 @@ pub(crate) async fn add_activities(
     Ok(added.rows_affected() == rows.len() as u64)
 }
 
-const ADD: Both = both(
+const ADD: Text = differs(
     "INSERT INTO activities
         (organisation_id, event_id, external_id, kind, at, amount, rating, created_at)
      SELECT $1, value->>'event_id', value->>'external_id', value->>'kind', value->>'at',
@@ -93,7 +90,7 @@ pub(crate) async fn add_points(
 
 /// In either database's words the list is walked and each customer looked up by the key. A locked
 /// row stays where it is.
-pub(super) const ADD_POINTS: Both = both(
+pub(super) const ADD_POINTS: Text = differs(
     "
 WITH added AS MATERIALIZED (
     SELECT $1 AS organisation_id, value->>0 AS external_id, value->>1 AS difference

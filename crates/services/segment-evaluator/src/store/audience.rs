@@ -2,14 +2,11 @@
 //! with it.
 
 use carillon_contracts::ids::{CustomerId, OrganisationId};
-use carillon_service_kit::database::{Sql, differs};
+use carillon_service_kit::database::{Sql, Text, differs, same};
 use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
 
-use super::{
-    both::{Both, listed, same},
-    json, narrow,
-};
+use super::{json, listed::listed, narrow};
 use crate::{
     domain::filter::{Selection, next_of},
     hex,
@@ -21,7 +18,7 @@ pub(super) fn matched(
     selection: &Selection,
     after: &str,
     limit: i64,
-) -> Result<(Both, Vec<Value>), DbErr> {
+) -> Result<(Text<'static>, Vec<Value>), DbErr> {
     let organisation = Value::from(organisation.uuid());
     Ok(match selection {
         Selection::Everyone => (
@@ -185,7 +182,7 @@ pub(crate) async fn candidates(
              ORDER BY m.external_id"
         )
     };
-    let (sqlite, postgres) = (sql(matching.sqlite), sql(matching.postgres));
+    let (sqlite, postgres) = (sql(matching.sqlite()), sql(matching.postgres()));
     let rows = connection.rows(differs(&sqlite, &postgres), values).await?;
     rows.iter().map(CandidateRow::read).collect()
 }

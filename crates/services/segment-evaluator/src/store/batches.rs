@@ -4,14 +4,11 @@ use carillon_contracts::{
     ids::{BatchId, OrganisationId, RunId},
     jobs::v1::{Channel, MessageClass, SealedBlock},
 };
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, differs, same};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::{
-    both::{Both, both, listed, same},
-    json, narrow,
-};
+use super::{json, listed::listed, narrow};
 
 pub(crate) struct NewBatch {
     pub batch: BatchId,
@@ -86,7 +83,7 @@ pub(crate) async fn unsent_in_any_organisation(
     Ok(connection.row(UNSENT, [now.into()]).await?.is_some())
 }
 
-pub(super) const UNSENT: Both = same(
+pub(super) const UNSENT: Text = same(
     "SELECT 1 FROM batches WHERE released_at IS NOT NULL AND NOT sent AND parked_at IS NULL
      AND (taken_until IS NULL OR taken_until <= $1) LIMIT 1",
 );
@@ -124,7 +121,7 @@ UPDATE batches SET taken_until = $2 WHERE seq IN (
     };
 }
 
-pub(super) const TAKE: Both = both(take!(""), take!(" FOR UPDATE SKIP LOCKED"));
+pub(super) const TAKE: Text = differs(take!(""), take!(" FOR UPDATE SKIP LOCKED"));
 
 /// The jobs by their numbers, in the order in which they are to be published; each by itself, for a
 /// row that cannot be read must not hold up the others.
@@ -156,7 +153,7 @@ impl TakenBatch {
     }
 }
 
-pub(super) const TAKEN: Both = listed!(
+pub(super) const TAKEN: Text = listed!(
     "SELECT seq, batch_id, organisation_id, campaign_id, run_id, run_day, channel, class, deadline,
         customer_ids, key_id, wrapped_key, block, cause
      FROM batches WHERE seq", numbers "$1", "
@@ -188,7 +185,7 @@ pub(crate) async fn mark_sent(
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-const MARK_SENT: Both = both(
+const MARK_SENT: Text = differs(
     "UPDATE batches SET sent = TRUE, sent_at = $2, taken_until = NULL
      WHERE seq IN (SELECT value FROM json_each($1)) RETURNING seq",
     "UPDATE batches SET sent = TRUE, sent_at = $2, taken_until = NULL
@@ -204,7 +201,7 @@ pub(crate) async fn give_back(tx: &DatabaseTransaction, seqs: &[i64]) -> Result<
     if seqs.is_empty() {
         return Ok(());
     }
-    let sql = both(
+    let sql = differs(
         "UPDATE batches SET taken_until = NULL
          WHERE NOT sent AND seq IN (SELECT value FROM json_each($1))",
         "UPDATE batches SET taken_until = NULL WHERE seq IN (
@@ -223,11 +220,11 @@ pub(crate) async fn forget_sent(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     tx.run(FORGET_SENT, []).await.map(|_| ())
 }
 
-pub(super) const FORGET_PARKED: Both =
+pub(super) const FORGET_PARKED: Text =
     same("UPDATE batches SET parked_at = NULL, overtaken = 0 WHERE parked_at IS NOT NULL");
 
 /// What is neither accepted nor closed holds a place, which an index tells.
-pub(super) const FORGET_SENT: Both = same(
+pub(super) const FORGET_SENT: Text = same(
     "UPDATE batches SET sent = FALSE, taken_until = NULL
      WHERE NOT accepted AND NOT closed
      AND released_at IS NOT NULL AND given_up_at IS NULL AND parked_at IS NULL",
@@ -274,7 +271,7 @@ pub(crate) async fn record_totals(
     Ok(())
 }
 
-pub(super) const RECORD_TOTALS: Both = same(
+pub(super) const RECORD_TOTALS: Text = same(
     "
 UPDATE batches SET
     version = $3,
@@ -293,7 +290,7 @@ UPDATE batches SET
 WHERE batch_id = $1 AND organisation_id = $2 AND version < $3",
 );
 
-pub(super) const UNPARK: Both = same(
+pub(super) const UNPARK: Text = same(
     "UPDATE batches SET parked_at = NULL, overtaken = 0, progress_at = $3
      WHERE batch_id = $1 AND organisation_id = $2 AND parked_at IS NOT NULL",
 );

@@ -1,14 +1,11 @@
 //! The append-only log of consent.
 
 use carillon_contracts::ids::{CustomerId, OrganisationId};
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
-use super::{
-    both::{Both, both},
-    bytes, json,
-};
+use super::{bytes, json};
 use crate::{
     domain::consent::{BEGINNING, Entry, Hash},
     hex,
@@ -50,7 +47,7 @@ pub(crate) async fn append_consents(
     tx.run(APPEND, [organisation.uuid().into(), json(&rows)?.into()]).await.map(|_| ())
 }
 
-const APPEND: Both = both(
+const APPEND: Text = differs(
     "INSERT INTO consent_log (organisation_id, n, customer_id, at, changed_by, from_consent,
         to_consent, prev_hash, hash)
      SELECT $1, value->>0, unhex(value->>1), value->>2, value->>3, value->>4, value->>5,

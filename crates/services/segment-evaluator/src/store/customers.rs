@@ -3,15 +3,11 @@
 use std::collections::HashMap;
 
 use carillon_contracts::ids::OrganisationId;
-use carillon_service_kit::database::{Sql, differs};
+use carillon_service_kit::database::{Sql, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::{
-    audience::matched,
-    both::{Both, listed},
-    json, narrow,
-};
+use super::{audience::matched, json, listed::listed, narrow};
 use crate::domain::filter::Selection;
 
 /// A customer as stored: `profile` is sealed.
@@ -81,7 +77,7 @@ pub(crate) async fn by_external_ids(
     rows.iter().map(CustomerRow::read).collect()
 }
 
-const BY_EXTERNAL_IDS: Both = listed!(
+const BY_EXTERNAL_IDS: Text = listed!(
     concat!(
         "SELECT ",
         columns!(),
@@ -172,7 +168,7 @@ pub(crate) async fn page(
              ORDER BY m.external_id"
         )
     };
-    let (sqlite, postgres) = (sql(matching.sqlite), sql(matching.postgres));
+    let (sqlite, postgres) = (sql(matching.sqlite()), sql(matching.postgres()));
     let rows = connection.rows(differs(&sqlite, &postgres), values).await?;
     rows.iter().map(CustomerRow::read).collect()
 }
@@ -188,7 +184,7 @@ pub(crate) async fn versions(
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
-const VERSIONS: Both = listed!(
+const VERSIONS: Text = listed!(
     "SELECT external_id, version FROM customers
      WHERE organisation_id = $1 AND external_id", texts "$2", "
      ORDER BY external_id FOR UPDATE"

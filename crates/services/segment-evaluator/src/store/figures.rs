@@ -1,9 +1,7 @@
 //! How much waits at each stage, and since when.
 
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, same};
 use sea_orm::DbErr;
-
-use super::both::{Both, same};
 
 /// Work that waits at one stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub(crate) async fn figures_of_all_organisations(
 }
 
 /// Each is counted from an index that holds only what is open.
-pub(super) const STAGES: [(&str, &str, Both); 4] = [
+pub(super) const STAGES: [(&str, &str, Text); 4] = [
     (
         "plans",
         "runs whose audience is not cut to its end",

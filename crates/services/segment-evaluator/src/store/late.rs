@@ -6,14 +6,10 @@ use carillon_contracts::{
     ids::{BatchId, CustomerId, OrganisationId, RunId, unpack_customers},
     jobs::v1::Channel,
 };
-use carillon_service_kit::database::Sql as _;
+use carillon_service_kit::database::{Sql as _, Text, differs, same};
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use super::{
-    both::{Both, both, listed, same},
-    bytes, json,
-    runs::OpenRun,
-};
+use super::{bytes, json, listed::listed, runs::OpenRun};
 use crate::{
     domain::{decide::AddressHash, record::CHANNELS},
     hex,
@@ -40,7 +36,7 @@ pub(crate) async fn open_runs(
         .collect()
 }
 
-pub(super) const OPEN_RUNS_OF: Both =
+pub(super) const OPEN_RUNS_OF: Text =
     same("SELECT run_id FROM runs WHERE organisation_id = $1 AND NOT closed ORDER BY seq");
 
 /// Tells the steps under way that addresses came to be shared. Until the transaction ends, no other
@@ -57,7 +53,7 @@ pub(crate) async fn count_late(
 const LOCK_OPEN_RUNS: &str =
     "SELECT 1 FROM runs WHERE organisation_id = $1 AND NOT closed ORDER BY seq FOR UPDATE";
 
-pub(super) const COUNT_LATE: Both =
+pub(super) const COUNT_LATE: Text =
     same("UPDATE runs SET late = late + 1 WHERE organisation_id = $1 AND NOT closed");
 
 /// Those of the addresses that had one user before the differences and have several now, by
@@ -87,7 +83,7 @@ pub(crate) async fn newly_shared(
 }
 
 /// The organisation stands in the list, so that the list is walked and each address looked up.
-pub(super) const NEWLY_SHARED: Both = both(
+pub(super) const NEWLY_SHARED: Text = differs(
     "
 WITH raised AS MATERIALIZED (
     SELECT $1 AS organisation_id, unhex(value->>0) AS hash, value->>1 AS difference
@@ -120,7 +116,7 @@ pub(crate) async fn shared_of(
     rows.iter().map(|row| bytes(row.try_get_by_index(0)?)).collect()
 }
 
-pub(super) const SHARED_OF: Both = listed!(
+pub(super) const SHARED_OF: Text = listed!(
     "SELECT hash FROM address_uses WHERE organisation_id = $1 AND channel = $2 AND customers > 1
      AND hash", binary "$3", ""
 );
@@ -153,7 +149,7 @@ pub(crate) async fn owners_up_to(
 /// The organisation stands in the list here too, and nothing is asked that the index does not hold.
 macro_rules! owners_by {
     ($hash:literal) => {
-        both(
+        differs(
             concat!(
                 "WITH shared AS MATERIALIZED (
                     SELECT $1 AS organisation_id, unhex(value) AS hash FROM json_each($2)
@@ -176,8 +172,8 @@ macro_rules! owners_by {
     };
 }
 
-pub(super) const OWNERS_BY_PHONE: Both = owners_by!("phone_hash");
-pub(super) const OWNERS_BY_EMAIL: Both = owners_by!("email_hash");
+pub(super) const OWNERS_BY_PHONE: Text = owners_by!("phone_hash");
+pub(super) const OWNERS_BY_EMAIL: Text = owners_by!("email_hash");
 
 /// Everyone in the batches.
 pub(crate) async fn recipients_of(
@@ -197,7 +193,7 @@ pub(crate) async fn recipients_of(
     Ok(recipients)
 }
 
-pub(super) const RECIPIENTS_OF: Both = listed!(
+pub(super) const RECIPIENTS_OF: Text = listed!(
     "SELECT customer_ids FROM batches WHERE batch_id", ids "$2", " AND organisation_id = $1"
 );
 
@@ -215,7 +211,7 @@ pub(crate) async fn claim_late(
     tx.run(CLAIM_LATE, values).await.map(|_| ())
 }
 
-const CLAIM_LATE: Both = both(
+const CLAIM_LATE: Text = differs(
     "INSERT INTO run_addresses (run_id, channel, hash)
      SELECT $1, $2, unhex(value) FROM json_each($3) WHERE true
      ON CONFLICT (run_id, channel, hash) DO NOTHING",

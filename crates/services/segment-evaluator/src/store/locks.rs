@@ -1,17 +1,15 @@
 //! What replicas take turns at. On SQLite a transaction that writes is alone anyway.
 
 use carillon_contracts::ids::OrganisationId;
-use carillon_service_kit::database::Sql as _;
+use carillon_service_kit::database::{Sql as _, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
-
-use super::both::{Both, both};
 
 /// Names the two kinds of turns; the organisation's own number tells its from others'.
 const RUNS: i64 = 1;
 const LOG: i64 = 2;
 
-const SHARED: Both = both("SELECT $1", "SELECT pg_advisory_xact_lock_shared($1)");
-const ALONE: Both = both("SELECT $1", "SELECT pg_advisory_xact_lock($1)");
+const SHARED: Text = differs("SELECT $1", "SELECT pg_advisory_xact_lock_shared($1)");
+const ALONE: Text = differs("SELECT $1", "SELECT pg_advisory_xact_lock($1)");
 
 /// Until the transaction ends no new run of the organisation appears: whoever makes addresses
 /// shared must see every run that may have planned them.

@@ -4,13 +4,13 @@
 mod activities;
 mod audience;
 mod batches;
-mod both;
 mod consent_log;
 mod customers;
 mod figures;
 mod halts;
 mod keys;
 mod late;
+mod listed;
 mod locks;
 mod migration;
 mod overtaken;

@@ -1,14 +1,11 @@
 //! Released batches that the broker seems to have lost: overtaken by later ones, or missing though
 //! their queue is empty. They go again, a few times; then they are parked.
 
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, differs, same};
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
-use super::{
-    both::{Both, both, same},
-    places::{halted, with_cause},
-};
+use super::places::{halted, with_cause};
 use crate::queue::Queue;
 
 /// Batches that go again in one transaction, at most.
@@ -24,7 +21,7 @@ pub(crate) async fn progressed_of_all_organisations(
     row.map_or(Ok(None), |row| row.try_get_by_index(0))
 }
 
-pub(super) const PROGRESSED: Both = same(
+pub(super) const PROGRESSED: Text = same(
     "SELECT MAX(released_at) FROM batches
      WHERE channel = $1 AND class = $2 AND progress_at >= released_at",
 );
@@ -80,7 +77,7 @@ WHERE seq IN (
     };
 }
 
-pub(super) const OVERTAKE: Both = both(overtake!(""), overtake!(" FOR UPDATE SKIP LOCKED"));
+pub(super) const OVERTAKE: Text = differs(overtake!(""), overtake!(" FOR UPDATE SKIP LOCKED"));
 
 /// Parked batches whose end has come wait for a place again, to be settled with their cause; so do
 /// those parked with a cause before `long_ago`. Answers how many.
@@ -113,8 +110,8 @@ WHERE seq IN (
     };
 }
 
-pub(super) const AGAIN_WHEN_ENDED: Both =
-    both(again_when_ended!(""), again_when_ended!(" FOR UPDATE OF p SKIP LOCKED"));
+pub(super) const AGAIN_WHEN_ENDED: Text =
+    differs(again_when_ended!(""), again_when_ended!(" FOR UPDATE OF p SKIP LOCKED"));
 
 /// Whether any is parked: asked first, so that nothing is written for nothing.
 pub(crate) async fn parked_in_any_organisation(connection: &impl Sql) -> Result<bool, DbErr> {
@@ -132,7 +129,7 @@ pub(crate) async fn out_in_any_organisation(
     Ok(connection.row(OUT, values).await?.is_some())
 }
 
-pub(super) const OUT: Both = same(
+pub(super) const OUT: Text = same(
     "SELECT 1 FROM batches WHERE channel = $1 AND class = $2
      AND sent AND NOT accepted AND NOT closed AND parked_at IS NULL AND sent_at <= $3 LIMIT 1",
 );

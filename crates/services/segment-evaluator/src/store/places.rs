@@ -5,11 +5,10 @@ use carillon_contracts::{
     ids::OrganisationId,
     jobs::v1::{Channel, MessageClass},
 };
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, same};
 use sea_orm::{DatabaseTransaction, DbErr, Value};
 use uuid::Uuid;
 
-use super::both::{Both, same};
 use crate::domain::places::{RECENT_MS, room};
 
 struct Lane {
@@ -105,8 +104,8 @@ WHERE EXISTS (SELECT 1 FROM batches w WHERE w.organisation_id = l.organisation_i
     };
 }
 
-pub(super) const LANES: Both = same(lanes!(""));
-const LANE: Both = same(lanes!(" AND l.organisation_id = $3 AND l.channel = $4 AND l.class = $5"));
+pub(super) const LANES: Text = same(lanes!(""));
+const LANE: Text = same(lanes!(" AND l.organisation_id = $3 AND l.channel = $4 AND l.class = $5"));
 
 pub(crate) async fn room_in_any_organisation(
     connection: &impl Sql,
@@ -159,7 +158,7 @@ macro_rules! with_cause {
 }
 pub(super) use with_cause;
 
-pub(super) const RELEASE: Both = same(concat!(
+pub(super) const RELEASE: Text = same(concat!(
     "
 UPDATE batches SET released_at = $5, ",
     with_cause!("$5"),

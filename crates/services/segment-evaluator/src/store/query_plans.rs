@@ -26,22 +26,22 @@ async fn hot_statements_find_their_rows_by_a_key() {
         sqlite
     });
     let statements: [(&str, &str, &[&str]); 16] = [
-        (activities::ADD_POINTS.sqlite, "customers", &["external_id=?"]),
-        (write::FORGET_UNUSED.sqlite, "address_uses", &["hash=?"]),
+        (activities::ADD_POINTS.sqlite(), "customers", &["external_id=?"]),
+        (write::FORGET_UNUSED.sqlite(), "address_uses", &["hash=?"]),
         (&phone, "c", &["external_id=?"]),
         (&phone, "customers", &["phone_hash=?"]),
         (&email, "customers", &["email_hash=?"]),
         (&name, "customers", &["name_hash=?", "display_name_hash=?"]),
-        (late::OWNERS_BY_PHONE.sqlite, "c", &["phone_hash=?"]),
-        (late::OWNERS_BY_EMAIL.sqlite, "c", &["email_hash=?"]),
-        (late::NEWLY_SHARED.sqlite, "u", &["hash=?"]),
-        (late::SHARED_OF.sqlite, "address_uses", &["hash=?"]),
-        (late::RECIPIENTS_OF.sqlite, "batches", &["batch_id=?"]),
-        (late::OPEN_RUNS_OF.sqlite, "runs", &["runs_open"]),
-        (late::COUNT_LATE.sqlite, "runs", &["runs_open"]),
-        (batches::RECORD_TOTALS.sqlite, "batches", &["batch_id=?"]),
-        (batches::UNPARK.sqlite, "batches", &["batch_id=?"]),
-        (standing::SET.sqlite, "customers", &["external_id=?"]),
+        (late::OWNERS_BY_PHONE.sqlite(), "c", &["phone_hash=?"]),
+        (late::OWNERS_BY_EMAIL.sqlite(), "c", &["email_hash=?"]),
+        (late::NEWLY_SHARED.sqlite(), "u", &["hash=?"]),
+        (late::SHARED_OF.sqlite(), "address_uses", &["hash=?"]),
+        (late::RECIPIENTS_OF.sqlite(), "batches", &["batch_id=?"]),
+        (late::OPEN_RUNS_OF.sqlite(), "runs", &["runs_open"]),
+        (late::COUNT_LATE.sqlite(), "runs", &["runs_open"]),
+        (batches::RECORD_TOTALS.sqlite(), "batches", &["batch_id=?"]),
+        (batches::UNPARK.sqlite(), "batches", &["batch_id=?"]),
+        (standing::SET.sqlite(), "customers", &["external_id=?"]),
     ];
     for (sql, table, expected) in statements {
         let lines = plan(sql).await;
@@ -73,13 +73,13 @@ async fn the_loops_read_only_what_is_open() {
         (released, "batches_placed"),
         (parked, "batches_parked"),
     ] {
-        let sql = sql.sqlite;
+        let sql = sql.sqlite();
         let lines = plan(sql).await;
         assert!(lines.iter().any(|line| line.contains(index)), "{sql}\n{lines:#?}");
         let whole = ["SCAN runs", "SCAN batches", "SCAN p", "SCAN w"];
         assert!(!lines.iter().any(|line| whole.contains(&&**line)), "{sql}");
     }
-    let lines = plan(places::LANES.sqlite).await;
+    let lines = plan(places::LANES.sqlite()).await;
     let covering = "SEARCH p USING COVERING INDEX batches_placed";
     assert!(lines.iter().any(|line| line.starts_with(covering)), "{lines:#?}");
 }

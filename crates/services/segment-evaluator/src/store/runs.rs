@@ -6,14 +6,11 @@ use carillon_contracts::{
     ids::{OrganisationId, RunId},
     jobs::v1::Channel,
 };
-use carillon_service_kit::database::Sql;
+use carillon_service_kit::database::{Sql, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::{
-    both::{Both, both, listed},
-    bytes, json, narrow,
-};
+use super::{bytes, json, listed::listed, narrow};
 use crate::{domain::decide::AddressHash, hex};
 
 /// A run as it is pinned when it falls due.
@@ -76,7 +73,7 @@ pub(crate) async fn open_runs_of_all_organisations(
 }
 
 /// `+` keeps the order from choosing the walk: the index of open runs is to be read, not the table.
-pub(super) const OPEN_RUNS: Both = both(
+pub(super) const OPEN_RUNS: Text = differs(
     "SELECT organisation_id, run_id FROM runs WHERE NOT closed ORDER BY +seq",
     "SELECT organisation_id, run_id FROM runs WHERE NOT closed ORDER BY seq",
 );
@@ -240,7 +237,7 @@ pub(crate) async fn claim_addresses(
         return Ok(());
     }
     let hashes: Vec<String> = hashes.iter().map(|hash| hex::encode(hash)).collect();
-    let sql = both(
+    let sql = differs(
         "INSERT INTO run_addresses (run_id, channel, hash)
          SELECT $1, $2, unhex(value) FROM json_each($3)",
         "INSERT INTO run_addresses (run_id, channel, hash)

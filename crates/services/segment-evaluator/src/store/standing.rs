@@ -4,13 +4,10 @@ use carillon_contracts::{
     audience::v1::Consent,
     ids::{CustomerId, OrganisationId},
 };
-use carillon_service_kit::database::Sql as _;
+use carillon_service_kit::database::{Sql as _, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 
-use super::{
-    both::{Both, both, listed},
-    json, narrow,
-};
+use super::{json, listed::listed, narrow};
 use crate::domain::{record::Subscription, standing::Standing};
 
 /// Those of the customers that exist, in the order of their external ids. Until the transaction
@@ -37,7 +34,7 @@ fn read(row: &QueryResult) -> Result<(String, Standing), DbErr> {
     Ok((row.try_get_by_index(0)?, standing))
 }
 
-const STANDINGS: Both = listed!(
+const STANDINGS: Text = listed!(
     "SELECT external_id, id, version, consent, blacklisted, subscribe_sms, subscribe_email
      FROM customers WHERE organisation_id = $1 AND external_id", texts "$2", "
      ORDER BY external_id FOR UPDATE"
@@ -60,7 +57,7 @@ pub(crate) async fn set_standings(
 
 /// In either database's words the list is walked and each customer looked up by the key. A locked
 /// row stays where it is.
-pub(super) const SET: Both = both(
+pub(super) const SET: Text = differs(
     "
 WITH changed AS MATERIALIZED (
     SELECT $1 AS organisation_id, value->>0 AS external_id, value->>1 AS blacklisted,

@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 
 use carillon_contracts::ids::OrganisationId;
-use carillon_service_kit::database::Sql as _;
+use carillon_service_kit::database::{Sql as _, Text, differs};
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde::Serialize;
 
-use super::{
-    both::{Both, both, listed},
-    bytes, json,
-};
+use super::{bytes, json, listed::listed};
 use crate::{domain::record::CHANNELS, hex};
 
 /// A customer to write. Binary values are hexadecimal.
@@ -76,7 +73,7 @@ WHERE customers.version = excluded.version - 1"
     };
 }
 
-const WRITE: Both = both(
+const WRITE: Text = differs(
     upsert!(
         "$1, value->>'external_id', unhex(value->>'id'), unhex(value->>'profile'),
     unhex(value->>'phone_hash'), unhex(value->>'email_hash'), unhex(value->>'name_hash'),
@@ -115,7 +112,7 @@ pub(crate) async fn replace_categories(
         tx.run(sql, [organisation.uuid().into(), json(&customers)?.into()]).await?;
     }
     if !categories.is_empty() {
-        let sql = both(
+        let sql = differs(
             "INSERT INTO customer_categories (organisation_id, category, external_id)
              SELECT $1, value->>1, value->>0 FROM json_each($2)",
             "INSERT INTO customer_categories (organisation_id, category, external_id)
@@ -163,7 +160,7 @@ pub(crate) async fn replace_cards(
     if cards.is_empty() {
         return Ok(true);
     }
-    let sql = both(
+    let sql = differs(
         "INSERT INTO cards (organisation_id, external_id, hash)
          SELECT $1, value->>0, unhex(value->>1) FROM json_each($2) WHERE true
          ON CONFLICT DO NOTHING",
@@ -211,7 +208,7 @@ pub(crate) async fn use_addresses(
 }
 
 /// On SQLite a transaction that writes is alone.
-const LOCK_USES: Both = both(
+const LOCK_USES: Text = differs(
     "SELECT $1, $2",
     "SELECT 1 FROM (
         SELECT (value->>0)::bigint AS channel, decode(value->>1, 'hex') AS hash
@@ -224,7 +221,7 @@ const LOCK_USES: Both = both(
 
 macro_rules! count_uses {
     ($sign:literal) => {
-        both(
+        differs(
             concat!(
                 "INSERT INTO address_uses (organisation_id, channel, hash, customers)
      SELECT $1, value->>0, unhex(value->>1), value->>2 FROM json_each($2) WHERE true
@@ -246,12 +243,12 @@ macro_rules! count_uses {
     };
 }
 
-const MORE_USES: Both = count_uses!("+");
+const MORE_USES: Text = count_uses!("+");
 /// An address that is used less is there: nothing is inserted.
-const FEWER_USES: Both = count_uses!("-");
+const FEWER_USES: Text = count_uses!("-");
 
 /// A list for one channel: a pair is not looked up by the whole key.
-pub(super) const FORGET_UNUSED: Both = listed!(
+pub(super) const FORGET_UNUSED: Text = listed!(
     "DELETE FROM address_uses WHERE organisation_id = $1 AND channel = $3 AND customers = 0
      AND hash", binary "$2", ""
 );

@@ -1,6 +1,5 @@
 //! SMS behind the gateway port: counts, renders, and picks the organisation's provider.
 
-mod escape;
 mod http;
 mod provider;
 mod routes;

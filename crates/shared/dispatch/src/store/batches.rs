@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_contracts::{
+    events::v1::Halt,
     ids::{BatchId, CampaignId, OrganisationId, RunId},
     jobs::v1::Channel,
     vocabulary::ChannelWord as _,
 };
-use carillon_service_kit::database::{Sql, differs};
+use carillon_service_kit::database::{Sql, differs, list};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use serde_json::{Value as Json, json};
 
-use super::{Key, id_list, u32_of};
+use super::{Key, halts, u32_of};
 use crate::open::Header;
 
 /// What a step needs of a batch.
@@ -31,6 +32,8 @@ pub(crate) struct BatchRow {
     pub accepted: bool,
     pub closed: bool,
     pub has_job: bool,
+    /// What somebody decided about its campaign; certain under `fence` alone.
+    pub halt: Halt,
 }
 
 /// Writes down batches that nobody wrote down yet, in one order.
@@ -91,6 +94,15 @@ pub(crate) async fn raise_wanted(
     tx.run(sql, values).await.map(|_| ())
 }
 
+macro_rules! read_batches {
+    () => {
+        "SELECT b.id, b.organisation_id, b.campaign_id, b.run_id, b.channel, b.deadline_at,
+             b.count, b.wanted, b.granted, b.asked_raises, b.version, b.accepted, b.closed,
+             b.job IS NOT NULL AS has_job, COALESCE(h.halt, 'running') AS halt
+         FROM batches b LEFT JOIN halts h ON h.campaign_id = b.campaign_id "
+    };
+}
+
 /// Locks the batches, in one order, and reads them as they are then.
 pub(crate) async fn lock(
     tx: &DatabaseTransaction,
@@ -98,18 +110,20 @@ pub(crate) async fn lock(
     batches: &BTreeSet<BatchId>,
 ) -> Result<BTreeMap<Key, BatchRow>, DbErr> {
     let sql = differs(
-        "SELECT id, organisation_id, campaign_id, run_id, channel, deadline_at, count, wanted,
-             granted, asked_raises, version, accepted, closed, job IS NOT NULL AS has_job
-         FROM batches
-         WHERE run_day = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
-        "SELECT id, organisation_id, campaign_id, run_id, channel, deadline_at, count, wanted,
-             granted, asked_raises, version, accepted, closed, job IS NOT NULL AS has_job
-         FROM batches
-         WHERE run_day = $1 AND id = ANY(ARRAY(
-             SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value)))
-         ORDER BY id FOR UPDATE",
+        concat!(
+            read_batches!(),
+            "WHERE b.run_day = $1 AND b.id IN (SELECT unhex(value) FROM json_each($2))"
+        ),
+        concat!(
+            read_batches!(),
+            "WHERE b.run_day = $1 AND b.id = ANY(ARRAY(
+                 SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value)))
+             ORDER BY b.id FOR UPDATE OF b"
+        ),
     );
-    let rows = tx.rows(sql, [run_day.into(), id_list(batches).into()]).await?;
+    let rows = tx
+        .rows(sql, [run_day.into(), list::ids(batches.iter().map(|batch| batch.uuid())).into()])
+        .await?;
     rows.iter()
         .map(|row| {
             let id = BatchId::new(row.try_get("", "id")?);
@@ -118,18 +132,9 @@ pub(crate) async fn lock(
         .collect()
 }
 
-/// Locks one batch and reads it.
-pub(crate) async fn read(
-    tx: &DatabaseTransaction,
-    run_day: i32,
-    batch: BatchId,
-) -> Result<Option<BatchRow>, DbErr> {
-    let locked = lock(tx, run_day, &BTreeSet::from([batch])).await?;
-    Ok(locked.into_values().next())
-}
-
 fn of_row(row: &QueryResult) -> Result<BatchRow, DbErr> {
     let channel: String = row.try_get("", "channel")?;
+    let halt: String = row.try_get("", "halt")?;
     Ok(BatchRow {
         organisation: OrganisationId::new(row.try_get("", "organisation_id")?),
         campaign: CampaignId::new(row.try_get("", "campaign_id")?),
@@ -144,6 +149,7 @@ fn of_row(row: &QueryResult) -> Result<BatchRow, DbErr> {
         accepted: row.try_get("", "accepted")?,
         closed: row.try_get("", "closed")?,
         has_job: row.try_get("", "has_job")?,
+        halt: halts::of_word(&halt),
     })
 }
 

@@ -1,15 +1,18 @@
 //! What providers told: kept as it comes, applied by the batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_contracts::{events::v1::MessageChange, ids::BatchId};
-use carillon_service_kit::database::{Sql as _, differs};
+use carillon_service_kit::database::{Sql as _, Text, differs, list};
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::{Store, batches, messages, totals};
-use crate::evidence::Evidence;
+use super::{
+    Store, batches, day_of, messages,
+    totals::{self, Book},
+};
+use crate::evidence::{Evidence, Says};
 
 /// Rows applied in one transaction, at most.
 const AT_ONCE: i64 = 500;
@@ -23,11 +26,8 @@ pub(crate) struct Applied {
 }
 
 struct Kept {
-    id: i64,
-    organisation: Uuid,
-    run_day: i64,
     message: Uuid,
-    says: String,
+    says: Says,
     provider_code: String,
 }
 
@@ -66,116 +66,167 @@ impl Store {
         tx.commit().await
     }
 
-    /// Takes the oldest evidence and raises the states of its messages, batch by batch.
+    /// Takes the oldest evidence and raises the states of its messages.
     pub(crate) async fn apply_evidence(&self) -> Result<Applied, DbErr> {
         let tx = self.database.begin().await?;
-        let sql =
-            "SELECT id, organisation_id, run_day, message_id, says, provider_code FROM evidence
-                   ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
-        let rows = tx.rows(sql, [AT_ONCE.into()]).await?;
-        let mut kept = Vec::with_capacity(rows.len());
-        for row in &rows {
-            kept.push(Kept {
-                id: row.try_get("", "id")?,
-                organisation: row.try_get("", "organisation_id")?,
-                run_day: row.try_get("", "run_day")?,
-                message: row.try_get("", "message_id")?,
-                says: row.try_get("", "says")?,
-                provider_code: row.try_get("", "provider_code")?,
-            });
+        let kept = take(&tx).await?;
+        let mut based = 0;
+        for (run_day, kept) in &kept {
+            let found = messages_of(&tx, *run_day, kept).await?;
+            based += found.len();
+            self.apply_to_day(&tx, *run_day, found).await?;
         }
-        let mut applied = Applied { read: kept.len(), baseless: 0 };
-        let mut of_batch: BTreeMap<(i32, BatchId), Vec<&Kept>> = BTreeMap::new();
-        for one in &kept {
-            match batch_of(&tx, one).await? {
-                Some(key) => of_batch.entry(key).or_default().push(one),
-                None => applied.baseless += 1,
-            }
-        }
-        for ((run_day, batch), evidence) in of_batch {
-            self.apply_to(&tx, (run_day, batch), &evidence).await?;
-        }
-        let ids: Vec<Json> = kept.iter().map(|one| Json::from(one.id)).collect();
-        tx.run(
-            differs(
-                "DELETE FROM evidence WHERE id IN (SELECT value FROM json_each($1))",
-                "DELETE FROM evidence WHERE id IN (
-                     SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS t(value))",
-            ),
-            [Json::Array(ids).to_string().into()],
-        )
-        .await?;
+        let ids = || kept.values().flat_map(BTreeMap::keys);
+        let sql = differs(
+            "DELETE FROM evidence WHERE id IN (SELECT value FROM json_each($1))",
+            "DELETE FROM evidence WHERE id IN (
+                 SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS t(value))",
+        );
+        tx.run(sql, [list::numbers(ids()).into()]).await?;
+        let read = ids().count();
         tx.commit().await?;
         self.outbox.wake();
-        Ok(applied)
+        Ok(Applied { read, baseless: read - based })
     }
 
-    async fn apply_to(
+    async fn apply_to_day(
         &self,
         tx: &DatabaseTransaction,
-        key: (i32, BatchId),
-        evidence: &[&Kept],
+        run_day: i32,
+        found: Vec<(BatchId, &Kept)>,
     ) -> Result<(), DbErr> {
         let now_ms = self.clock.now_ms();
-        let (run_day, batch) = key;
-        // The batch's lock comes before anything is read of its messages.
-        let Some(row) = batches::read(tx, run_day, batch).await? else { return Ok(()) };
-        let mut changes: BTreeMap<u32, MessageChange> = BTreeMap::new();
-        for one in evidence {
-            let values = [
-                run_day.into(),
-                one.message.into(),
-                now_ms.into(),
-                one.says.clone().into(),
-                one.provider_code.clone().into(),
-            ];
-            for changed in tx.rows(RAISE, values).await? {
-                let change = messages::change_of(&changed)?;
-                changes.insert(change.position, change);
-            }
-        }
-        if changes.is_empty() {
+        let batches: BTreeSet<BatchId> = found.iter().map(|(batch, _)| *batch).collect();
+        if batches.is_empty() {
             return Ok(());
         }
-        let changes = changes.into_values().collect();
-        totals::publish(tx, self, key, &row, changes, now_ms).await.map(|_| ())
+        // The batches' locks come before anything is read of their messages.
+        let rows = batches::lock(tx, run_day, &batches).await?;
+        let mut strongest: BTreeMap<Uuid, &Kept> = BTreeMap::new();
+        for (_, one) in found {
+            let kept = strongest.entry(one.message).or_insert(one);
+            if one.says.rank() > kept.says.rank() {
+                *kept = one;
+            }
+        }
+        let mut changes = raise(tx, run_day, now_ms, strongest.into_values()).await?;
+        let changed: BTreeSet<BatchId> = changes.keys().copied().collect();
+        let mut counts = totals::count(tx, run_day, &changed).await?;
+        let mut books = BTreeMap::new();
+        for (key, row) in rows {
+            if let (Some(changes), Some(count)) = (changes.remove(&key.1), counts.remove(&key)) {
+                books.insert(key, Book::new(row, count, changes));
+            }
+        }
+        totals::publish_all(tx, self, &mut books, now_ms).await
     }
 }
 
-/// The batch of a message that was attempted, if it is one of the organisation whose provider says
-/// so: a signature proves who speaks, not what they may speak of.
-async fn batch_of(
+/// The oldest, by their days and ids; locked, so that replicas take others.
+async fn take(tx: &DatabaseTransaction) -> Result<BTreeMap<i32, BTreeMap<i64, Kept>>, DbErr> {
+    let sql = "SELECT id, run_day, message_id, says, provider_code FROM evidence
+               ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
+    let mut kept: BTreeMap<i32, BTreeMap<i64, Kept>> = BTreeMap::new();
+    for row in tx.rows(sql, [AT_ONCE.into()]).await? {
+        let says: String = row.try_get("", "says")?;
+        let says = Says::of_word(&says)
+            .ok_or_else(|| DbErr::Custom(format!("evidence.says: '{says}' is not known")))?;
+        let one = Kept {
+            message: row.try_get("", "message_id")?,
+            says,
+            provider_code: row.try_get("", "provider_code")?,
+        };
+        kept.entry(day_of(&row)?).or_default().insert(row.try_get("", "id")?, one);
+    }
+    Ok(kept)
+}
+
+/// The batches of messages that were attempted, where they are of the organisation whose provider
+/// says so: a signature proves who speaks, not what they may speak of.
+async fn messages_of<'a>(
     tx: &DatabaseTransaction,
-    evidence: &Kept,
-) -> Result<Option<(i32, BatchId)>, DbErr> {
-    let sql = "SELECT m.batch_id FROM messages m
-               JOIN batches b ON b.run_day = m.run_day AND b.id = m.batch_id
-               WHERE m.run_day = $1 AND m.id = $2 AND m.attempt > 0 AND b.organisation_id = $3";
-    let values = [evidence.run_day.into(), evidence.message.into(), evidence.organisation.into()];
-    let row = tx.row(sql, values).await?;
-    let run_day = i32::try_from(evidence.run_day).unwrap_or_default();
-    row.map(|row| row.try_get_by_index(0).map(|id| (run_day, BatchId::new(id)))).transpose()
+    run_day: i32,
+    kept: &'a BTreeMap<i64, Kept>,
+) -> Result<Vec<(BatchId, &'a Kept)>, DbErr> {
+    let sql = differs(
+        "SELECT e.id, m.batch_id FROM evidence e
+         JOIN messages m ON m.run_day = $1 AND m.id = e.message_id AND m.attempt > 0
+         JOIN batches b ON b.run_day = $1 AND b.id = m.batch_id
+             AND b.organisation_id = e.organisation_id
+         WHERE e.id IN (SELECT value FROM json_each($2))",
+        "SELECT e.id, m.batch_id FROM evidence e
+         JOIN messages m ON m.run_day = $1 AND m.id = e.message_id AND m.attempt > 0
+         JOIN batches b ON b.run_day = $1 AND b.id = m.batch_id
+             AND b.organisation_id = e.organisation_id
+         WHERE e.id = ANY(ARRAY(
+             SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb) AS given(value)))",
+    );
+    let rows = tx.rows(sql, [run_day.into(), list::numbers(kept.keys()).into()]).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id: i64 = row.try_get_by_index(0)?;
+        if let Some(one) = kept.get(&id) {
+            found.push((BatchId::new(row.try_get_by_index(1)?), one));
+        }
+    }
+    Ok(found)
+}
+
+/// What changed, by batch. Each message is given once.
+async fn raise(
+    tx: &DatabaseTransaction,
+    run_day: i32,
+    now_ms: i64,
+    evidence: impl Iterator<Item = &Kept>,
+) -> Result<BTreeMap<BatchId, Vec<MessageChange>>, DbErr> {
+    let given = evidence
+        .map(|one| json!([one.message.simple().to_string(), one.says.word(), one.provider_code]));
+    let given = Json::Array(given.collect()).to_string();
+    let mut changes: BTreeMap<BatchId, Vec<MessageChange>> = BTreeMap::new();
+    for row in tx.rows(RAISE, [run_day.into(), now_ms.into(), given.into()]).await? {
+        let batch = BatchId::new(row.try_get("", "batch_id")?);
+        changes.entry(batch).or_default().push(messages::change_of(&row)?);
+    }
+    Ok(changes)
 }
 
 /// Only ever upwards: queued, sending, unknown, sent, undelivered, delivered. `never_accepted`
 /// settles what was unknown, and nothing else.
-const RAISE: &str = "
-UPDATE messages SET changed_at = $3, next_attempt_at = NULL,
-    provider_code = CASE WHEN $5 = '' THEN provider_code ELSE $5 END,
-    reason = CASE WHEN $4 = 'never_accepted' THEN 'never_accepted' ELSE '' END,
-    state = CASE WHEN $4 = 'never_accepted' THEN 'failed' ELSE $4 END
-WHERE run_day = $1 AND id = $2 AND attempt > 0 AND CASE $4
-    WHEN 'never_accepted' THEN state = 'unknown'
-    WHEN 'sent' THEN state IN ('queued', 'sending', 'unknown')
-    WHEN 'undelivered' THEN state IN ('queued', 'sending', 'unknown', 'sent')
-    WHEN 'delivered' THEN state IN ('queued', 'sending', 'unknown', 'sent', 'undelivered')
-    ELSE FALSE END
-RETURNING position, state, reason, units, attempt, changed_at, provider_code";
-
-/// For tests and figures.
-impl Store {
-    pub(crate) async fn evidence_waiting(&self) -> Result<i64, DbErr> {
-        let row = self.database.reader().row("SELECT COUNT(*) FROM evidence", []).await?;
-        row.map_or(Ok(0), |row| row.try_get_by_index(0))
-    }
+macro_rules! raised {
+    () => {
+        " UPDATE messages SET changed_at = $2, next_attempt_at = NULL,
+             provider_code = CASE WHEN given.code = '' THEN messages.provider_code
+                 ELSE given.code END,
+             reason = CASE WHEN given.says = 'never_accepted' THEN 'never_accepted' ELSE '' END,
+             state = CASE WHEN given.says = 'never_accepted' THEN 'failed' ELSE given.says END
+         FROM given
+         WHERE messages.run_day = $1 AND messages.id = given.id AND messages.attempt > 0
+             AND CASE given.says
+                 WHEN 'never_accepted' THEN messages.state = 'unknown'
+                 WHEN 'sent' THEN messages.state IN ('queued', 'sending', 'unknown')
+                 WHEN 'undelivered' THEN
+                     messages.state IN ('queued', 'sending', 'unknown', 'sent')
+                 WHEN 'delivered' THEN
+                     messages.state IN ('queued', 'sending', 'unknown', 'sent', 'undelivered')
+                 ELSE FALSE END
+         RETURNING messages.batch_id, messages.position, messages.state, messages.reason,
+             messages.units, messages.attempt, messages.changed_at, messages.provider_code"
+    };
 }
+
+const RAISE: Text<'static> = differs(
+    concat!(
+        "WITH given AS MATERIALIZED (
+             SELECT unhex(value ->> 0) AS id, value ->> 1 AS says, value ->> 2 AS code
+             FROM json_each($3)
+         )",
+        raised!()
+    ),
+    concat!(
+        "WITH given AS MATERIALIZED (
+             SELECT (value ->> 0)::uuid AS id, value ->> 1 AS says, value ->> 2 AS code
+             FROM jsonb_array_elements($3::jsonb) AS given(value)
+         )",
+        raised!()
+    ),
+);

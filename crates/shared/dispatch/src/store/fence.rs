@@ -1,49 +1,48 @@
-//! What a claim asks first: whether its worker still lives, and which campaigns are halted.
+//! What a claim asks first: whether its worker still lives. From then on until the transaction ends
+//! nobody declares it dead, and no campaign of the claim is halted or resumed: neither would see
+//! rows that are not there yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use carillon_contracts::{events::v1::Halt, ids::CampaignId};
-use carillon_service_kit::database::{Sql as _, differs};
-use sea_orm::DatabaseTransaction;
-use serde_json::Value as Json;
-use uuid::Uuid;
+use carillon_contracts::ids::CampaignId;
+use carillon_service_kit::database::{Sql as _, differs, list};
+use sea_orm::{DatabaseTransaction, DbErr};
 
-use super::{StepError, halts};
+use super::StepError;
 
-/// Keeps the epoch alive and the halts as they are until the transaction ends: nobody takes over
-/// or resumes meanwhile and misses rows that are not there yet. Halts come before batches, as they
-/// do where a halt is kept.
+/// Campaigns come before batches, in one order. Advisory locks queue, so that many claims, one
+/// after the other, do not keep a halt waiting, as they would by sharing its row. A halt is read
+/// after this, by a statement of its own: this one sees what was there before it waited.
 pub(super) async fn fence(
     tx: &DatabaseTransaction,
     epoch: i64,
     campaigns: &BTreeSet<CampaignId>,
-) -> Result<BTreeMap<CampaignId, Halt>, StepError> {
-    let ids = campaigns.iter().map(|id| Json::String(id.uuid().simple().to_string()));
+) -> Result<(), StepError> {
     let sql = differs(
-        "SELECT h.campaign_id, h.halt FROM workers w
-         LEFT JOIN halts h ON h.campaign_id IN (SELECT unhex(value) FROM json_each($2))
-         WHERE w.epoch = $1 AND NOT w.dead",
-        "WITH w AS MATERIALIZED (
-             SELECT 1 FROM workers WHERE epoch = $1 AND NOT dead FOR SHARE
-         ), h AS MATERIALIZED (
-             SELECT campaign_id, halt FROM halts
-             WHERE campaign_id = ANY(ARRAY(
-                 SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value)))
-             ORDER BY campaign_id FOR SHARE
+        "SELECT 1 FROM workers WHERE epoch = $1 AND NOT dead AND $2 = $2",
+        "WITH turns AS MATERIALIZED (
+             SELECT COUNT(pg_advisory_xact_lock_shared(turn)) FROM (
+                 SELECT value::bigint AS turn
+                 FROM jsonb_array_elements_text($2::jsonb) AS given(value) ORDER BY 1
+             ) AS ordered
          )
-         SELECT h.campaign_id, h.halt FROM w LEFT JOIN h ON TRUE",
+         SELECT 1 FROM workers, turns WHERE epoch = $1 AND NOT dead FOR SHARE OF workers",
     );
-    let rows = tx.rows(sql, [epoch.into(), Json::Array(ids.collect()).to_string().into()]).await?;
-    if rows.is_empty() {
-        return Err(StepError::Fenced);
+    let turns: BTreeSet<i64> = campaigns.iter().map(turn).collect();
+    match tx.row(sql, [epoch.into(), list::numbers(turns).into()]).await? {
+        Some(_) => Ok(()),
+        None => Err(StepError::Fenced),
     }
-    let mut halted = BTreeMap::new();
-    for row in rows {
-        let (campaign, halt): (Option<Uuid>, Option<String>) =
-            (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        if let (Some(campaign), Some(halt)) = (campaign, halt) {
-            halted.insert(CampaignId::new(campaign), halts::of_word(&halt));
-        }
-    }
-    Ok(halted)
+}
+
+/// Waits for claims that do not know of a change to the campaign's halt.
+pub(super) async fn alone(tx: &DatabaseTransaction, campaign: CampaignId) -> Result<(), DbErr> {
+    let sql = differs("SELECT $1", "SELECT pg_advisory_xact_lock($1)");
+    tx.row(sql, [turn(&campaign).into()]).await.map(|_| ())
+}
+
+/// Campaigns whose numbers meet only wait for each other needlessly.
+fn turn(campaign: &CampaignId) -> i64 {
+    let (high, low) = campaign.uuid().as_u64_pair();
+    (high.rotate_left(17) ^ low).cast_signed()
 }

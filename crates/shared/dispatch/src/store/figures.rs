@@ -30,6 +30,10 @@ pub(crate) async fn waiting(database: &Database) -> Result<Vec<Waiting>, DbErr> 
         .collect()
 }
 
+pub(crate) async fn has_evidence(database: &Database) -> Result<bool, DbErr> {
+    Ok(database.reader().row("SELECT 1 FROM evidence LIMIT 1", []).await?.is_some())
+}
+
 /// Callbacks that are not applied yet, and when the oldest came.
 pub(crate) async fn evidence(database: &Database) -> Result<(i64, Option<i64>), DbErr> {
     let row = database.reader().row("SELECT COUNT(*), MIN(kept_at) FROM evidence", []).await?;

@@ -6,12 +6,11 @@ use carillon_contracts::{
     events::v1::{Halt, Suppression},
     ids::{CampaignId, CustomerId, OrganisationId},
 };
-use carillon_service_kit::database::{Sql, Text, differs};
+use carillon_service_kit::database::{Sql, Text, differs, list};
 use sea_orm::{DatabaseTransaction, DbErr};
-use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::Store;
+use super::{Store, fence};
 
 const PAUSED: &str = "paused";
 const CANCELLED: &str = "cancelled";
@@ -40,6 +39,7 @@ pub(crate) async fn keep_halt(
     halt: Halt,
     version: i64,
 ) -> Result<(), DbErr> {
+    fence::alone(tx, campaign).await?;
     let pending = halt != Halt::Paused;
     tx.run(
         "INSERT INTO halts (campaign_id, halt, version, pending) VALUES ($1, $2, $3, $4)
@@ -141,7 +141,7 @@ pub(crate) async fn suppressed(
     organisation: OrganisationId,
     customers: impl Iterator<Item = CustomerId>,
 ) -> Result<BTreeSet<CustomerId>, DbErr> {
-    let ids = hex_list(customers.map(CustomerId::uuid));
+    let ids = list::ids(customers.map(CustomerId::uuid));
     let sql = differs(
         "WITH given AS MATERIALIZED (SELECT unhex(value) AS id FROM json_each($2))
          SELECT s.customer_id FROM given
@@ -155,24 +155,61 @@ pub(crate) async fn suppressed(
     rows.iter().map(|row| row.try_get_by_index(0).map(CustomerId::new)).collect()
 }
 
-/// Those of the campaigns that are paused or cancelled.
-pub(crate) async fn halted_of_all_organisations(
-    connection: &impl Sql,
-    campaigns: impl Iterator<Item = CampaignId>,
-) -> Result<BTreeSet<CampaignId>, DbErr> {
-    let sql = differs(
-        "WITH given AS MATERIALIZED (SELECT unhex(value) AS id FROM json_each($1))
-         SELECT h.campaign_id FROM given JOIN halts h ON h.campaign_id = given.id
-         WHERE h.halt <> 'running'",
-        "SELECT h.campaign_id FROM halts h
-         WHERE h.halt <> 'running' AND h.campaign_id IN (
-             SELECT value::uuid FROM jsonb_array_elements_text($1::jsonb) AS given(value))",
-    );
-    let rows = connection.rows(sql, [hex_list(campaigns.map(CampaignId::uuid)).into()]).await?;
-    rows.iter().map(|row| row.try_get_by_index(0).map(CampaignId::new)).collect()
+/// What in hand may not be sent any more.
+#[derive(Default)]
+pub(crate) struct Barred {
+    pub campaigns: BTreeSet<CampaignId>,
+    pub customers: BTreeSet<(OrganisationId, CustomerId)>,
 }
 
-/// A JSON array that both databases read ids from.
-fn hex_list(ids: impl Iterator<Item = Uuid>) -> String {
-    Json::Array(ids.map(|id| Json::String(id.simple().to_string())).collect()).to_string()
+/// One question for everything in hand.
+pub(crate) async fn barred_of_all_organisations(
+    connection: &impl Sql,
+    campaigns: impl Iterator<Item = CampaignId>,
+    customers: impl Iterator<Item = (OrganisationId, CustomerId)>,
+) -> Result<Barred, DbErr> {
+    let campaigns = list::ids(campaigns.map(CampaignId::uuid));
+    let (organisations, customers): (Vec<Uuid>, Vec<Uuid>) =
+        customers.map(|(organisation, id)| (organisation.uuid(), id.uuid())).unzip();
+    let values = [campaigns.into(), list::ids(organisations).into(), list::ids(customers).into()];
+    let mut barred = Barred::default();
+    for row in connection.rows(BARRED, values).await? {
+        let (organisation, id): (Option<Uuid>, Uuid) =
+            (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        match organisation {
+            Some(organisation) => {
+                let customer = (OrganisationId::new(organisation), CustomerId::new(id));
+                barred.customers.insert(customer);
+            }
+            None => {
+                barred.campaigns.insert(CampaignId::new(id));
+            }
+        }
+    }
+    Ok(barred)
 }
+
+const BARRED: Text = differs(
+    "WITH campaigns AS MATERIALIZED (SELECT unhex(value) AS id FROM json_each($1)),
+     customers AS MATERIALIZED (
+         SELECT unhex(o.value) AS organisation_id, unhex(c.value) AS id
+         FROM json_each($2) AS o JOIN json_each($3) AS c ON c.key = o.key
+     )
+     SELECT NULL, h.campaign_id FROM campaigns
+     JOIN halts h ON h.campaign_id = campaigns.id WHERE h.halt <> 'running'
+     UNION ALL
+     SELECT s.organisation_id, s.customer_id FROM customers
+     JOIN suppressions s
+         ON s.organisation_id = customers.organisation_id AND s.customer_id = customers.id
+     WHERE s.suppressed",
+    "SELECT NULL::uuid, h.campaign_id FROM halts h
+     WHERE h.halt <> 'running' AND h.campaign_id = ANY(ARRAY(
+         SELECT value::uuid FROM jsonb_array_elements_text($1::jsonb) AS given(value)))
+     UNION ALL
+     SELECT s.organisation_id, s.customer_id
+     FROM ROWS FROM (jsonb_array_elements_text($2::jsonb), jsonb_array_elements_text($3::jsonb))
+         AS given(organisation_id, id)
+     JOIN suppressions s ON s.organisation_id = given.organisation_id::uuid
+         AND s.customer_id = given.id::uuid
+     WHERE s.suppressed",
+);

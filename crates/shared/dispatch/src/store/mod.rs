@@ -19,10 +19,8 @@ mod totals;
 mod workers;
 
 pub(crate) use batches::{Due, accepted, due_of_all_organisations, job, money_arrived, raises};
-pub(crate) use figures::{evidence, waiting};
-pub(crate) use halts::{
-    halt, halted_of_all_organisations, keep_halt, keep_suppressions, suppressed,
-};
+pub(crate) use figures::{evidence, has_evidence, waiting};
+pub(crate) use halts::{barred_of_all_organisations, halt, keep_halt, keep_suppressions};
 pub(crate) use messages::{ClaimId, Recorded};
 pub use migration::Migrator;
 pub(crate) use partitions::Partitions;
@@ -30,20 +28,11 @@ pub(crate) use step::{Answer, CANCELLED, Claim, ClaimKind, Record, Step, StepErr
 pub(crate) use throttle::{Leased, lease};
 pub(crate) use workers::Beats;
 
-use std::collections::BTreeSet;
-
 use carillon_contracts::ids::BatchId;
 use sea_orm::{DbErr, QueryResult};
-use serde_json::Value as Json;
 
 /// A batch's day and id.
 pub(crate) type Key = (i32, BatchId);
-
-/// A JSON array that both databases read ids from.
-fn id_list(batches: &BTreeSet<BatchId>) -> String {
-    let ids = batches.iter().map(|batch| Json::String(batch.uuid().simple().to_string()));
-    Json::Array(ids.collect()).to_string()
-}
 
 /// Both databases keep numbers as 64 bits.
 fn u32_of(row: &QueryResult, column: &str) -> Result<u32, DbErr> {

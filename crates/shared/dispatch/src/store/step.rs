@@ -178,9 +178,8 @@ impl Store {
             self.partitions.ensure(&self.database, header.run_day).await?;
         }
         let tx = self.database.begin().await?;
-        let mut halts = BTreeMap::new();
         if !step.claims.is_empty() {
-            halts = fence(&tx, step.epoch, &step.campaigns()).await?;
+            fence(&tx, step.epoch, &step.campaigns()).await?;
         }
         batches::insert_missing(&tx, &introduced).await?;
         let mut books = open_books(&tx, step, now_ms).await?;
@@ -191,7 +190,7 @@ impl Store {
                 book.row.wanted = wanted;
             }
         }
-        let one = OneStep { tx: &tx, epoch: step.epoch, now_ms, halts };
+        let one = OneStep { tx: &tx, epoch: step.epoch, now_ms };
         let answers = one.claim_all(&step.claims, &mut books).await?;
         totals::publish_all(&tx, self, &mut books, now_ms).await?;
         let answers = answers.into_iter().zip(&step.claims).map(|(mut answer, claim)| {
@@ -240,11 +239,20 @@ async fn open_books(
     Ok(books)
 }
 
+/// What somebody decided about the whole campaign comes first.
+fn halted(terms: Terms, halt: Halt) -> Terms {
+    match halt {
+        _ if terms.instead.is_some() => terms,
+        Halt::Cancelled => Terms { instead: Some(CANCELLED), ..terms },
+        Halt::Paused => Terms { wait: Some((WaitReason::Paused, terms.deadline_ms)), ..terms },
+        Halt::Running | Halt::Unspecified => terms,
+    }
+}
+
 struct OneStep<'a> {
     tx: &'a DatabaseTransaction,
     epoch: i64,
     now_ms: i64,
-    halts: BTreeMap<CampaignId, Halt>,
 }
 
 impl OneStep<'_> {
@@ -296,12 +304,12 @@ impl OneStep<'_> {
         };
         match &claim.kind {
             ClaimKind::First { header, range, units, instead, wait } => {
-                let terms = self.halted(terms(*instead, *wait), book.row.campaign);
+                let terms = halted(terms(*instead, *wait), book.row.halt);
                 let one = OneClaim { index, id, claim, terms };
                 self.first(one, header, range.clone(), units, book, writes).await
             }
             ClaimKind::Due { header, instead, wait } => {
-                let terms = self.halted(terms(*instead, *wait), book.row.campaign);
+                let terms = halted(terms(*instead, *wait), book.row.halt);
                 let one = OneClaim { index, id, claim, terms };
                 self.due(one, header.as_deref(), book, writes).await
             }
@@ -315,18 +323,6 @@ impl OneStep<'_> {
                 book.tell = true;
                 Ok(Vec::new())
             }
-        }
-    }
-
-    /// What somebody decided about the whole campaign comes first.
-    fn halted(&self, terms: Terms, campaign: CampaignId) -> Terms {
-        if terms.instead.is_some() {
-            return terms;
-        }
-        match self.halts.get(&campaign).copied().unwrap_or_default() {
-            Halt::Cancelled => Terms { instead: Some(CANCELLED), ..terms },
-            Halt::Paused => Terms { wait: Some((WaitReason::Paused, terms.deadline_ms)), ..terms },
-            Halt::Running | Halt::Unspecified => terms,
         }
     }
 

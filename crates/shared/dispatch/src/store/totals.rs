@@ -7,13 +7,12 @@ use carillon_contracts::{
     ids::BatchId,
     vocabulary::{MessageState, WaitReason},
 };
-use carillon_service_kit::database::{Sql as _, differs};
+use carillon_service_kit::database::{Sql as _, differs, list};
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::{
     Key, Store, batches,
     batches::{BatchRow, Settling},
-    id_list,
     messages::{self, Written},
     u32_of,
 };
@@ -138,7 +137,10 @@ pub(crate) async fn count(
     );
     let mut counts: BTreeMap<Key, Count> =
         batches.iter().map(|batch| ((run_day, *batch), Count::default())).collect();
-    for row in tx.rows(sql, [run_day.into(), id_list(batches).into()]).await? {
+    for row in tx
+        .rows(sql, [run_day.into(), list::ids(batches.iter().map(|batch| batch.uuid())).into()])
+        .await?
+    {
         let batch = BatchId::new(row.try_get("", "batch_id")?);
         let state: String = row.try_get("", "state")?;
         let state =
@@ -268,20 +270,6 @@ pub(crate) async fn publish_all(
         store.outbox.append_to_trace(tx, organisation, body, trace).await?;
     }
     Ok(())
-}
-
-/// The same for one batch.
-pub(crate) async fn publish(
-    tx: &DatabaseTransaction,
-    store: &Store,
-    key: Key,
-    row: &BatchRow,
-    changes: Vec<MessageChange>,
-    now_ms: i64,
-) -> Result<(), DbErr> {
-    let count = count(tx, key.0, &BTreeSet::from([key.1])).await?.remove(&key).unwrap_or_default();
-    let book = Book::new(row.clone(), count, changes);
-    publish_all(tx, store, &mut BTreeMap::from([(key, book)]), now_ms).await
 }
 
 /// Batches by their day, for a statement reads one day.

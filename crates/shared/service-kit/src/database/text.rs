@@ -15,7 +15,21 @@ pub const fn differs<'a>(sqlite: &'a str, postgres: &'a str) -> Text<'a> {
     Text { sqlite, postgres }
 }
 
+/// For where both read the same words and a constant is wanted.
+pub const fn same(both: &str) -> Text<'_> {
+    differs(both, both)
+}
+
 impl<'a> Text<'a> {
+    /// For a statement that has this one inside.
+    pub const fn sqlite(self) -> &'a str {
+        self.sqlite
+    }
+
+    pub const fn postgres(self) -> &'a str {
+        self.postgres
+    }
+
     pub(super) fn of(self, backend: DbBackend) -> &'a str {
         match backend {
             DbBackend::Postgres => self.postgres,
@@ -26,7 +40,7 @@ impl<'a> Text<'a> {
 
 impl<'a> From<&'a str> for Text<'a> {
     fn from(both: &'a str) -> Self {
-        Self { sqlite: both, postgres: both }
+        same(both)
     }
 }
 

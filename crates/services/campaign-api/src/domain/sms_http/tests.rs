@@ -97,6 +97,31 @@ fn a_call_must_say_to_whom_and_what() {
     );
 }
 
+/// What the dispatcher could not carry out is refused here, before anything waits for it.
+#[test]
+fn what_could_not_be_sent_is_refused() {
+    let errors = |change: fn(&mut HttpGateway)| {
+        let mut given = gateway();
+        change(&mut given);
+        errors(given)
+    };
+    assert_eq!(
+        errors(|http| http.content_type = "image/png".into()),
+        ["sms.http.content_type: 'image/png' is not known; use application/json, \
+             application/x-www-form-urlencoded, text/xml or text/plain"]
+    );
+    let unquoted = errors(|http| http.body = r#"{"to": {to}, "text": "{text}"}"#.into());
+    assert!(unquoted[0].starts_with("sms.http.body: it is no JSON once filled in"), "{unquoted:?}");
+    assert_eq!(
+        errors(|http| drop(http.headers.insert("Proxy-Authorization".into(), "x".into()))),
+        ["sms.http.headers[Proxy-Authorization]: the connection writes it itself; leave it out"]
+    );
+    assert_eq!(
+        errors(|http| http.url = "https://x.example/a b".into()),
+        ["sms.http.url: it holds characters that must be written as %XX"]
+    );
+}
+
 #[test]
 fn headers_are_names_with_values_and_not_the_connections_own() {
     for (name, value, rule) in [

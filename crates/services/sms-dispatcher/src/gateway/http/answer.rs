@@ -1,7 +1,7 @@
 //! What a described gateway's answers say.
 
-use carillon_contracts::campaign::v1::HttpGateway;
 use carillon_dispatch::Outcome;
+use carillon_http_gateway::{Shape, Words};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,66 +11,32 @@ use crate::gateway::{
     wire::Answer,
 };
 
-/// Where the answer says what.
-pub(super) struct Reading {
-    id: Option<String>,
-    outcome: Option<Words>,
-    idempotent: bool,
-}
-
-struct Words {
-    pointer: String,
-    accepted: Vec<String>,
-    transient: Vec<String>,
-    permanent: Vec<String>,
-}
-
-impl Reading {
-    pub(super) fn compile(settings: &HttpGateway) -> Result<Self, String> {
-        let pointer = |field: &str, pointer: &str| match pointer {
-            "" => Ok(None),
-            given if given.starts_with('/') => Ok(Some(given.to_owned())),
-            other => Err(format!("http.{field}: '{other}' does not begin with / (RFC 6901)")),
-        };
-        let outcome = pointer("outcome_pointer", &settings.outcome_pointer)?.map(|pointer| Words {
-            pointer,
-            accepted: settings.accepted_words.clone(),
-            transient: settings.transient_words.clone(),
-            permanent: settings.permanent_words.clone(),
-        });
-        if outcome.as_ref().is_some_and(|words| words.accepted.is_empty()) {
-            return Err("http.accepted_words: at least one is needed with outcome_pointer".into());
+pub(super) fn outcome(shape: &Shape, answer: &Answer, now: Timestamp) -> Outcome {
+    let reading = &shape.reading;
+    let body = answer.body.as_deref().unwrap_or_default();
+    let body: Option<Value> = serde_json::from_slice(body).ok();
+    let said = reading.outcome.as_ref().and_then(|words| {
+        let word = word_at(body.as_ref()?, &words.pointer)?;
+        say(words, &word, answer, now)
+    });
+    let sent = || Outcome::Sent {
+        provider_id: reading
+            .id
+            .as_ref()
+            .and_then(|pointer| word_at(body.as_ref()?, pointer))
+            .map(|id| code(&id))
+            .unwrap_or_default(),
+    };
+    match (said, answer.status.is_success()) {
+        (Some(Said::Accepted), _) => sent(),
+        (Some(Said::Otherwise(outcome)), _) => outcome,
+        (None, true) if reading.outcome.is_none() => sent(),
+        (None, true) => Outcome::InDoubt { code: "outcome_unknown".into() },
+        // The first call under this id is still at work.
+        (None, false) if shape.idempotency.is_some() && answer.status == StatusCode::CONFLICT => {
+            Outcome::InDoubt { code: "http_409".into() }
         }
-        let idempotent = !settings.idempotency_header.is_empty();
-        Ok(Self { id: pointer("id_pointer", &settings.id_pointer)?, outcome, idempotent })
-    }
-
-    pub(super) fn outcome(&self, answer: &Answer, now: Timestamp) -> Outcome {
-        let body = answer.body.as_deref().unwrap_or_default();
-        let body: Option<Value> = serde_json::from_slice(body).ok();
-        let said = self.outcome.as_ref().and_then(|words| {
-            let word = word_at(body.as_ref()?, &words.pointer)?;
-            words.say(&word, answer, now)
-        });
-        let sent = || Outcome::Sent {
-            provider_id: self
-                .id
-                .as_ref()
-                .and_then(|pointer| word_at(body.as_ref()?, pointer))
-                .map(|id| code(&id))
-                .unwrap_or_default(),
-        };
-        match (said, answer.status.is_success()) {
-            (Some(Said::Accepted), _) => sent(),
-            (Some(Said::Otherwise(outcome)), _) => outcome,
-            (None, true) if self.outcome.is_none() => sent(),
-            (None, true) => Outcome::InDoubt { code: "outcome_unknown".into() },
-            // The first call under this id is still at work.
-            (None, false) if self.idempotent && answer.status == StatusCode::CONFLICT => {
-                Outcome::InDoubt { code: "http_409".into() }
-            }
-            (None, false) => by_status(answer.status, &answer.headers, now),
-        }
+        (None, false) => by_status(answer.status, &answer.headers, now),
     }
 }
 
@@ -79,19 +45,17 @@ enum Said {
     Otherwise(Outcome),
 }
 
-impl Words {
-    fn say(&self, word: &str, answer: &Answer, now: Timestamp) -> Option<Said> {
-        let among = |words: &[String]| words.iter().any(|known| known == word);
-        if among(&self.accepted) {
-            return Some(Said::Accepted);
-        }
-        if among(&self.transient) {
-            let retry_after = wait(&answer.headers, now);
-            return Some(Said::Otherwise(Outcome::Transient { code: code(word), retry_after }));
-        }
-        let refused = || Outcome::Permanent { reason: "refused", code: code(word) };
-        among(&self.permanent).then(|| Said::Otherwise(refused()))
+fn say(known: &Words, word: &str, answer: &Answer, now: Timestamp) -> Option<Said> {
+    let among = |words: &[String]| words.iter().any(|known| known == word);
+    if among(&known.accepted) {
+        return Some(Said::Accepted);
     }
+    if among(&known.transient) {
+        let retry_after = wait(&answer.headers, now);
+        return Some(Said::Otherwise(Outcome::Transient { code: code(word), retry_after }));
+    }
+    let refused = || Outcome::Permanent { reason: "refused", code: code(word) };
+    among(&known.permanent).then(|| Said::Otherwise(refused()))
 }
 
 fn word_at(body: &Value, pointer: &str) -> Option<String> {
@@ -106,6 +70,7 @@ fn word_at(body: &Value, pointer: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use carillon_contracts::campaign::v1::HttpGateway;
     use http::HeaderMap;
 
     use super::*;
@@ -127,8 +92,9 @@ mod tests {
             headers: HeaderMap::new(),
             body: Some(Bytes::copy_from_slice(body.as_bytes())),
         };
-        let reading = Reading::compile(settings).expect("compiled");
-        reading.outcome(&answer, Timestamp::UNIX_EPOCH)
+        let url = "https://sms.example/".to_owned();
+        let shape = Shape::compile(&HttpGateway { url, ..settings.clone() }).expect("compiled");
+        outcome(&shape, &answer, Timestamp::UNIX_EPOCH)
     }
 
     fn with_status(word: &str) -> String {

@@ -1,8 +1,6 @@
 //! A provider that is described by how it is called.
 
 mod answer;
-mod pattern;
-mod shape;
 
 use std::sync::Arc;
 
@@ -10,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use carillon_contracts::campaign::v1::HttpGateway;
 use carillon_dispatch::Outcome;
+use carillon_http_gateway::{Field, Fields, Shape};
 use http::{HeaderValue, Request, header};
 use http_body_util::Full;
 use sha2::{Digest as _, Sha256};
@@ -20,8 +19,6 @@ use super::{
     wire::{Endpoint, Wire},
 };
 use crate::receipts::About;
-use pattern::{Field, Fields};
-use shape::Shape;
 
 pub(crate) struct Described {
     name: String,
@@ -39,7 +36,7 @@ impl Described {
         token: &str,
         wire: &Arc<Wire>,
     ) -> Result<Self, String> {
-        let shape = Shape::compile(settings)?;
+        let shape = Shape::compile(settings).map_err(|wrong| wrong.to_string())?;
         // Where messages go and how repeats are known there: another is another gateway.
         let digest = Sha256::new()
             .chain_update(&settings.url)
@@ -100,7 +97,7 @@ impl Provider for Described {
             return misconfigured("gateway_misconfigured");
         };
         match self.endpoint.call(&request, || sms.may_begin()).await {
-            Ok(answer) => self.shape.reading.outcome(&answer, sms.clock.now()),
+            Ok(answer) => answer::outcome(&self.shape, &answer, sms.clock.now()),
             Err(failure) => unanswered(failure),
         }
     }

@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use carillon_contracts::campaign::v1::TwilioGateway;
 use carillon_dispatch::Outcome;
+use carillon_http_gateway::{Origin, component};
 use http::{
     HeaderValue, Method, Request, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST},
@@ -16,9 +17,8 @@ use http::{
 use http_body_util::Full;
 
 use super::{
-    escape::component,
     provider::{Provider, Sms, unanswered},
-    wire::{Endpoint, Origin, Wire},
+    wire::{Endpoint, Wire},
 };
 use crate::receipts::About;
 

@@ -2,7 +2,6 @@
 //! tried again, and what did is never written twice. No redirects, no proxy.
 
 mod connection;
-mod origin;
 
 use std::{
     io,
@@ -12,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use carillon_http_gateway::Origin;
 use carillon_service_kit::egress::{Egress, EgressError};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::Full;
@@ -24,7 +24,6 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use connection::Connection;
-pub(crate) use origin::Origin;
 
 use crate::config::HttpConfig;
 

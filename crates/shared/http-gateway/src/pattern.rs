@@ -1,9 +1,9 @@
 //! Texts of a gateway's settings with places for values, compiled once.
 
-use crate::gateway::escape::Place;
+use crate::escape::Place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
+pub enum Field {
     To,
     From,
     Text,
@@ -26,13 +26,18 @@ impl Field {
         ("token", Self::Token),
     ];
 
+    /// What a text may have in braces.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(|(name, _)| name)
+    }
+
     fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, field)| field)
     }
 }
 
 /// What the fields stand for in one message.
-pub(super) trait Fields {
+pub trait Fields {
     fn field(&self, field: Field) -> &str;
 }
 
@@ -43,7 +48,7 @@ enum Piece {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub struct Pattern {
     place: Place,
     pieces: Vec<Piece>,
 }
@@ -51,7 +56,7 @@ pub(super) struct Pattern {
 impl Pattern {
     /// A brace that does not open `{word}` is literal, as in JSON; a word that is not a field's
     /// name is a mistake.
-    pub(super) fn parse(source: &str, place: Place) -> Result<Self, String> {
+    pub(crate) fn parse(source: &str, place: Place) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
         let mut rest = source;
@@ -80,7 +85,7 @@ impl Pattern {
         Ok(Self { place, pieces })
     }
 
-    pub(super) fn render(&self, fields: &impl Fields) -> String {
+    pub fn render(&self, fields: &impl Fields) -> String {
         let mut out = String::new();
         for piece in &self.pieces {
             match piece {
@@ -97,7 +102,7 @@ fn is_word(name: &str) -> bool {
 }
 
 fn unknown(name: &str) -> String {
-    let known: Vec<String> = Field::ALL.iter().map(|(known, _)| format!("{{{known}}}")).collect();
+    let known: Vec<String> = Field::names().map(|known| format!("{{{known}}}")).collect();
     format!("{{{name}}} is not known; use {}", known.join(", "))
 }
 

@@ -5,7 +5,7 @@ use rustls::pki_types::ServerName;
 
 /// A server, as a URL names it.
 #[derive(Debug, Clone)]
-pub(crate) struct Origin {
+pub struct Origin {
     /// The name that the certificate must have; none for plain HTTP.
     pub tls: Option<ServerName<'static>>,
     pub host: String,
@@ -17,7 +17,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// Splits a URL into the server and what follows it, which begins with `/`. What follows may
     /// hold anything; the server may not.
-    pub(crate) fn parse(url: &str) -> Result<(Self, String), String> {
+    pub fn parse(url: &str) -> Result<(Self, String), String> {
         let (rest, secure) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => (rest, true),
             (None, Some(rest)) => (rest, false),

@@ -32,7 +32,7 @@ impl Place {
 }
 
 /// RFC 3986: all but the unreserved characters become percent signs and digits.
-pub(crate) fn component(value: &str) -> String {
+pub fn component(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + value.len() / 2);
     push_component(&mut out, value);
     out
