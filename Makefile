@@ -144,7 +144,7 @@ check-deploy: $(DEPLOY_TOOLS)
 	$(TOOLS)/bin/python scripts/check-deploy $(KUSTOMIZE) $(KUBERNETES_VERSION)
 	$(TOOLS)/bin/hadolint deploy/Dockerfile
 	$(TOOLS)/bin/yamllint --strict k8s deploy
-	bash -n scripts/up scripts/down scripts/lib-run.sh
+	bash -n scripts/up scripts/down scripts/servers scripts/lib-run.sh scripts/lib-install.sh
 
 # kustomize is built by Go, which comes as a wheel where it is not there.
 $(DEPLOY_TOOLS): $(TOOLS)/.installed

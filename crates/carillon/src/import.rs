@@ -148,7 +148,7 @@ impl<I: Importable> Import<I> {
         let (bar, template) = match self.size {
             Some(size) => (
                 ProgressBar::new(size),
-                "{bytes:>10} of {total_bytes} [{bar:30}] {msg}  {eta} left",
+                "{bytes:>10} of {total_bytes} [{wide_bar}] {msg}  {eta} left",
             ),
             None => (ProgressBar::new_spinner(), "{spinner} {bytes:>10}  {msg}"),
         };

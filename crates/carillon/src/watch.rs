@@ -102,9 +102,7 @@ impl Live {
                 .progress_chars("━╸─")
         };
         let bar = lines.add(ProgressBar::new(0));
-        bar.set_style(style(
-            "{prefix} [{bar:40}] {human_pos} of {human_len} settled  {msg}  {elapsed}",
-        ));
+        bar.set_style(style("{prefix} [{wide_bar}] {msg}  {elapsed}"));
         let states = lines.add(ProgressBar::new_spinner().with_style(style("  {msg}")));
         let waiting = lines.add(ProgressBar::new_spinner().with_style(style("  {msg}")));
         bar.enable_steady_tick(OFTEN);
@@ -113,9 +111,15 @@ impl Live {
 
     fn show(&self, report: &Report, rate: f64) {
         self.bar.set_prefix(if report.plan_complete { "sending " } else { "planning" });
-        self.bar.set_length(report.planned);
+        // A bar of nothing would be drawn full.
+        self.bar.set_length(report.planned.max(1));
         self.bar.set_position(settled(report));
-        self.bar.set_message(format!("{} msg/s", thousands(rate as u64)));
+        self.bar.set_message(format!(
+            "{} of {} settled  {} msg/s",
+            thousands(settled(report)),
+            thousands(report.planned),
+            thousands(rate as u64)
+        ));
         self.states.set_message(report::state_list(report));
         let waiting: Vec<String> = (report.waiting.iter())
             .filter(|(_, count)| **count > 0)

@@ -15,8 +15,10 @@ use tempfile::TempDir;
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test's own path");
-        let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+        let own = std::env::current_exe().expect("our own path");
+        // A test's is target/<profile>/deps/<test>, a program's target/<profile>/<program>.
+        let mut folders = own.ancestors().skip(1);
+        let profile = folders.find(|folder| !folder.ends_with("deps")).expect("a profile's");
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "-p", "carillon"])
             .args(

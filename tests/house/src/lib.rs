@@ -91,12 +91,16 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
 impl Source {
     /// The code without its unit tests and comments, line by line with numbers from 1.
     pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let end = self.text.find("#[cfg(test)]").unwrap_or(self.text.len());
-        self.text[..end]
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line))
-            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        let mut tests = false;
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line)).filter(
+            move |(_, line)| {
+                // An item for tests ends with its own line, or with a brace at the line's start.
+                let of_tests = tests || line.trim_start() == "#[cfg(test)]";
+                tests =
+                    of_tests && !(*line == "}" || line.ends_with(';') && !line.starts_with(' '));
+                !of_tests && !line.trim_start().starts_with("//")
+            },
+        )
     }
 
     /// Where one of the words stands as a word of its own.
@@ -128,6 +132,14 @@ fn has_word(line: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_tests_are_left_out() {
+        let text = "a\n#[cfg(test)]\nmod b;\nc\n#[cfg(test)]\nmod d {\n    e;\n}\nf\n// g\n";
+        let source = Source { path: "x.rs".into(), text: text.into() };
+        let kept: Vec<_> = source.code().collect();
+        assert_eq!(kept, [(1, "a"), (4, "c"), (9, "f")]);
+    }
 
     #[test]
     fn words_are_found_only_whole() {

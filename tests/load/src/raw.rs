@@ -39,7 +39,9 @@ pub(crate) fn http(
     requests: usize,
 ) -> Result<f64, Box<dyn Error>> {
     let body = std::env::temp_dir().join(format!("carillon-bench-{}", std::process::id()));
-    let callback = "https%3A%2F%2Fcarillon.example%2Fcallbacks%2Fsms%2Ftwilio%2F1%2F2%2F3";
+    let callback = "http%3A%2F%2F127.0.0.1%3A7071%2Fcallbacks%2Fsms%2Ftwilio\
+        %2F01a207b8-2ad7-7607-a3ab-70d0ce7a1331%2F20780%2F40ccf1a1-172e-5faf-abde-73ff75b1228f\
+        %3Ftoken%3D40ccf1a1172e5fafabde73ff75b1228f";
     std::fs::write(
         &body,
         format!(

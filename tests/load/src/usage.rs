@@ -39,12 +39,18 @@ fn program(command: &str) -> Option<String> {
     let name = words.next()?.rsplit('/').next()?.trim_end_matches(':');
     match name {
         "carillon" => words.find(|word| *word == "serve").and(words.next()).map(str::to_owned),
-        "postgres" => Some("PostgreSQL".into()),
+        "postgres" => Some(format!("PostgreSQL, {}", database(command).unwrap_or("by itself"))),
         "beam.smp" => Some("RabbitMQ".into()),
         "carillon-bench" => Some("SMS provider, gRPC front, this program".into()),
         "smtp-sink" => Some(name.into()),
         _ => None,
     }
+}
+
+/// The service that a connection's process works for: `postgres: USER stack_ID_SERVICE …`.
+fn database(command: &str) -> Option<&str> {
+    let name = command.split(' ').nth(2)?.strip_prefix("stack_")?;
+    name.split_once('_').map(|(_, service)| service)
 }
 
 /// Of utime and stime, fields 14 and 15 of proc(5)'s stat.

@@ -24,6 +24,8 @@ pub enum Mutation {
     ClaimIsOver,
     /// A claim that is given up frees its permits at once.
     PermitsAreKept,
+    /// A call may begin after the deadline.
+    DeadlineCheck,
     /// A worker whose epoch is dead may still begin a call.
     HeartbeatCheck,
     /// A worker with a new epoch still calls for claims of the old one.
@@ -59,6 +61,7 @@ impl fmt::Display for Mutation {
             Mutation::ClaimNumber => "the claim's number in a record",
             Mutation::ClaimIsOver => "the wait for a claim's end before its rows are read back",
             Mutation::PermitsAreKept => "the permits of a claim that was given up",
+            Mutation::DeadlineCheck => "the deadline's check before a call",
             Mutation::HeartbeatCheck => "the heartbeat check before a call",
             Mutation::OldClaims => "the end of old claims at a new epoch",
             Mutation::MonotoneHold => "the monotone hold",

@@ -14,6 +14,7 @@ pub const SUMS: &str = "available + held + spent = credited, each at least 0";
 pub const COVERED: &str = "nothing is sent that was not held";
 pub const FEW_UNKNOWN: &str = "a fault leaves no more unknown than a worker has permits";
 pub const REPORT_SUMS: &str = "the report's sums are equal at every read";
+pub const IN_TIME: &str = "no gateway is called after the deadline";
 pub const SETTLES: &str = "everything settles once the faults stop";
 
 pub fn all() -> Vec<Property<Carillon>> {
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Property<Carillon>> {
         Property::always(COVERED, is_covered),
         Property::always(FEW_UNKNOWN, few_are_unknown),
         Property::always(REPORT_SUMS, report_adds_up),
+        Property::always(IN_TIME, |_, state: &State| !state.breach.called_late),
         Property::always(SETTLES, drain::settles),
     ]
 }

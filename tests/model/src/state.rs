@@ -233,6 +233,7 @@ pub struct Budget {
 pub struct Breach {
     pub called_twice: bool,
     pub reopened: bool,
+    pub called_late: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

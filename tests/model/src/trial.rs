@@ -1,7 +1,7 @@
 //! For each mechanism, the smallest world in which its absence does harm, and the promise that falls there.
 
 use crate::config::{NO_FAULTS, QUIET, events};
-use crate::properties::{CALLED_ONCE, FEW_UNKNOWN, NO_LIES, SETTLES, SUMS};
+use crate::properties::{CALLED_ONCE, FEW_UNKNOWN, IN_TIME, NO_LIES, SETTLES, SUMS};
 use crate::state::Budget;
 use crate::{Bounds, Mutation, Verdict, check_healed, check_without};
 
@@ -29,6 +29,7 @@ pub fn trials() -> Vec<Trial> {
         ClaimNumber,
         ClaimIsOver,
         PermitsAreKept,
+        DeadlineCheck,
         HeartbeatCheck,
         OldClaims,
         MonotoneHold,
@@ -60,6 +61,7 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
             (SETTLES, Bounds { lag: 3, ..with(Budget { wipes: 1, transients: 1, ..NO_FAULTS }) })
         }
         Mutation::EpochFence => (SETTLES, with(Budget { zombies: 1, kills: 1, ..NO_FAULTS })),
+        Mutation::DeadlineCheck => (IN_TIME, Bounds { deadline: true, ..with(NO_FAULTS) }),
         Mutation::EpochRecord | Mutation::HeartbeatCheck | Mutation::OldClaims => {
             (NO_LIES, keys(Budget { zombies: 1, permanents: 1, ..NO_FAULTS }))
         }

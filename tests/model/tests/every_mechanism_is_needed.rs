@@ -58,6 +58,11 @@ fn without_the_permits_of_lost_claims_one_kill_leaves_more_unknown_than_its_shar
 }
 
 #[test]
+fn without_the_deadlines_check_somebody_is_called_too_late() {
+    harms(Mutation::DeadlineCheck);
+}
+
+#[test]
 fn without_the_heartbeat_check_a_zombie_calls_after_the_last_word() {
     harms(Mutation::HeartbeatCheck);
 }

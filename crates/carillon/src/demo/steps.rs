@@ -200,7 +200,10 @@ impl Demo<'_> {
         screen
             .line("*.rejects.csv           the rejected rows with their reasons, to be mended")?;
         screen.step("What to try next")?;
-        screen.line(&format!("carillon dev --data {folder}/data"))?;
+        if let Some(folder) = program_folder_to_add() {
+            screen.line(&format!("export PATH={folder}:$PATH"))?;
+        }
+        screen.line(&format!("carillon dev --data {folder}/data &"))?;
         screen.line(&format!("export CARILLON_API_KEY=$(cat {folder}/organisation-key)"))?;
         screen.line(&format!("carillon report {} --detail -o csv", campaign.id))?;
         screen.line("carillon balance statement")?;
@@ -208,6 +211,14 @@ impl Demo<'_> {
         screen.line("")?;
         Ok(())
     }
+}
+
+/// Where this program lies, if a shell would not find it by its name.
+fn program_folder_to_add() -> Option<String> {
+    let folder = std::env::current_exe().ok()?.parent()?.to_owned();
+    let path = std::env::var_os("PATH")?;
+    let is_known = std::env::split_paths(&path).any(|known| known == folder);
+    (!is_known).then(|| folder.display().to_string())
 }
 
 /// The first that was sent, on this channel.

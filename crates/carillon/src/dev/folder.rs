@@ -50,14 +50,21 @@ impl Folder {
         self.path.join(name)
     }
 
+    /// Made for a new folder only: what an older key sealed would be lost to a new one.
     pub(super) fn wrapping_key(&self) -> Result<WrappingKey, Error> {
+        let file = self.join("wrapping-key");
+        if !file.exists() && self.join("segment-evaluator.db").exists() {
+            return Err(Error::failed(format!(
+                "{}: missing, and what is stored beside it is sealed with it; put it back, or \
+                 give another --data",
+                file.display()
+            )));
+        }
         let hex = self.secret("wrapping-key", || {
             WrappingKey::generate_hex().map_err(|error| Error::failed(error.to_string()))
         })?;
-        WrappingKey::from_hex(hex.as_bytes()).map_err(|error| {
-            let file = self.join("wrapping-key");
-            Error::failed(format!("{}: {error}", file.display()))
-        })
+        WrappingKey::from_hex(hex.as_bytes())
+            .map_err(|error| Error::failed(format!("{}: {error}", file.display())))
     }
 
     /// The secret of this name, made on first use and readable by its owner alone.

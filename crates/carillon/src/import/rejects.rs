@@ -51,9 +51,15 @@ impl RejectsFile {
         Err(self.failed(&csv_fault(written)))
     }
 
-    /// Puts the file in its place; answers where, if there was a reject.
+    /// Puts the file in its place; answers where, if there was a reject. Without one, those of an
+    /// earlier import go: they would be taken for this one's.
     pub fn finish(mut self) -> Result<Option<PathBuf>, Error> {
-        let Some(mut writer) = self.writer.take() else { return Ok(None) };
+        let Some(mut writer) = self.writer.take() else {
+            return match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(&error)),
+                _ => Ok(None),
+            };
+        };
         let done = writer.flush().and_then(|()| fs::rename(&self.temporary, &self.path));
         match done {
             Ok(()) => Ok(Some(self.path.clone())),

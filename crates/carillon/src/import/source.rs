@@ -52,6 +52,13 @@ impl Source {
             (None, Some(path)) => path.with_extension("rejects.csv"),
             (None, None) => PathBuf::from("stdin.rejects.csv"),
         };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            return Err(Error::failed(format!(
+                "--rejects: '{}' lies in a folder that is not there; name another",
+                path.display()
+            )));
+        }
         let same = self.path.as_ref().is_some_and(|source| {
             source
                 .canonicalize()

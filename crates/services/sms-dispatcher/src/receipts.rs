@@ -27,17 +27,20 @@ impl Receipts {
         Self { base, mac: CallbackMac::new(key) }
     }
 
-    /// The provider signs what it posts there.
+    /// The provider also signs what it posts there.
     pub(crate) fn twilio_url(&self, about: About) -> String {
-        let About { organisation, run_day, message } = about;
-        format!("{}/twilio/{organisation}/{run_day}/{message}", self.base)
+        self.url("twilio", about)
+    }
+
+    pub(crate) fn http_url(&self, about: About) -> String {
+        self.url("http", about)
     }
 
     /// Whoever has this URL had it from Carillon.
-    pub(crate) fn http_url(&self, about: About) -> String {
+    fn url(&self, kind: &str, about: About) -> String {
         let About { organisation, run_day, message } = about;
         let token = self.mac.token(organisation.uuid(), run_day, message.uuid());
-        format!("{}/http/{organisation}/{run_day}/{message}?token={token}", self.base)
+        format!("{}/{kind}/{organisation}/{run_day}/{message}?token={token}", self.base)
     }
 
     pub(crate) fn is_genuine(&self, about: About, token: &str) -> bool {

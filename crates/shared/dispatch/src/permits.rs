@@ -8,7 +8,10 @@ use std::{
 };
 
 use carillon_contracts::{ids::OrganisationId, jobs::v1::Channel};
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, oneshot},
+    time::timeout,
+};
 
 /// W: the messages of one micro-batch, at most.
 pub const MICRO_BATCH: usize = 64;
@@ -18,6 +21,13 @@ const FOR_SLOW: usize = MICRO_BATCH;
 const SLOW_MS: f64 = 250.0;
 /// How much of a newly measured call goes into an account's average.
 const WEIGHT: f64 = 0.1;
+/// Work that an account may have at a time: what is claimed and waits could be told of a halt less
+/// soon, and is `unknown` after a kill.
+const WORK_MS: f64 = 500.0;
+/// What a call takes, as long as none was seen.
+const FIRST_GUESS_MS: f64 = 125.0;
+/// How long a claimed message waits for a connection; after that it goes back.
+const SLOT_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a claim whose turn it is waits to become a whole micro-batch: a commit's cost is by the
 /// batch, not by the message. Where calls are slow it goes with less.
@@ -46,10 +56,37 @@ struct State {
     timer: bool,
 }
 
-#[derive(Default)]
 struct Use {
     permits: usize,
-    call_ms: f64,
+    /// Of one call on one connection, on average.
+    call_ms: Option<f64>,
+    connections: usize,
+    slots: Arc<Semaphore>,
+}
+
+impl Use {
+    fn new(connections: usize) -> Self {
+        let slots = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { permits: 0, call_ms: None, connections, slots }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.call_ms.is_some_and(|ms| ms > SLOW_MS)
+    }
+
+    /// Messages that half a second's work is, one a connection at least.
+    fn may_have(&self, connections: usize) -> usize {
+        let calls = (WORK_MS / self.call_ms.unwrap_or(FIRST_GUESS_MS).max(1.0)).max(1.0);
+        connections.max(1).saturating_mul(calls as usize).saturating_sub(self.permits)
+    }
+
+    /// Calls under way when the settings change keep the slots that they have.
+    fn slots(&mut self, connections: usize) -> Arc<Semaphore> {
+        if self.connections != connections {
+            *self = Self { permits: self.permits, call_ms: self.call_ms, ..Self::new(connections) };
+        }
+        Arc::clone(&self.slots)
+    }
 }
 
 struct Waiter {
@@ -64,15 +101,23 @@ pub(crate) struct Permit {
     permits: Permits,
     turn: Turn,
     slow: bool,
+    slots: Arc<Semaphore>,
 }
 
 impl Permit {
+    /// Waits until one of the account's connections has nothing to do; `None` where none had in
+    /// time.
+    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(SLOT_WITHIN, self.slots.acquire()).await.ok()?.ok()
+    }
+
     /// How long the call took.
     pub(crate) fn observe(&self, took: Duration) {
         let mut state = self.permits.lock();
-        let account = state.accounts.entry(self.turn.clone()).or_default();
+        let Some(account) = state.accounts.get_mut(&self.turn) else { return };
         let took = took.as_secs_f64() * 1_000.0;
-        account.call_ms += (took - account.call_ms) * WEIGHT;
+        account.call_ms =
+            Some(account.call_ms.map_or(took, |average| average + (took - average) * WEIGHT));
     }
 }
 
@@ -103,6 +148,14 @@ impl Default for State {
     }
 }
 
+struct Grant {
+    turn: Turn,
+    waiter: Waiter,
+    count: usize,
+    slow: bool,
+    slots: Arc<Semaphore>,
+}
+
 /// What the first in line may have.
 enum Share {
     Of(usize),
@@ -114,12 +167,13 @@ enum Share {
 
 impl State {
     fn share(&self, turn: &Turn, waiter: &Waiter) -> Share {
-        let (in_use, slow) = self
-            .accounts
-            .get(turn)
-            .map_or((0, false), |account| (account.permits, account.call_ms > SLOW_MS));
-        let mut may_have = waiter.most.min(waiter.connections.max(1).saturating_sub(in_use));
-        if slow {
+        let account = self.accounts.get(turn);
+        let work = account.map_or_else(
+            || Use::new(1).may_have(waiter.connections),
+            |account| account.may_have(waiter.connections),
+        );
+        let mut may_have = waiter.most.min(work);
+        if account.is_some_and(Use::is_slow) {
             may_have = may_have.min(FOR_SLOW.saturating_sub(self.slow_in_use));
         }
         match (may_have, self.free) {
@@ -132,7 +186,7 @@ impl State {
     }
 
     /// The next grant, and whom it is for.
-    fn next(&mut self) -> Option<(Turn, Waiter, usize, bool)> {
+    fn next(&mut self) -> Option<Grant> {
         for _ in 0..self.lines.len() {
             let (turn, mut line) = self.lines.pop_front()?;
             let first = line.front()?;
@@ -144,14 +198,15 @@ impl State {
             match self.share(&turn, first) {
                 Share::Of(count) => {
                     let waiter = line.pop_front()?;
-                    let account = self.accounts.entry(turn.clone()).or_default();
+                    let account = self.accounts.entry(turn.clone());
+                    let account = account.or_insert_with(|| Use::new(waiter.connections));
                     account.permits += count;
-                    let slow = account.call_ms > SLOW_MS;
+                    let (slow, slots) = (account.is_slow(), account.slots(waiter.connections));
                     self.free -= count;
                     self.slow_in_use += if slow { count } else { 0 };
                     self.stand(turn.clone(), line, false);
                     self.turn_began = Instant::now();
-                    return Some((turn, waiter, count, slow));
+                    return Some(Grant { turn, waiter, count, slow, slots });
                 }
                 Share::NotYet => {
                     self.stand(turn, line, true);
@@ -211,8 +266,13 @@ impl Permits {
         let wait = !state.lines.is_empty() && state.free > 0 && !state.timer;
         state.timer |= wait;
         drop(state);
-        for (turn, waiter, count, slow) in granted {
-            let permit = |_| Permit { permits: self.clone(), turn: turn.clone(), slow };
+        for Grant { turn, waiter, count, slow, slots } in granted {
+            let permit = |_| Permit {
+                permits: self.clone(),
+                turn: turn.clone(),
+                slow,
+                slots: Arc::clone(&slots),
+            };
             let _ = waiter.granted.send((0..count).map(permit).collect());
         }
         // Without a runtime the process is ending, and nobody waits any more.
@@ -230,6 +290,7 @@ impl Permits {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use uuid::Uuid;
 
     use super::*;
@@ -285,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_accounts_share_half_and_no_account_has_more_than_its_connections() {
+    async fn slow_accounts_share_half() {
         let permits = Permits::default();
         for organisation in [1, 2] {
             let one = take(&permits, organisation, 1).await;
@@ -298,10 +359,26 @@ mod tests {
         assert_eq!((first.len(), second.len()), (40, FOR_SLOW - 40));
         assert!(takes_nothing(&permits, 2).await, "the slow have their half");
         assert_eq!(take(&permits, 3, 64).await.len(), 64, "the others have theirs");
-        let few = permits.take(&turn(4), 64, 5).await;
-        assert_eq!(few.len(), 5);
-        let more = tokio::time::timeout(GATHER * 4, permits.take(&turn(4), 64, 5)).await;
-        assert!(more.is_err(), "all its connections are in use");
+    }
+
+    #[tokio::test]
+    async fn an_account_has_half_a_seconds_work_and_no_more_calls_than_connections() {
+        let permits = Permits::default();
+        let first = permits.take(&turn(4), 64, 5).await;
+        assert_eq!(first.len(), 20, "as much as is guessed");
+        let calls: Vec<_> = futures::future::join_all(first[..5].iter().map(Permit::slot)).await;
+        assert!(calls.iter().all(Option::is_some));
+        assert!(first[5].slot().now_or_never().is_none(), "all its connections have a call");
+        drop(calls);
+        assert!(first[5].slot().now_or_never().is_some());
+        first[0].observe(Duration::from_millis(50));
+        let second = permits.take(&turn(4), 64, 5).await;
+        assert_eq!(second.len(), 30, "ten calls a connection");
+        for _ in 0..100 {
+            first[0].observe(Duration::from_secs(2));
+        }
+        drop((first, second));
+        assert_eq!(permits.take(&turn(4), 64, 5).await.len(), 5, "one a connection");
     }
 
     #[tokio::test]

@@ -78,21 +78,35 @@ impl<G: Gateway> Calls<G> {
                 if let Some(from) = from {
                     tokio::time::sleep_until(from.into()).await;
                 }
-                let begun = Instant::now();
-                let call = AssertUnwindSafe(calls.call(position, attempt, clearance));
-                let outcome = call.catch_unwind().await.unwrap_or_else(|_| {
-                    tracing::error!(message = %calls.header.message(position), "a call panicked");
-                    Outcome::InDoubt { code: "panicked".into() }
-                });
-                if outcome != Outcome::NotBegun {
-                    permit.observe(begun.elapsed());
-                    calls.measure(&outcome, begun.elapsed());
-                }
+                let outcome = match permit.slot().await {
+                    Some(_slot) => calls.call_measured(position, attempt, clearance, &permit).await,
+                    None => Outcome::NotBegun,
+                };
                 let recorded = calls.record_of(claim, position, attempt, outcome);
                 let key = (calls.header.run_day, calls.header.batch);
                 calls.committer.record(key, recorded, permit, unrecorded);
             });
         }
+    }
+
+    async fn call_measured(
+        &self,
+        position: usize,
+        attempt: u32,
+        clearance: Clearance,
+        permit: &Permit,
+    ) -> Outcome {
+        let begun = Instant::now();
+        let call = AssertUnwindSafe(self.call(position, attempt, clearance));
+        let outcome = call.catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(message = %self.header.message(position), "a call panicked");
+            Outcome::InDoubt { code: "panicked".into() }
+        });
+        if outcome != Outcome::NotBegun {
+            permit.observe(begun.elapsed());
+            self.measure(&outcome, begun.elapsed());
+        }
+        outcome
     }
 
     fn measure(&self, outcome: &Outcome, took: Duration) {

@@ -56,7 +56,8 @@ impl Request {
     pub fn message_id(&self) -> Option<String> {
         if self.is_twilio() {
             let url = self.callback_url()?;
-            return url.rsplit('/').next().map(str::to_owned);
+            let path = url.split('?').next()?;
+            return path.rsplit('/').next().map(str::to_owned);
         }
         Some(self.json()?.get("message_id")?.as_str()?.to_owned())
     }
@@ -152,7 +153,7 @@ mod tests {
     fn messages_are_known_by_id_in_both_shapes() {
         let twilio = Request {
             target: "/2010-04-01/Accounts/AC1/Messages.json".into(),
-            body: "To=1&StatusCallback=http%3A%2F%2Fh%2Fcallbacks%2Fsms%2Ftwilio%2Fo%2F1%2Fm7"
+            body: "To=1&StatusCallback=http%3A%2F%2Fh%2Fcallbacks%2Fsms%2Ftwilio%2Fo%2F1%2Fm7%3Ftoken%3Dt"
                 .into(),
             ..Request::default()
         };

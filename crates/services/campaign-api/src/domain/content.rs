@@ -67,6 +67,11 @@ fn check_text(field: &str, text: &str, most: usize, errors: &mut Vec<FieldError>
         let rule = format!("has {length} characters; {most} at most, so shorten it by {over}");
         errors.push(FieldError::new(field, rule));
     }
+    let unprintable = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if let Some(at) = text.chars().position(unprintable) {
+        let rule = format!("has a control character at character {}; take it out", at + 1);
+        errors.push(FieldError::new(field, rule));
+    }
     if let Err(error) = Template::parse(text) {
         errors.push(FieldError::new(field, error.to_string()));
     }
@@ -97,6 +102,15 @@ mod tests {
         assert_eq!(
             errors(sms("é".repeat(641))),
             ["content.sms.text: has 641 characters; 640 at most, so shorten it by 1"]
+        );
+    }
+
+    #[test]
+    fn only_lines_and_tabs_may_control() {
+        assert_eq!(errors(sms("a\tb\r\nc")), [""; 0]);
+        assert_eq!(
+            errors(sms("a\0b")),
+            ["content.sms.text: has a control character at character 2; take it out"]
         );
     }
 

@@ -8,7 +8,7 @@ use axum::{
 use carillon_dispatch::Says;
 use serde_json::Value;
 
-use super::{Callbacks, Named, Refused, about, evidence};
+use super::{Callbacks, Named, Refused, evidence, fields, found, genuine};
 
 pub(super) async fn receive(
     State(callbacks): State<Callbacks>,
@@ -16,12 +16,8 @@ pub(super) async fn receive(
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
-    let about = about(&named)?;
     let query = fields(query.unwrap_or_default().as_bytes());
-    let token = found(&query, "token").ok_or(Refused::NotGenuine)?;
-    if !callbacks.receipts.is_genuine(about, token) {
-        return Err(Refused::NotGenuine);
-    }
+    let about = genuine(&callbacks.receipts, &named, &query)?;
     let body = body_fields(&body);
     let field = |name| found(&body, name).or(found(&query, name));
     let status = field("status").ok_or(Refused::NoStatus)?;
@@ -33,14 +29,6 @@ pub(super) async fn receive(
 }
 
 type Fields = Vec<(String, String)>;
-
-fn found<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
-    fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-}
-
-fn fields(form: &[u8]) -> Fields {
-    url::form_urlencoded::parse(form).into_owned().collect()
-}
 
 /// Of a JSON object or a form, whatever the content type calls it.
 fn body_fields(body: &[u8]) -> Fields {

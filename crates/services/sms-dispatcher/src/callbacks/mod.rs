@@ -83,6 +83,25 @@ fn about((organisation, run_day, message): &Named) -> Result<About, Refused> {
     })
 }
 
+/// What a callback is about, if the URL is one of ours: known before anything is asked of anybody.
+fn genuine(
+    receipts: &Receipts,
+    named: &Named,
+    query: &[(String, String)],
+) -> Result<About, Refused> {
+    let about = about(named)?;
+    let token = found(query, "token").ok_or(Refused::NotGenuine)?;
+    if receipts.is_genuine(about, token) { Ok(about) } else { Err(Refused::NotGenuine) }
+}
+
+fn fields(form: &[u8]) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(form).into_owned().collect()
+}
+
+fn found<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
 fn evidence(about: About, says: Says, code: &str) -> Evidence {
     Evidence {
         organisation: about.organisation,

@@ -2,7 +2,7 @@
 
 use axum::{
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -10,25 +10,26 @@ use carillon_dispatch::Says;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-use super::{Callbacks, Named, Refused, about, evidence};
+use super::{Callbacks, Named, Refused, evidence, fields, found, genuine};
 
 pub(super) async fn receive(
     State(callbacks): State<Callbacks>,
     Path(named): Path<Named>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
-    let about = about(&named)?;
+    let query = fields(query.unwrap_or_default().as_bytes());
+    let about = genuine(&callbacks.receipts, &named, &query)?;
     let route = callbacks.routes.of(about.organisation).await.map_err(|_| Refused::Unkept)?;
     let token = route.twilio_token.as_deref().ok_or(Refused::NotGenuine)?;
     let given = headers.get("x-twilio-signature").and_then(|value| value.to_str().ok());
-    let fields: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
+    let fields = fields(&body);
     let url = callbacks.receipts.twilio_url(about);
     if !given.is_some_and(|given| is_signed(given, token, &url, &fields)) {
         return Err(Refused::NotGenuine);
     }
-    let field =
-        |name| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let field = |name| found(&fields, name);
     let status = field("MessageStatus").or(field("SmsStatus")).ok_or(Refused::NoStatus)?;
     if let Some(says) = said(status) {
         let code = field("ErrorCode").unwrap_or_default();

@@ -1,10 +1,11 @@
 //! Receipts over HTTP, from the provider to the message's state.
 
-use crate::harness::{Harness, RUN_DAY, TOKEN, organisation};
+use crate::harness::{Harness, RUN_DAY, TOKEN, key, organisation};
 use carillon_contracts::{
     campaign::v1::{HttpGateway, SmsGateway, TwilioGateway, sms_gateway::Kind},
     ids::MessageId,
 };
+use carillon_sealing::CallbackMac;
 use carillon_sinks::sms::{Options, SmsSink, signature, twilio_form};
 use uuid::Uuid;
 
@@ -20,7 +21,10 @@ fn gateway(sink: &SmsSink) -> Option<SmsGateway> {
 }
 
 fn twilio_url(house: &Harness, message: MessageId) -> String {
-    format!("{}/callbacks/sms/twilio/{}/{RUN_DAY}/{message}", house.public_url, organisation())
+    let organisation = organisation();
+    let token = CallbackMac::new(&key()).token(organisation.uuid(), RUN_DAY, message.uuid());
+    let base = &house.public_url;
+    format!("{base}/callbacks/sms/twilio/{organisation}/{RUN_DAY}/{message}?token={token}")
 }
 
 async fn post(url: &str, form: &[(String, String)], signature: &str) -> u16 {
@@ -97,6 +101,8 @@ async fn a_forged_receipt_is_refused_and_not_kept() {
     assert_eq!(post(&url, &changed, &signature("wrong", &url, &changed)).await, 403);
     assert_eq!(post(&url, &changed, &signature(TOKEN, &elsewhere, &changed)).await, 403);
     assert_eq!(post(&url, &changed, "").await, 403);
+    let guessed = url.replace("token=", "token=0");
+    assert_eq!(post(&guessed, &changed, &signature(TOKEN, &guessed, &changed)).await, 403);
     let foreign = url.replace(&organisation().to_string(), &Uuid::from_u128(6).to_string());
     assert_eq!(post(&foreign, &changed, &signature(TOKEN, &foreign, &changed)).await, 403);
     // What is applied after all of these shows that none of them was.

@@ -62,7 +62,7 @@ pub fn organisation() -> OrganisationId {
     OrganisationId::new(Uuid::from_u128(5))
 }
 
-fn key() -> WrappingKey {
+pub fn key() -> WrappingKey {
     WrappingKey::new([3; 32])
 }
 

@@ -37,11 +37,11 @@ async fn a_message_leaves_as_twilio_wants_it() {
         assert_eq!(field("Body"), Some("Hi & bye, 25 % off"));
         assert_eq!(field("ValidityPeriod"), Some("3600"));
         let callback = format!(
-            "{}/callbacks/sms/twilio/{}/{RUN_DAY}/{message}",
+            "{}/callbacks/sms/twilio/{}/{RUN_DAY}/{message}?token=",
             house.public_url,
             organisation()
         );
-        assert_eq!(field("StatusCallback"), Some(callback.as_str()));
+        assert!(field("StatusCallback").is_some_and(|url| url.starts_with(&callback)));
     }
     house.stop().await;
 }
