@@ -231,7 +231,9 @@ async fn a_wrong_key_is_told_without_the_advice_to_import_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejects_file_that_cannot_be_written_gives_advice_only_where_rows_were_stored() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rejects = folder.path().join("missing").join("r.csv");
+    let rejects = folder.path().join("r.csv");
+    // Something stands where it would be written.
+    fs::create_dir(rejects::temporary_name(&rejects)).expect("a folder");
     for (text, advised) in [("external_id\nBAD\n", false), ("external_id\nC1\nBAD\n", true)] {
         let error = import(&Server::default(), text, &rejects).await.expect_err("unwritable");
         let error = error.to_string();
@@ -239,6 +241,16 @@ async fn a_rejects_file_that_cannot_be_written_gives_advice_only_where_rows_were
         assert_eq!(error.contains("stopped after 1 rows were stored"), advised, "{error}");
         assert_eq!(error.contains("import the file again"), advised, "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejects_file_in_no_folder_is_refused_before_anything_is_stored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rejects = folder.path().join("missing").join("r.csv");
+    let server = Server::default();
+    let error = import(&server, "external_id\nC1\n", &rejects).await.expect_err("refused");
+    assert!(error.to_string().contains("lies in a folder that is not there"), "{error}");
+    assert!(server.stored.lock().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
