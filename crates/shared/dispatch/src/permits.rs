@@ -106,9 +106,15 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// Waits until one of the account's connections has nothing to do; `None` where none had in
-    /// time.
+    /// time: the account is slow, though no call has ended to say so.
     pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        timeout(SLOT_WITHIN, self.slots.acquire()).await.ok()?.ok()
+        match timeout(SLOT_WITHIN, self.slots.acquire()).await {
+            Ok(slot) => slot.ok(),
+            Err(_) => {
+                self.observe(SLOT_WITHIN);
+                None
+            }
+        }
     }
 
     /// How long the call took.
@@ -379,6 +385,17 @@ mod tests {
         }
         drop((first, second));
         assert_eq!(permits.take(&turn(4), 64, 5).await.len(), 5, "one a connection");
+    }
+
+    #[tokio::test]
+    async fn an_account_whose_calls_never_end_is_slow() {
+        let permits = Permits::default();
+        let first = permits.take(&turn(4), 64, 5).await;
+        let _hung = futures::future::join_all(first[..5].iter().map(Permit::slot)).await;
+        assert!(first[5].slot().await.is_none());
+        drop(permits.take(&turn(5), 64, 5).await);
+        let more = timeout(GATHER * 4, permits.take(&turn(4), 64, 5)).await;
+        assert!(more.is_err(), "five of twenty were for its connections, and all have a call");
     }
 
     #[tokio::test]
