@@ -68,6 +68,15 @@ impl Identity {
         Self::of(certificate.der().clone(), &key)
     }
 
+    /// Signed by itself, and an authority besides, as `openssl req -x509` makes them.
+    pub fn self_signed_authority(host: &str) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = server(host);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("signed");
+        Self::of(certificate.der().clone(), &key)
+    }
+
     fn of(certificate: CertificateDer<'static>, key: &KeyPair) -> Self {
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key in PKCS#8");
         let ring = Arc::new(rustls::crypto::ring::default_provider());

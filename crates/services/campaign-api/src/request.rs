@@ -19,6 +19,10 @@ impl Request {
             let rule = format!("has more than {MOST} characters; choose a shorter one");
             return Err(invalid("request_id", rule));
         }
+        if let Some(at) = id.chars().position(char::is_control) {
+            let rule = format!("has a control character at character {}; take it out", at + 1);
+            return Err(invalid("request_id", rule));
+        }
         let body_hash = Sha256::digest(body.encode_to_vec()).into();
         Ok((!id.is_empty()).then_some(Self { id, body_hash }))
     }

@@ -6,6 +6,10 @@ use carillon_sealing::{CallbackMac, WrappingKey};
 /// The path below which all callbacks of this service stand.
 pub(crate) const PATH: &str = "/callbacks/sms";
 
+/// What a path says next: who calls back.
+pub(crate) const TWILIO: &str = "twilio";
+pub(crate) const HTTP: &str = "http";
+
 /// The message that a callback is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct About {
@@ -29,21 +33,22 @@ impl Receipts {
 
     /// The provider also signs what it posts there.
     pub(crate) fn twilio_url(&self, about: About) -> String {
-        self.url("twilio", about)
+        self.url(TWILIO, about)
     }
 
     pub(crate) fn http_url(&self, about: About) -> String {
-        self.url("http", about)
+        self.url(HTTP, about)
     }
 
     /// Whoever has this URL had it from Carillon.
     fn url(&self, kind: &str, about: About) -> String {
         let About { organisation, run_day, message } = about;
-        let token = self.mac.token(organisation.uuid(), run_day, message.uuid());
+        let token = self.mac.token(kind, organisation.uuid(), run_day, message.uuid());
         format!("{}/{kind}/{organisation}/{run_day}/{message}?token={token}", self.base)
     }
 
-    pub(crate) fn is_genuine(&self, about: About, token: &str) -> bool {
-        self.mac.is_token(about.organisation.uuid(), about.run_day, about.message.uuid(), token)
+    pub(crate) fn is_genuine(&self, kind: &str, about: About, token: &str) -> bool {
+        let About { organisation, run_day, message } = about;
+        self.mac.is_token(kind, organisation.uuid(), run_day, message.uuid(), token)
     }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use carillon_broker::{Consumer, Delivery, topology};
 use carillon_contracts::{
-    events::v1::Halt,
     jobs::v1::{Cause, SendJob},
     vocabulary::{ChannelWord as _, MessageState, WaitReason},
 };
@@ -25,8 +24,8 @@ use crate::{
     gateway::Gateway,
     open::{Header, OpenError, Opened},
     pace::Pace,
-    permits::{MICRO_BATCH, Turn},
-    send::Calls,
+    permits::MICRO_BATCH,
+    send::{Calls, turn},
     start::Dispatcher,
     store::{self, Claim, ClaimKind},
 };
@@ -154,14 +153,14 @@ impl<G: Gateway> Dispatcher<G> {
         };
         let opened = Opened::open(&*self.gateway, &self.key, header, block, content)?;
         let wanted = opened.wanted();
-        let funding = match store::halt(kept, header.campaign).await? {
-            Halt::Running | Halt::Unspecified => self.ask_funds(header, wanted).await?,
-            // Nothing will be claimed, so nothing is held.
-            Halt::Paused | Halt::Cancelled => Funding::Unavailable,
+        // Where nothing will be claimed, nothing is held.
+        let funding = match self.is_halted(header).await? {
+            true => Funding::Unavailable,
+            false => self.ask_funds(header, wanted).await?,
         };
         let (recorded, mut all_recorded) = mpsc::channel(1);
         let calls = self.calls(header, opened).await;
-        self.claim_all(&calls, funding, recorded, stop).await?;
+        self.claim_all(calls, funding, recorded, stop).await?;
         while all_recorded.recv().await.is_some() {}
         self.accept(header, wanted, body.to_vec()).await
     }
@@ -182,17 +181,12 @@ impl<G: Gateway> Dispatcher<G> {
         opened: Opened<G::Prepared>,
     ) -> Calls<G> {
         let account = self.gateway.account(header.organisation).await;
-        let turn = Turn {
-            channel: header.channel,
-            organisation: header.organisation,
-            account: account.name.as_str().into(),
-        };
         Calls {
             gateway: Arc::clone(&self.gateway),
             header: Arc::clone(header),
             opened: Arc::new(opened),
+            turn: turn(header, &account),
             account: Arc::new(account),
-            turn,
             watch: Arc::clone(&self.watch),
             committer: self.committer.clone(),
             clock: self.store.clock.clone(),
@@ -215,18 +209,19 @@ impl<G: Gateway> Dispatcher<G> {
     /// First attempts in payload order, as permits come free.
     async fn claim_all(
         &self,
-        calls: &Calls<G>,
+        mut calls: Calls<G>,
         funding: Funding,
         recorded: mpsc::Sender<()>,
         stop: &Stop,
     ) -> Result<(), DeliverError> {
-        let header = &calls.header;
+        let header = &Arc::clone(&calls.header);
         let units = Arc::new(calls.opened.units.clone());
         let begun = Instant::now();
         let mut next = 0;
         while next < header.count() {
             let latest = begun + if next == 0 { BEGUN_WITHIN } else { CUT_AFTER };
-            let pace = self.pace(calls, header.count() - next, latest).await?;
+            calls.follow_settings().await;
+            let pace = self.pace(&calls, header.count() - next, latest).await?;
             if stop.is_stopping() {
                 return Err(DeliverError::Stopping);
             }
@@ -236,7 +231,10 @@ impl<G: Gateway> Dispatcher<G> {
                 Pace::Throttled { until_ms } => {
                     (Vec::new(), None, Some((WaitReason::Throttled, until_ms)))
                 }
-                Pace::Late => (Vec::new(), None, Some((WaitReason::Backlog, now_ms))),
+                // What the claim makes of a halt comes first.
+                Pace::Late | Pace::Halted => {
+                    (Vec::new(), None, Some((WaitReason::Backlog, now_ms)))
+                }
             };
             let end = if wait.is_some() { header.count() } else { next + permits.len() };
             let claimed_at = Boottime::now();

@@ -3,13 +3,16 @@
 
 use std::time::Instant;
 
+use carillon_contracts::events::v1::Halt;
 use sea_orm::DbErr;
 
 use crate::{
     gateway::Gateway,
+    open::Header,
     permits::{MICRO_BATCH, Permit},
     send::Calls,
     start::Dispatcher,
+    store,
     throttle::{self, LEAD, Lease, Tokens},
 };
 
@@ -22,6 +25,8 @@ pub(crate) enum Pace {
     Throttled {
         until_ms: i64,
     },
+    /// Nothing of the campaign is sent now: what is claimed is only told so, and takes no token.
+    Halted,
     /// No turn came in time.
     Late,
 }
@@ -34,10 +39,17 @@ impl<G: Gateway> Dispatcher<G> {
         most: usize,
         latest: Instant,
     ) -> Result<Pace, DbErr> {
+        let within = latest.saturating_duration_since(Instant::now());
+        if within.is_zero() {
+            return Ok(Pace::Late);
+        }
+        if calls.account.throttle.is_some() && self.is_halted(&calls.header).await? {
+            return Ok(Pace::Halted);
+        }
         let mut most = most.min(MICRO_BATCH);
         let mut tokens = None;
         let organisation = calls.header.organisation;
-        match throttle::lease(&self.store, organisation, &calls.account, most).await? {
+        match throttle::lease(&self.store, organisation, &calls.account, most, within).await? {
             Some(Lease::Later { at_ms }) => return Ok(Pace::Throttled { until_ms: at_ms }),
             Some(Lease::Tokens(leased)) => {
                 let ready = leased.from(0).checked_sub(LEAD).unwrap_or(leased.from(0));
@@ -52,5 +64,10 @@ impl<G: Gateway> Dispatcher<G> {
             Ok(permits) => Pace::Go { permits, tokens },
             Err(_) => Pace::Late,
         })
+    }
+
+    pub(crate) async fn is_halted(&self, header: &Header) -> Result<bool, DbErr> {
+        let halt = store::halt(self.store.database.reader(), header.campaign).await?;
+        Ok(matches!(halt, Halt::Paused | Halt::Cancelled))
     }
 }

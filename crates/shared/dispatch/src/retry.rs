@@ -77,22 +77,24 @@ impl<G: Gateway> Dispatcher<G> {
         };
         let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
         let calls = self.calls(&header, opened).await;
-        self.send_due(&calls, key, funding, stop).await
+        self.send_due(calls, key, funding, stop).await
     }
 
     /// Claims and sends until nothing more is due, and waits until all of it is recorded.
     async fn send_due(
         &self,
-        calls: &Calls<G>,
+        mut calls: Calls<G>,
         key: (i32, BatchId),
         funding: Funding,
         stop: &Stop,
     ) -> Result<(), DeliverError> {
         let (recorded, mut all_recorded) = mpsc::channel(1);
-        let (header, account) = (Some(&calls.header), Some(&calls.account));
+        let header = Some(&Arc::clone(&calls.header));
         loop {
             let latest = Instant::now() + TURN_WITHIN;
-            let pace = self.pace(calls, calls.header.count(), latest).await?;
+            calls.follow_settings().await;
+            let account = Some(&calls.account);
+            let pace = self.pace(&calls, calls.header.count(), latest).await?;
             if stop.is_stopping() {
                 break;
             }
@@ -102,6 +104,10 @@ impl<G: Gateway> Dispatcher<G> {
                 Pace::Throttled { until_ms } => {
                     let wait = Some((WaitReason::Throttled, until_ms));
                     self.claim_due(key, header, 0, funding, wait, account).await;
+                    break;
+                }
+                Pace::Halted => {
+                    self.claim_due(key, header, 0, funding, None, account).await;
                     break;
                 }
                 Pace::Late => break,

@@ -49,7 +49,25 @@ impl<G: Gateway> Clone for Calls<G> {
     }
 }
 
+/// Whose turn it is that the batch waits for.
+pub(crate) fn turn(header: &Header, account: &Account) -> Turn {
+    Turn {
+        channel: header.channel,
+        organisation: header.organisation,
+        account: account.name.as_str().into(),
+    }
+}
+
 impl<G: Gateway> Calls<G> {
+    /// A setting holds for the next claim, also of a batch that takes long.
+    pub(crate) async fn follow_settings(&mut self) {
+        let account = self.gateway.account(self.header.organisation).await;
+        if *self.account != account {
+            self.turn = turn(&self.header, &account);
+            self.account = Arc::new(account);
+        }
+    }
+
     /// Calls each claimed message at once, or when its token says; each is recorded when its call
     /// ends.
     pub(crate) fn begin(

@@ -90,18 +90,20 @@ impl Shape {
     }
 }
 
-/// Leases up to `wanted` tokens, one at least; without a throttle there is nothing to lease.
+/// Leases up to `wanted` tokens, one at least, the first of them `within` this time; without a
+/// throttle there is nothing to lease.
 pub(crate) async fn lease(
     store: &Store,
     organisation: OrganisationId,
     account: &Account,
     wanted: usize,
+    within: Duration,
 ) -> Result<Option<Lease>, DbErr> {
     let Some(throttle) = account.throttle else { return Ok(None) };
     let shape = Shape::of(throttle);
     let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).clamp(1, shape.most);
     let (asked_at, now_ms) = (Instant::now(), store.clock.now_ms());
-    let window = (now_ms + ms(LEAD), now_ms + ms(TOO_FAR));
+    let window = (now_ms + ms(LEAD), now_ms + ms(within.min(TOO_FAR)));
     let leased = store::lease(store, organisation, &account.name, shape, wanted, window).await?;
     Ok(Some(match leased {
         store::Leased::Later { at_ms } => Lease::Later { at_ms },

@@ -212,6 +212,24 @@ async fn receipts_only_raise_whatever_their_order_and_number() {
     harness.stop().await;
 }
 
+/// At the pace of the throttle it would take nine minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_batch_takes_no_tokens() {
+    let mut harness = Harness::new().await;
+    harness.clock = Clock::system();
+    let (pause, gap) = (Duration::ZERO, Duration::from_secs(1));
+    harness.calls.throttle = Some(Throttle::Series { mails: 0, pause, gap });
+    harness.start().await;
+    let teller = Teller::new(&harness, topology::CAMPAIGN_API).await;
+    let job = harness.job(500);
+    harness.publish(&job).await;
+    eventually("it has begun", || async { harness.calls.total() > 0 }).await;
+    teller.halt(Halt::Cancelled, 1).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert!(settled(&totals, "cancelled") > 490, "{totals:?}");
+    harness.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttle_holds_over_replicas() {
     let mut harness = Harness::new().await;

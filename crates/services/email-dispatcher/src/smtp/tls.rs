@@ -3,7 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, Error, RootCertStore,
+    CertificateError, ClientConfig, Error, OtherError, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
@@ -58,6 +58,12 @@ pub(crate) fn classify(error: &io::Error) -> What {
         }
         // A signature does not hold where another authority of the same name made it.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            CertificateFault::Issuer
+        }
+        // What `openssl req -x509` makes: an authority that signed itself.
+        CertificateError::Other(OtherError(other))
+            if other.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
             CertificateFault::Issuer
         }
         _ => CertificateFault::Invalid,

@@ -9,6 +9,7 @@ use carillon_dispatch::Says;
 use serde_json::Value;
 
 use super::{Callbacks, Named, Refused, evidence, fields, found, genuine};
+use crate::receipts::HTTP;
 
 pub(super) async fn receive(
     State(callbacks): State<Callbacks>,
@@ -17,7 +18,7 @@ pub(super) async fn receive(
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
     let query = fields(query.unwrap_or_default().as_bytes());
-    let about = genuine(&callbacks.receipts, &named, &query)?;
+    let about = genuine(HTTP, &callbacks.receipts, &named, &query)?;
     let body = body_fields(&body);
     let field = |name| found(&body, name).or(found(&query, name));
     let status = field("status").ok_or(Refused::NoStatus)?;

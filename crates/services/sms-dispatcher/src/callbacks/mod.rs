@@ -18,7 +18,7 @@ use carillon_dispatch::{Evidence, Says};
 
 use crate::{
     gateway::Routes,
-    receipts::{About, PATH, Receipts},
+    receipts::{About, HTTP, PATH, Receipts, TWILIO},
 };
 pub(crate) use gather::{Gatherer, gather};
 
@@ -35,8 +35,8 @@ pub(crate) struct Callbacks {
 pub(crate) fn router(callbacks: Callbacks) -> Router {
     let about = "{organisation}/{run_day}/{message}";
     Router::new()
-        .route(&format!("{PATH}/twilio/{about}"), post(twilio::receive))
-        .route(&format!("{PATH}/http/{about}"), get(generic::receive).post(generic::receive))
+        .route(&format!("{PATH}/{TWILIO}/{about}"), post(twilio::receive))
+        .route(&format!("{PATH}/{HTTP}/{about}"), get(generic::receive).post(generic::receive))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(callbacks)
 }
@@ -85,13 +85,14 @@ fn about((organisation, run_day, message): &Named) -> Result<About, Refused> {
 
 /// What a callback is about, if the URL is one of ours: known before anything is asked of anybody.
 fn genuine(
+    kind: &str,
     receipts: &Receipts,
     named: &Named,
     query: &[(String, String)],
 ) -> Result<About, Refused> {
     let about = about(named)?;
     let token = found(query, "token").ok_or(Refused::NotGenuine)?;
-    if receipts.is_genuine(about, token) { Ok(about) } else { Err(Refused::NotGenuine) }
+    if receipts.is_genuine(kind, about, token) { Ok(about) } else { Err(Refused::NotGenuine) }
 }
 
 fn fields(form: &[u8]) -> Vec<(String, String)> {

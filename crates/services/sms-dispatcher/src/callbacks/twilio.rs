@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
 use super::{Callbacks, Named, Refused, evidence, fields, found, genuine};
+use crate::receipts::TWILIO;
 
 pub(super) async fn receive(
     State(callbacks): State<Callbacks>,
@@ -20,7 +21,7 @@ pub(super) async fn receive(
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
     let query = fields(query.unwrap_or_default().as_bytes());
-    let about = genuine(&callbacks.receipts, &named, &query)?;
+    let about = genuine(TWILIO, &callbacks.receipts, &named, &query)?;
     let route = callbacks.routes.of(about.organisation).await.map_err(|_| Refused::Unkept)?;
     let token = route.twilio_token.as_deref().ok_or(Refused::NotGenuine)?;
     let given = headers.get("x-twilio-signature").and_then(|value| value.to_str().ok());

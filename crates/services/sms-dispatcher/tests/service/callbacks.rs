@@ -22,7 +22,8 @@ fn gateway(sink: &SmsSink) -> Option<SmsGateway> {
 
 fn twilio_url(house: &Harness, message: MessageId) -> String {
     let organisation = organisation();
-    let token = CallbackMac::new(&key()).token(organisation.uuid(), RUN_DAY, message.uuid());
+    let token =
+        CallbackMac::new(&key()).token("twilio", organisation.uuid(), RUN_DAY, message.uuid());
     let base = &house.public_url;
     format!("{base}/callbacks/sms/twilio/{organisation}/{RUN_DAY}/{message}?token={token}")
 }
@@ -101,6 +102,8 @@ async fn a_forged_receipt_is_refused_and_not_kept() {
     assert_eq!(post(&url, &changed, &signature("wrong", &url, &changed)).await, 403);
     assert_eq!(post(&url, &changed, &signature(TOKEN, &elsewhere, &changed)).await, 403);
     assert_eq!(post(&url, &changed, "").await, 403);
+    let unsigned = url.replace("/twilio/", "/http/") + "&status=undelivered";
+    assert_eq!(post(&unsigned, &changed, "").await, 403);
     let guessed = url.replace("token=", "token=0");
     assert_eq!(post(&guessed, &changed, &signature(TOKEN, &guessed, &changed)).await, 403);
     let foreign = url.replace(&organisation().to_string(), &Uuid::from_u128(6).to_string());

@@ -172,6 +172,7 @@ async fn a_bad_certificate_is_told_and_nothing_is_sent() {
     let bad = [
         (authority.expired(host), "certificate_expired"),
         (Identity::self_signed(host), "certificate_issuer"),
+        (Identity::self_signed_authority(host), "certificate_issuer"),
         (Authority::new().good(host), "certificate_issuer"),
         (authority.good("mail.other.example"), "certificate_name"),
     ];
