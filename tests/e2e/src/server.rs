@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::Value as Json;
 
-use crate::cli::{Cli, binary};
+use crate::{
+    cli::{Cli, binary},
+    signal,
+};
 
 pub struct Server {
     cli: Cli,
@@ -75,8 +78,7 @@ impl Server {
     /// SIGTERM; answers how it ended.
     pub fn terminate(&mut self) -> Option<i32> {
         let mut child = self.child.take()?;
-        let told = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
-        assert!(told.success());
+        signal(child.id(), "TERM");
         child.wait().expect("ended").code()
     }
 

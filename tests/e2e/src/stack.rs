@@ -187,8 +187,7 @@ impl Stack {
     /// Sends a signal, such as STOP.
     pub fn signal(&mut self, service: &str, number: usize, signal: &str) {
         let child = self.process(service, number).child.as_ref().expect("it runs");
-        let told = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success());
+        crate::signal(child.id(), signal);
     }
 
     /// SIGTERM; answers how it ended.
