@@ -2,12 +2,13 @@
 //! own on the tests' PostgreSQL and RabbitMQ.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     ops::Deref,
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -262,13 +263,16 @@ async fn create_databases() -> String {
     url
 }
 
-/// A port that nobody listens on. It lies below those that the system gives to connections, for it
-/// must still be free when the process starts again.
+/// A port that nobody listens on and no other stack was given. It lies below those that the system
+/// gives to connections and those of `scripts/servers`, for it must still be free when the process
+/// starts, and when it starts again.
 fn free() -> SocketAddr {
-    let ports = std::iter::repeat_with(|| rand::rng().random_range(12_000..32_000));
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let ports = std::iter::repeat_with(|| rand::rng().random_range(10_000..20_000));
     let bound = ports.take(1_000).find_map(|port| {
+        let is_new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
-        listener.local_addr().ok()
+        is_new.then(|| listener.local_addr().ok())?
     });
     bound.expect("a free port")
 }
