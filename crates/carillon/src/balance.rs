@@ -1,7 +1,8 @@
 //! `carillon balance`: the prepaid account, in credits; one SMS part costs one.
 
 use carillon_contracts::billing::v1::{
-    Account, CreditAccountRequest, GetAccountRequest, ListEntriesRequest,
+    Account, CreditAccountRequest, GetAccountRequest, ListEntriesRequest, ListHoldsRequest,
+    ListPackagesRequest,
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -10,16 +11,15 @@ use crate::{
     client::Client,
     context::Context,
     error::Error,
-    output::{Format, Look, Out, instant, instant_text, rows::Rows, write_record},
+    output::{Format, Look, Out, rows::Rows, write_record},
+    pages::Pages,
 };
-
-const PAGE: u64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub enum BalanceCommand {
     /// Show what is available, held and spent
     #[command(
-        after_help = "available + held + spent = credited, always.\n\nExample:\n  carillon balance show -o json"
+        after_help = "available + held + spent = credited, always. `low` is true once fewer than `low_balance` credits (carillon org set low_balance N) were available, until a credit lifts them.\n\nExample:\n  carillon balance show -o json"
     )]
     Show,
     /// Add credits, once for each request id
@@ -27,8 +27,20 @@ pub enum BalanceCommand {
         after_help = "Example:\n  carillon balance credit 10000 --request-id invoice-2026-117"
     )]
     Credit(CreditArgs),
+    /// The packages of credits that are sold
+    #[command(
+        after_help = "Any other amount may be credited too.\n\nExample:\n  carillon balance packages"
+    )]
+    Packages,
+    /// What is kept back for batches under way, and what batches have cost
+    #[command(
+        after_help = "wanted: credits of all messages of the batch. Of those granted some are still held, some spent, the rest came back; short: it waits for so many. Each message with its credits: carillon report CAMPAIGN --detail\n\nExample:\n  carillon balance holds --all --campaign ID -o csv"
+    )]
+    Holds(HoldsArgs),
     /// Every movement of the account, oldest first
-    #[command(after_help = "Example:\n  carillon balance statement -o csv > statement.csv")]
+    #[command(
+        after_help = "By double entry: each line takes its amount from `source` and puts it in `target`; available, held and spent are those after it.\n\nExample:\n  carillon balance statement -o csv > statement.csv"
+    )]
     Statement(StatementArgs),
 }
 
@@ -49,6 +61,19 @@ pub struct StatementArgs {
     pub limit: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+pub struct HoldsArgs {
+    /// Finished batches too, which hold nothing any more
+    #[arg(long)]
+    pub all: bool,
+    /// Of one campaign only
+    #[arg(long, value_name = "ID")]
+    pub campaign: Option<String>,
+    /// So many at most; all without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
 pub async fn run(command: BalanceCommand, context: &mut Context) -> Result<(), Error> {
     let client = context.client().await?;
     let (look, out) = (context.look, &mut context.out);
@@ -62,17 +87,21 @@ pub async fn run(command: BalanceCommand, context: &mut Context) -> Result<(), E
             let answer = client.accounts().credit_account(request).await?;
             print(out, look, &answer.into_inner())
         }
+        BalanceCommand::Packages => packages(&client, out, look).await,
+        BalanceCommand::Holds(args) => holds(&client, args, out, look).await,
         BalanceCommand::Statement(args) => statement(&client, args.limit, out, look).await,
     }
 }
 
-/// The account's four figures.
+/// The account's four figures, and whether an alert stands.
 pub fn print(out: Out<'_>, look: Look, account: &Account) -> Result<(), Error> {
     let fields = [
         ("available", json!(account.available)),
         ("held", json!(account.held)),
         ("spent", json!(account.spent)),
         ("credited", json!(account.credited)),
+        ("low_balance", json!(account.low_balance)),
+        ("low", json!(account.low)),
     ];
     write_record(out, look, &fields)?;
     Ok(())
@@ -84,34 +113,82 @@ async fn statement(
     out: Out<'_>,
     look: Look,
 ) -> Result<(), Error> {
-    let columns = ["number", "time", "kind", "amount", "available", "reference"];
+    let columns = [
+        "number",
+        "time",
+        "kind",
+        "amount",
+        "source",
+        "target",
+        "available",
+        "held",
+        "spent",
+        "reference",
+        "campaign",
+    ];
     let mut rows = Rows::new(out, look, &columns);
-    let mut left = limit.unwrap_or(u64::MAX);
-    let mut page_token = String::new();
-    while left > 0 {
-        let page_size = i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX);
+    let mut pages = Pages::new(limit);
+    while let Some((page_size, page_token)) = pages.ask() {
         let request = ListEntriesRequest { page_size, page_token };
         let page = client.accounts().list_entries(request).await?.into_inner();
-        for entry in page.entries.into_iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-            let time = entry.create_time.as_ref();
-            let time = match look.format {
-                Format::Table => json!(instant_text(time)),
-                Format::Json | Format::Csv => instant(time),
-            };
+        for entry in pages.cut(page.entries, page.next_page_token) {
             rows.row(vec![
                 json!(entry.number),
-                time,
+                look.instant(entry.create_time.as_ref()),
                 json!(entry.kind),
                 json!(entry.amount),
+                json!(entry.source),
+                json!(entry.target),
                 json!(entry.available),
+                json!(entry.held),
+                json!(entry.spent),
                 json!(entry.reference),
+                json!(entry.campaign_id),
             ])?;
-            left -= 1;
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
+    }
+    rows.finish()?;
+    Ok(())
+}
+
+async fn holds(client: &Client, args: HoldsArgs, out: Out<'_>, look: Look) -> Result<(), Error> {
+    let columns =
+        ["batch", "campaign", "run", "wanted", "granted", "held", "spent", "short", "closed"];
+    let mut rows = Rows::new(out, look, &columns);
+    let mut pages = Pages::new(args.limit);
+    while let Some((page_size, page_token)) = pages.ask() {
+        let request = ListHoldsRequest {
+            page_size,
+            page_token,
+            campaign_id: args.campaign.clone().unwrap_or_default(),
+            include_closed: args.all,
+        };
+        let page = client.accounts().list_holds(request).await?.into_inner();
+        for hold in pages.cut(page.holds, page.next_page_token) {
+            rows.row(vec![
+                json!(hold.batch_id),
+                json!(hold.campaign_id),
+                json!(hold.run_id),
+                json!(hold.wanted),
+                json!(hold.granted),
+                json!(hold.held),
+                json!(hold.spent),
+                json!(hold.short),
+                json!(hold.closed),
+            ])?;
         }
+    }
+    if rows.finish()? == 0 && look.format == Format::Table {
+        note!("nothing is held: no batch is under way (--all shows finished ones)");
+    }
+    Ok(())
+}
+
+async fn packages(client: &Client, out: Out<'_>, look: Look) -> Result<(), Error> {
+    let answer = client.accounts().list_packages(ListPackagesRequest {}).await?.into_inner();
+    let mut rows = Rows::new(out, look, &["credits"]);
+    for credits in answer.packages {
+        rows.row(vec![json!(credits)])?;
     }
     rows.finish()?;
     Ok(())

@@ -26,6 +26,7 @@ pub mod nearest;
 pub mod ops;
 pub mod org;
 pub mod output;
+pub mod pages;
 pub mod report;
 pub mod serve;
 pub mod watch;

@@ -1,5 +1,6 @@
 //! `carillon org`: organisations and their settings.
 
+mod alerts;
 mod secret;
 mod sms;
 mod smtp;
@@ -31,9 +32,14 @@ pub enum OrgCommand {
     Show,
     /// Change a setting
     #[command(
-        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false)\n\nExample:\n  carillon org set time_zone America/New_York"
+        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false), low_balance (credits; below so many available an alert is raised; 0: none)\n\nExample:\n  carillon org set time_zone America/New_York"
     )]
     Set(SetArgs),
+    /// What somebody should look at, newest first
+    #[command(
+        after_help = "balance_low: fewer credits are available than `org set low_balance` says.\n\nExample:\n  carillon org alerts -o json"
+    )]
+    Alerts(alerts::AlertsArgs),
     /// Set the organisation's own SMTP server, or test it
     #[command(
         after_help = "Each call sets the whole of it. The password is kept sealed and never shown; it may be left out while host, port and user stay.\n\nExample:\n  carillon org smtp --host smtp.cafe.example --port 587 --user cafe --password-file password --from news@cafe.example\n  carillon org smtp test --to zoe@cafe.example"
@@ -70,10 +76,10 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct SetArgs {
     /// The setting: name, time_zone, default_region, consent_default, require_consent,
-    /// subscribe_default or double_opt_in
+    /// subscribe_default, double_opt_in or low_balance
     pub key: String,
     /// Its new value: text, a zone (Europe/Amsterdam), a region (NL), not_specified or given, true
-    /// or false, as the setting needs
+    /// or false, a number of credits, as the setting needs
     pub value: String,
 }
 
@@ -93,7 +99,7 @@ impl From<ConsentArg> for ConsentDefault {
     }
 }
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "name",
     "time_zone",
     "default_region",
@@ -101,6 +107,7 @@ const KEYS: [&str; 7] = [
     "require_consent",
     "subscribe_default",
     "double_opt_in",
+    "low_balance",
 ];
 
 pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error> {
@@ -113,6 +120,7 @@ pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error
             Ok(())
         }
         OrgCommand::Set(args) => set(args, context).await,
+        OrgCommand::Alerts(args) => alerts::run(args, context).await,
         OrgCommand::Smtp(args) => smtp::run(args, context).await,
         OrgCommand::Sms(args) => sms::run(*args, context).await,
     }
@@ -184,6 +192,14 @@ fn change(key: &str, value: String) -> Result<Organisation, Error> {
         "require_consent" => organisation.require_consent = switch(key, &value)?,
         "subscribe_default" => organisation.subscribe_default = switch(key, &value)?,
         "double_opt_in" => organisation.double_opt_in = switch(key, &value)?,
+        "low_balance" => {
+            organisation.low_balance = value.parse().map_err(|_| {
+                Error::usage(format!(
+                    "low_balance: '{value}' is not a whole number of credits; write one, such as 500, \
+                     or 0 for no alert"
+                ))
+            })?;
+        }
         _ => {
             return Err(Error::usage(format!("'{key}' is not a setting: {}", hint(key, KEYS))));
         }
@@ -214,6 +230,7 @@ fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
         ("require_consent", json!(organisation.require_consent)),
         ("subscribe_default", json!(organisation.subscribe_default)),
         ("double_opt_in", json!(organisation.double_opt_in)),
+        ("low_balance", json!(organisation.low_balance)),
         ("smtp", organisation.smtp.as_ref().map_or(Value::Null, smtp::shown)),
         ("sms", organisation.sms.as_ref().map_or(Value::Null, sms::shown)),
         ("create_time", instant(organisation.create_time.as_ref())),

@@ -67,6 +67,14 @@ impl Look {
         self.paint("33", text)
     }
 
+    /// To the second for people, exact for scripts.
+    pub fn instant(self, at: Option<&prost_types::Timestamp>) -> Value {
+        match self.format {
+            Format::Table => Value::String(instant_text(at)),
+            Format::Json | Format::Csv => instant(at),
+        }
+    }
+
     fn paint(self, code: &str, text: &str) -> String {
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }

@@ -140,6 +140,10 @@ impl Cli {
         let _ = self.run(&["balance", "credit", &amount.to_string(), "--request-id", "test"]).ok();
     }
 
+    pub fn balance(&self) -> Json {
+        self.run(&["balance", "show", "-o", "json"]).ok().json()
+    }
+
     pub fn report(&self, campaign: &str) -> Json {
         self.run(&["report", campaign, "-o", "json"]).ok().json()
     }

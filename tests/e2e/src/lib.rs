@@ -6,6 +6,7 @@ use std::process::Command;
 pub mod cli;
 pub mod customers;
 mod front;
+pub mod money;
 pub mod providers;
 pub mod server;
 pub mod stack;

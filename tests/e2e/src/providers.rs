@@ -12,6 +12,9 @@ use tokio::runtime::Runtime;
 use crate::Cli;
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
+/// Both, as basic authentication has them (RFC 7617).
+const LOGIN: &str = "QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMTphLXRva2VuLW9mLXRoZS10ZXN0cw==";
+const IDEMPOTENCY_HEADER: &str = "Idempotency-Key";
 const TOKEN: &str = "a-token-of-the-tests";
 
 pub struct Providers {
@@ -28,6 +31,7 @@ impl Providers {
             let smtp = Behaviour { latency, keep: false, ..Behaviour::default() };
             let sms = Options {
                 latency,
+                idempotency_header: Some(IDEMPOTENCY_HEADER.into()),
                 login: Some((ACCOUNT.into(), TOKEN.into())),
                 counts_only: true,
                 ..Options::default()
@@ -48,6 +52,16 @@ impl Providers {
         let sms = ["org", "sms", "--kind", "twilio", "--base-url", &url, "--account", ACCOUNT];
         let _ =
             cli.run(&[&sms[..], &["--token-file", &token, "--from", "+15550100"]].concat()).ok();
+    }
+
+    /// The SMS side as a gateway that takes each message id once only, however often it is called.
+    pub fn set_idempotent_sms_for(&self, cli: &Cli) {
+        let url = format!("{}/send", self.sms.url());
+        let token = cli.write("sms-login", LOGIN);
+        let sms = ["org", "sms", "--kind", "http", "--url", &url, "--from", "Cafe"];
+        let login = ["--header", "Authorization: Basic {token}", "--token-file", &token];
+        let more = [&login[..], &["--idempotency-header", IDEMPOTENCY_HEADER]].concat();
+        let _ = cli.run(&[&sms[..], &more].concat()).ok();
     }
 
     /// Messages accepted on both channels, those that came twice counted twice.

@@ -124,6 +124,12 @@ impl Deref for Server {
     }
 }
 
+impl AsRef<Cli> for Server {
+    fn as_ref(&self) -> &Cli {
+        &self.cli
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();

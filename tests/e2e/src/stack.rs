@@ -241,6 +241,12 @@ impl Deref for Stack {
     }
 }
 
+impl AsRef<Cli> for Stack {
+    fn as_ref(&self) -> &Cli {
+        &self.cli
+    }
+}
+
 impl Drop for Stack {
     fn drop(&mut self) {
         for process in self.processes.values_mut() {

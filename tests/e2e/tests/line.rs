@@ -123,34 +123,3 @@ fn refused_and_failing_messages_are_counted_as_what_they_are() {
     let balance = server.run(&["balance", "show", "-o", "json"]).ok().json();
     assert_eq!(balance["spent"].as_u64(), Some(300 - failed), "a refused message costs nothing");
 }
-
-#[test]
-fn what_cannot_be_paid_waits_and_goes_on_with_the_next_credit() {
-    let server = Server::start(&[]);
-    let file = server.write("customers.csv", customers::csv(300));
-    let _ = server.run(&["customers", "import", &file]).ok();
-    let _ = server.run(&["balance", "credit", "100", "--request-id", "first"]).ok();
-    let id = server.campaign(
-        "name: Short of credits\nactive: true\naudience: { everyone: true }\nschedule: now\n\
-         content: { sms: { text: \"Hello\" } }\n",
-    );
-    let _ = server.run(&["campaign", "start", &id, "--yes"]).ok();
-    let reaches = |sent: u64, waiting: u64| {
-        for _ in 0..200 {
-            let report = server.report(&id);
-            let now = (
-                report["states"]["sent"].as_u64().unwrap_or_default(),
-                report["waiting"]["insufficient_balance"].as_u64().unwrap_or_default(),
-            );
-            if now == (sent, waiting) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(25));
-        }
-        panic!("never {sent} sent and {waiting} waiting: {}", server.report(&id));
-    };
-    reaches(100, 200);
-    let _ = server.run(&["balance", "credit", "150", "--request-id", "second"]).ok();
-    reaches(250, 50);
-    assert_eq!(server.accepted("sms").len(), 250);
-}

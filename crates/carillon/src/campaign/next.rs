@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     context::Context,
     error::Error,
-    output::{Format, instant, instant_text, rows::Rows},
+    output::{Format, rows::Rows},
 };
 
 #[derive(Debug, Args)]
@@ -40,14 +40,10 @@ pub async fn run(args: NextArgs, context: &mut Context) -> Result<(), Error> {
     let columns = ["time", "local_time", "deadline"];
     let mut rows = Rows::new(&mut context.out, look, &columns);
     for run in &runs {
-        let shown = |at: Option<&prost_types::Timestamp>| match look.format {
-            Format::Table => json!(instant_text(at)),
-            Format::Json | Format::Csv => instant(at),
-        };
         rows.row(vec![
-            shown(run.time.as_ref()),
+            look.instant(run.time.as_ref()),
             json!(run.local_time),
-            shown(run.deadline.as_ref()),
+            look.instant(run.deadline.as_ref()),
         ])?;
     }
     if rows.finish()? == 0 && look.format == Format::Table {

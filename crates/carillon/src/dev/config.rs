@@ -21,6 +21,7 @@ pub struct Config {
     pub egress: egress::Policy,
     /// Holds 64 hexadecimal digits. Without it a key is made and kept in the data folder.
     pub wrapping_key: Option<SecretFile>,
+    pub billing: carillon_billing::Config,
     pub sms_dispatcher: carillon_sms_dispatcher::Config,
     pub email_dispatcher: carillon_email_dispatcher::Config,
 }
@@ -33,6 +34,7 @@ impl Default for Config {
             public_url: None,
             egress: egress::Policy { allow_private: true },
             wrapping_key: None,
+            billing: carillon_billing::Config::default(),
             sms_dispatcher: carillon_sms_dispatcher::Config::default(),
             email_dispatcher: carillon_email_dispatcher::Config::default(),
         }

@@ -109,6 +109,7 @@ impl Embedded<'_> {
             broker: Arc::clone(&broker),
             clock: clock.clone(),
             stop: self.stop.clone(),
+            config: config.billing,
         });
         let evaluator = carillon_segment_evaluator::start(carillon_segment_evaluator::Parts {
             database: self

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     error::Error,
-    output::{Format, Look, Out, instant, instant_text, rows::Rows},
+    output::{Format, Look, Out, rows::Rows},
 };
 
 const PAGE: i32 = 1_000;
@@ -53,11 +53,6 @@ pub async fn print(client: &Client, campaign: &str, out: Out<'_>, look: Look) ->
 }
 
 fn row(look: Look, message: &ReportMessage) -> Vec<Value> {
-    let changed = message.change_time.as_ref();
-    let changed_at = match look.format {
-        Format::Table => json!(instant_text(changed)),
-        Format::Json | Format::Csv => instant(changed),
-    };
     vec![
         json!(message.external_id),
         json!(message.channel().word()),
@@ -66,7 +61,7 @@ fn row(look: Look, message: &ReportMessage) -> Vec<Value> {
         json!(message.skipped),
         json!(message.parts),
         json!(message.attempt),
-        changed_at,
+        look.instant(message.change_time.as_ref()),
         json!(message.message_id),
         json!(message.provider_code),
     ]

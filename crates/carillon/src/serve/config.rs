@@ -47,6 +47,7 @@ pub struct Config {
     pub grace: Duration,
     /// Where sandbox gateways keep what they are given.
     pub sandbox_outbox: PathBuf,
+    pub billing: carillon_billing::Config,
     pub sms_dispatcher: carillon_sms_dispatcher::Config,
     pub email_dispatcher: carillon_email_dispatcher::Config,
 }
@@ -69,6 +70,7 @@ impl Default for Config {
             telemetry: Traces::default(),
             grace: Duration::from_secs(25),
             sandbox_outbox: "outbox".into(),
+            billing: carillon_billing::Config::default(),
             sms_dispatcher: carillon_sms_dispatcher::Config::default(),
             email_dispatcher: carillon_email_dispatcher::Config::default(),
         }

@@ -69,8 +69,14 @@ impl Start<'_> {
     async fn billing(self) -> Result<Offered, Error> {
         let Ground { database, broker, clock, stop } =
             self.ground::<carillon_billing::Migrator>().await?;
-        let started =
-            carillon_billing::start(carillon_billing::Parts { database, broker, clock, stop });
+        let config = self.config.billing;
+        let started = carillon_billing::start(carillon_billing::Parts {
+            database,
+            broker,
+            clock,
+            stop,
+            config,
+        });
         Ok(Offered { public: started.public, internal: started.internal, ..Offered::default() })
     }
 

@@ -9,7 +9,8 @@ use tonic::Status;
 
 use crate::{
     Billing,
-    store::{self, NewEntry},
+    domain::ledger::Kind,
+    store::{self, Reference},
 };
 
 const MOST: i64 = 1_000_000_000;
@@ -33,8 +34,10 @@ impl Billing {
                  number, so that a repeated call credits once",
             ));
         }
+        let settings = self.tenancy.organisation(organisation).await.map_err(internal)?;
+        let settings = settings.unwrap_or_default();
         let tx = self.database.begin().await.map_err(internal)?;
-        store::lock_account(&tx, organisation).await.map_err(internal)?;
+        let mut ledger = store::lock_account(&tx, organisation).await.map_err(internal)?;
         let known = store::credited_by_request(&tx, organisation, &request_id).await;
         match known.map_err(internal)? {
             Some(before) if before == amount => {}
@@ -48,18 +51,19 @@ impl Billing {
                 ));
             }
             None => {
-                store::add_credit(&tx, organisation, &request_id, amount)
+                store::keep_request(&tx, organisation, &request_id, amount)
                     .await
                     .map_err(internal)?;
-                let at_ms = self.clock.now_ms();
-                let entry = NewEntry { kind: "credit", amount, reference: &request_id, at_ms };
-                entry.write(&tx, organisation).await.map_err(internal)?;
+                ledger.post(Kind::Credit, amount);
+                ledger.account.low &= ledger.account.available < settings.low_balance;
+                let (reference, at_ms) = (Reference::Request(&request_id), self.clock.now_ms());
+                store::save(&tx, organisation, ledger, reference, at_ms).await.map_err(internal)?;
                 self.tell_raised(&tx, organisation).await.map_err(internal)?;
             }
         }
         let account = store::account(&tx, organisation).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         self.outbox.wake();
-        Ok(account)
+        Ok(Account { low_balance: settings.low_balance, ..account })
     }
 }

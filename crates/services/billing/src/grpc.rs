@@ -2,7 +2,8 @@
 
 use carillon_contracts::billing::v1::{
     Account, CreditAccountRequest, GetAccountRequest, HoldRequest, HoldResponse,
-    ListEntriesRequest, ListEntriesResponse, account_service_server::AccountService,
+    ListEntriesRequest, ListEntriesResponse, ListHoldsRequest, ListHoldsResponse,
+    ListPackagesRequest, ListPackagesResponse, account_service_server::AccountService,
     hold_service_server::HoldService,
 };
 use carillon_service_kit::status::{internal, invalid};
@@ -17,8 +18,10 @@ impl AccountService for Billing {
         request: Request<GetAccountRequest>,
     ) -> Result<Response<Account>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
+        let settings = self.tenancy.organisation(organisation).await.map_err(internal)?;
+        let low_balance = settings.unwrap_or_default().low_balance;
         let account = store::account(self.database.reader(), organisation).await;
-        Ok(Response::new(account.map_err(internal)?))
+        Ok(Response::new(Account { low_balance, ..account.map_err(internal)? }))
     }
 
     async fn credit_account(
@@ -35,6 +38,22 @@ impl AccountService for Billing {
     ) -> Result<Response<ListEntriesResponse>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         self.statement(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<ListHoldsRequest>,
+    ) -> Result<Response<ListHoldsResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.list_holds(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_packages(
+        &self,
+        request: Request<ListPackagesRequest>,
+    ) -> Result<Response<ListPackagesResponse>, Status> {
+        self.tenancy.caller(request.metadata()).await?;
+        Ok(Response::new(ListPackagesResponse { packages: self.packages.to_vec() }))
     }
 }
 

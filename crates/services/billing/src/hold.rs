@@ -1,24 +1,19 @@
 //! Hold: raises what a batch may spend, towards what it wanted first, as far as there is money.
 
-use carillon_contracts::ids::{BatchId, OrganisationId};
-use sea_orm::DbErr;
+use carillon_contracts::{
+    events::v1::{BalanceLow, event::Body},
+    ids::{BatchId, OrganisationId},
+};
+use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::{
     Billing,
-    store::{self, HoldRow, NewEntry},
+    domain::{
+        hold::HoldRow,
+        ledger::{Kind, Ledger},
+    },
+    store::{self, Reference},
 };
-
-impl HoldRow {
-    pub(crate) fn wanting(units: i64) -> Self {
-        Self { wanted: units, needed: units, ..Self::default() }
-    }
-
-    /// What may still be granted: nothing once the batch is closed, and never more than it can
-    /// use, which is known from its totals.
-    fn short(&self) -> i64 {
-        if self.closed { 0 } else { (self.wanted.min(self.needed) - self.granted).max(0) }
-    }
-}
 
 impl Billing {
     /// The cumulative grant. Asking again never grants twice.
@@ -29,43 +24,49 @@ impl Billing {
         wanted: i64,
     ) -> Result<i64, DbErr> {
         let tx = self.database.begin().await?;
-        store::lock_account(&tx, organisation).await?;
+        let mut ledger = store::lock_account(&tx, organisation).await?;
         let known = store::hold(&tx, organisation, batch).await?;
         let mut row = known.unwrap_or_else(|| HoldRow::wanting(wanted));
         if row.wanted == 0 {
             // Its totals came first: a call before this one did not reach us.
             row.wanted = wanted;
         }
-        let available = store::account(&tx, organisation).await?.available;
-        let raise = row.short().min(available);
+        let raise = row.short().min(ledger.account.available);
         row.granted += raise;
-        store::save_hold(&tx, organisation, batch, row).await?;
+        if known != Some(row) {
+            store::save_hold(&tx, organisation, batch, row).await?;
+        }
         if raise > 0 {
-            store::move_credits(&tx, organisation, raise, 0).await?;
-            let reference = batch.to_string();
+            ledger.post(Kind::Hold, raise);
+            self.tell_low(&tx, organisation, &mut ledger).await?;
             let at_ms = self.clock.now_ms();
-            let entry = NewEntry { kind: "hold", amount: raise, reference: &reference, at_ms };
-            entry.write(&tx, organisation).await?;
+            store::save(&tx, organisation, ledger, Reference::Batch(batch), at_ms).await?;
         }
         tx.commit().await?;
+        self.outbox.wake();
         Ok(row.granted)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_closed_batch_is_granted_nothing_more() {
-        let row = HoldRow { closed: true, ..HoldRow::wanting(10) };
-        assert_eq!(row.short(), 0);
-    }
-
-    #[test]
-    fn a_batch_whose_needs_fell_is_granted_no_more_than_it_needs() {
-        let row = HoldRow { granted: 4, needed: 6, ..HoldRow::wanting(10) };
-        assert_eq!(row.short(), 2);
-        assert_eq!(HoldRow { granted: 8, ..row }.short(), 0);
+    /// Once, when the account falls below what the organisation set; a credit that lifts it makes
+    /// room for the next alert.
+    async fn tell_low(
+        &self,
+        tx: &DatabaseTransaction,
+        organisation: OrganisationId,
+        ledger: &mut Ledger,
+    ) -> Result<(), DbErr> {
+        let settings = self.tenancy.organisation(organisation).await?.unwrap_or_default();
+        let account = &mut ledger.account;
+        if account.low || account.available >= settings.low_balance {
+            return Ok(());
+        }
+        account.low = true;
+        let body = Body::BalanceLow(BalanceLow {
+            available: account.available.cast_unsigned(),
+            low_balance: settings.low_balance.cast_unsigned(),
+        });
+        self.outbox.append(tx, organisation, body).await?;
+        tracing::warn!(%organisation, account.available, "balance low");
+        Ok(())
     }
 }

@@ -1,8 +1,11 @@
 //! HOW MUCH: prepaid accounts, holds and the ledger. Never channels, never floats.
 
+mod config;
 mod credit;
+mod domain;
 mod grpc;
 mod hold;
+mod list_holds;
 mod settle;
 mod statement;
 mod store;
@@ -19,6 +22,7 @@ use carillon_service_kit::{Clock, Database, Stop, rpc};
 use carillon_tenancy::Tenancy;
 use tonic::service::Routes;
 
+pub use config::Config;
 pub use store::Migrator;
 
 /// What the service is built from.
@@ -27,6 +31,7 @@ pub struct Parts {
     pub broker: Arc<dyn Broker>,
     pub clock: Clock,
     pub stop: Stop,
+    pub config: Config,
 }
 
 /// What the service offers: `public` to organisations, `internal` to other services.
@@ -42,11 +47,13 @@ pub(crate) struct Billing {
     clock: Clock,
     outbox: Outbox,
     tenancy: Tenancy,
+    /// The amounts that are sold, smallest first.
+    packages: Arc<[i64]>,
 }
 
 /// Builds the parts and starts the tasks.
 pub fn start(parts: Parts) -> Service {
-    let Parts { database, broker, clock, stop } = parts;
+    let Parts { database, broker, clock, stop, config } = parts;
     let name = topology::BILLING;
     let outbox = Outbox::new(name, database.clone(), Arc::clone(&broker), clock.clone());
     outbox.spawn(&stop);
@@ -56,6 +63,7 @@ pub fn start(parts: Parts) -> Service {
         clock: clock.clone(),
         outbox,
         tenancy: tenancy.clone(),
+        packages: config.packages().into(),
     };
     let subscriber = Subscriber::new(name, database, broker, clock);
     subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);

@@ -5,12 +5,12 @@ use carillon_contracts::{
         Campaign, CancelCampaignRequest, CreateCampaignRequest, CreateKeyRequest,
         CreateKeyResponse, CreateOrganisationRequest, CreateOrganisationResponse, Forecast,
         ForecastCampaignRequest, GetCampaignRequest, GetOrganisationRequest, HaltCampaignResponse,
-        ListCampaignsRequest, ListCampaignsResponse, ListKeysRequest, ListKeysResponse,
-        ListNextRunsRequest, ListNextRunsResponse, Organisation, PauseCampaignRequest, Preview,
-        PreviewCampaignRequest, ResumeCampaignRequest, RevokeKeyRequest, RevokeKeyResponse,
-        RotateKeyRequest, SetSmsGatewayRequest, SetSmtpServerRequest, StartCampaignRequest,
-        TestSmtpServerRequest, TestSmtpServerResponse, UpdateCampaignRequest,
-        UpdateOrganisationRequest, campaign_service_server::CampaignService,
+        ListAlertsRequest, ListAlertsResponse, ListCampaignsRequest, ListCampaignsResponse,
+        ListKeysRequest, ListKeysResponse, ListNextRunsRequest, ListNextRunsResponse, Organisation,
+        PauseCampaignRequest, Preview, PreviewCampaignRequest, ResumeCampaignRequest,
+        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, SetSmsGatewayRequest,
+        SetSmtpServerRequest, StartCampaignRequest, TestSmtpServerRequest, TestSmtpServerResponse,
+        UpdateCampaignRequest, UpdateOrganisationRequest, campaign_service_server::CampaignService,
         key_service_server::KeyService, organisation_service_server::OrganisationService,
     },
     ids::{CampaignId, OrganisationId},
@@ -78,6 +78,14 @@ impl OrganisationService for CampaignApi {
     ) -> Result<Response<Organisation>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         self.set_sms_gateway(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_alerts(
+        &self,
+        request: Request<ListAlertsRequest>,
+    ) -> Result<Response<ListAlertsResponse>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.list_alerts(organisation, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -1,6 +1,7 @@
 //! WHAT: organisations and their keys, campaigns, and `report/`, the projection of what became
 //! of them.
 
+mod alerts;
 mod audience;
 mod create_campaign;
 mod create_organisation;
@@ -119,6 +120,7 @@ pub fn start(parts: Parts) -> Service {
     ] {
         subscriber.spawn(event, project.clone(), &stop);
     }
+    subscriber.spawn(topology::BALANCE_LOW, Arc::new(alerts::Alerts(api.clone())), &stop);
     let internal = Operator::new(name, database, subscriber).routes();
     let mut services = vec![(name, in_process(internal.clone()))];
     services.extend(operators.into_iter().filter(|(other, _)| *other != name));

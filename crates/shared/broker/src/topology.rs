@@ -18,10 +18,11 @@ pub const BATCH_PLANNED: &str = "batch.planned";
 pub const RUN_PLANNED: &str = "run.planned";
 pub const DELIVERY_CHANGED: &str = "delivery.changed";
 pub const BALANCE_RAISED: &str = "balance.raised";
+pub const BALANCE_LOW: &str = "balance.low";
 pub const CAMPAIGN_HALTED: &str = "campaign.halted";
 pub const SUPPRESSION_CHANGED: &str = "suppression.changed";
 
-pub const EVENTS: [&str; 10] = [
+pub const EVENTS: [&str; 11] = [
     ORGANISATION_CHANGED,
     CAMPAIGN_PUBLISHED,
     RUN_DUE,
@@ -30,6 +31,7 @@ pub const EVENTS: [&str; 10] = [
     RUN_PLANNED,
     DELIVERY_CHANGED,
     BALANCE_RAISED,
+    BALANCE_LOW,
     CAMPAIGN_HALTED,
     SUPPRESSION_CHANGED,
 ];
@@ -54,6 +56,7 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
         }
         DELIVERY_CHANGED => &[CAMPAIGN_API, SEGMENT_EVALUATOR],
         BALANCE_RAISED => &[SMS_DISPATCHER],
+        BALANCE_LOW => &[CAMPAIGN_API],
         CAMPAIGN_HALTED => &[SCHEDULER, SEGMENT_EVALUATOR, SMS_DISPATCHER, EMAIL_DISPATCHER],
         SUPPRESSION_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         _ => &[],
@@ -67,7 +70,7 @@ pub fn producers(event: &str) -> &'static [&'static str] {
         RUN_DUE | RUN_MISSED => &[SCHEDULER],
         BATCH_PLANNED | RUN_PLANNED | SUPPRESSION_CHANGED => &[SEGMENT_EVALUATOR],
         DELIVERY_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
-        BALANCE_RAISED => &[BILLING],
+        BALANCE_RAISED | BALANCE_LOW => &[BILLING],
         _ => &[],
     }
 }

@@ -145,6 +145,7 @@ fn event_type(body: &Body) -> &'static str {
         Body::RunPlanned(_) => topology::RUN_PLANNED,
         Body::DeliveryChanged(_) => topology::DELIVERY_CHANGED,
         Body::BalanceRaised(_) => topology::BALANCE_RAISED,
+        Body::BalanceLow(_) => topology::BALANCE_LOW,
         Body::CampaignHalted(_) => topology::CAMPAIGN_HALTED,
         Body::SuppressionChanged(_) => topology::SUPPRESSION_CHANGED,
     }

@@ -1,6 +1,7 @@
 //! The line as separate processes on PostgreSQL and RabbitMQ, with providers on the wire. On
 //! embedded parts there is nothing to do here: see the other suites.
 
+mod credits;
 mod fairness;
 mod halts;
 mod same;

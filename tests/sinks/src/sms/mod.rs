@@ -160,7 +160,7 @@ impl SmsSink {
         each.collect()
     }
 
-    /// Messages taken, counting each time.
+    /// Messages taken, those that were taken twice counted twice.
     pub fn total(&self) -> u64 {
         self.state.total.load(Ordering::Relaxed)
     }
@@ -277,7 +277,6 @@ impl State {
 
     /// Remembers the message; None where it has no id.
     fn take(&self, request: Request) -> Option<String> {
-        self.total.fetch_add(1, Ordering::Relaxed);
         let id = request.message_id()?;
         let callback = request.callback_url();
         let mut taken = locked(&self.taken);
@@ -287,6 +286,7 @@ impl State {
             None => false,
         };
         if !repeated {
+            self.total.fetch_add(1, Ordering::Relaxed);
             before.push(if self.options.counts_only { Request::default() } else { request });
         }
         drop(taken);

@@ -38,6 +38,7 @@ CREATE TABLE accounts (
     held INTEGER NOT NULL CHECK (held >= 0),
     spent INTEGER NOT NULL CHECK (spent >= 0),
     credited INTEGER NOT NULL,
+    low BOOLEAN NOT NULL,
     CHECK (available + held + spent = credited)
 ) WITHOUT ROWID;
 CREATE TABLE credits (
@@ -47,24 +48,32 @@ CREATE TABLE credits (
     PRIMARY KEY (organisation_id, request_id)
 ) WITHOUT ROWID;
 CREATE TABLE holds (
-    batch_id BLOB PRIMARY KEY,
     organisation_id BLOB NOT NULL,
+    batch_id BLOB NOT NULL,
+    campaign_id BLOB,
+    run_id BLOB,
     wanted INTEGER NOT NULL,
     granted INTEGER NOT NULL,
     version INTEGER NOT NULL,
     needed INTEGER NOT NULL,
     posted INTEGER NOT NULL,
-    closed BOOLEAN NOT NULL
+    closed BOOLEAN NOT NULL,
+    PRIMARY KEY (organisation_id, batch_id)
 ) WITHOUT ROWID;
 CREATE INDEX holds_short ON holds (organisation_id)
     WHERE NOT closed AND granted < wanted AND granted < needed;
+CREATE INDEX holds_open ON holds (organisation_id, batch_id) WHERE NOT closed;
+CREATE INDEX holds_by_campaign ON holds (organisation_id, campaign_id, batch_id);
 CREATE TABLE entries (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     organisation_id BLOB NOT NULL,
     kind TEXT NOT NULL,
-    amount INTEGER NOT NULL,
-    reference TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    request_id TEXT,
+    batch_id BLOB,
     available INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    spent INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 );
 CREATE INDEX entries_by_organisation ON entries (organisation_id, number);
@@ -77,6 +86,7 @@ CREATE TABLE accounts (
     held BIGINT NOT NULL CHECK (held >= 0),
     spent BIGINT NOT NULL CHECK (spent >= 0),
     credited BIGINT NOT NULL,
+    low BOOLEAN NOT NULL,
     CHECK (available + held + spent = credited)
 );
 CREATE TABLE credits (
@@ -86,24 +96,32 @@ CREATE TABLE credits (
     PRIMARY KEY (organisation_id, request_id)
 );
 CREATE TABLE holds (
-    batch_id UUID PRIMARY KEY,
     organisation_id UUID NOT NULL,
+    batch_id UUID NOT NULL,
+    campaign_id UUID,
+    run_id UUID,
     wanted BIGINT NOT NULL,
     granted BIGINT NOT NULL,
     version BIGINT NOT NULL,
     needed BIGINT NOT NULL,
     posted BIGINT NOT NULL,
-    closed BOOLEAN NOT NULL
+    closed BOOLEAN NOT NULL,
+    PRIMARY KEY (organisation_id, batch_id)
 );
 CREATE INDEX holds_short ON holds (organisation_id)
     WHERE NOT closed AND granted < wanted AND granted < needed;
+CREATE INDEX holds_open ON holds (organisation_id, batch_id) WHERE NOT closed;
+CREATE INDEX holds_by_campaign ON holds (organisation_id, campaign_id, batch_id);
 CREATE TABLE entries (
     number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     organisation_id UUID NOT NULL,
     kind TEXT COLLATE "C" NOT NULL,
-    amount BIGINT NOT NULL,
-    reference TEXT COLLATE "C" NOT NULL,
+    amount BIGINT NOT NULL CHECK (amount > 0),
+    request_id TEXT COLLATE "C",
+    batch_id UUID,
     available BIGINT NOT NULL,
+    held BIGINT NOT NULL,
+    spent BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX entries_by_organisation ON entries (organisation_id, number);

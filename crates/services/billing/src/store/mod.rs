@@ -5,7 +5,7 @@ mod holds;
 mod migration;
 
 pub(crate) use accounts::{
-    NewEntry, account, add_credit, credited_by_request, entries, lock_account, move_credits,
+    EntryRow, Reference, account, credited_by_request, entries, keep_request, lock_account, save,
 };
-pub(crate) use holds::{HoldRow, any_short, hold, save_hold};
+pub(crate) use holds::{ListedHold, Listing, any_short, hold, holds, name_hold, save_hold};
 pub use migration::Migrator;

@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod any_order;
 mod concurrency;
 mod world;
 
-use std::sync::Arc;
-
-use carillon_broker::memory::MemoryBroker;
-use carillon_contracts::billing::v1::{GetAccountRequest, ListEntriesRequest};
-use proptest::prelude::*;
+use carillon_contracts::{
+    billing::v1::{GetAccountRequest, ListHoldsRequest},
+    campaign::v1::Organisation,
+    ids::CampaignId,
+};
+use carillon_service_kit::database::Sql as _;
 use tonic::Code;
+use uuid::Uuid;
 
 use crate::world::{Billing, keyed, totals};
 
@@ -80,21 +83,81 @@ async fn the_statement_adds_up_line_by_line() {
     billing.credit(100, "a").await.unwrap();
     billing.hold(1, 60).await;
     billing.tell(&[(1, totals(1, 50, 50, true))]).await;
+    billing.tell(&[(1, totals(2, 49, 49, true))]).await;
+    for batch in 10..14 {
+        billing.hold(batch, 1).await;
+    }
+    let lines = billing.ledger().await;
+    let all: Vec<(&str, i64)> =
+        lines.iter().map(|line| (line.kind.as_str(), line.amount)).collect();
+    let wanted = [("credit", 100), ("hold", 60), ("settle", 50), ("return", 10), ("refund", 1)];
+    assert_eq!(all[..5], wanted);
+    assert_eq!(lines[0].reference, "a");
+    let campaign = CampaignId::new(Uuid::from_u128(0xca)).to_string();
+    for line in &lines[1..5] {
+        assert_eq!(line.reference, Uuid::from_u128(1).to_string());
+        assert_eq!(line.campaign_id, campaign);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holds_show_what_is_kept_back_and_what_was_spent() {
+    let billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    billing.hold(1, 60).await;
+    billing.hold(2, 60).await;
+    billing.tell(&[(1, totals(1, 60, 25, false)), (3, totals(1, 0, 0, true))]).await;
+    let list = |include_closed, page_size, page_token: &str| ListHoldsRequest {
+        include_closed,
+        page_size,
+        page_token: page_token.into(),
+        ..ListHoldsRequest::default()
+    };
     let mut accounts = billing.doors.accounts.clone();
-    let list = ListEntriesRequest { page_size: 2, page_token: String::new() };
-    let first = accounts.list_entries(keyed(list)).await.unwrap().into_inner();
-    let list = ListEntriesRequest { page_size: 100, page_token: first.next_page_token.clone() };
-    let rest = accounts.list_entries(keyed(list)).await.unwrap().into_inner();
-    assert_eq!(first.entries.len(), 2);
-    let all: Vec<(String, i64)> = first
-        .entries
-        .into_iter()
-        .chain(rest.entries)
-        .map(|entry| (entry.kind, entry.amount))
+    let open = accounts.list_holds(keyed(list(false, 0, ""))).await.unwrap().into_inner().holds;
+    let shown: Vec<_> = open
+        .iter()
+        .map(|hold| (hold.wanted, hold.granted, hold.held, hold.spent, hold.short))
         .collect();
-    let line = |kind: &str, amount| (kind.to_owned(), amount);
-    let wanted = [line("credit", 100), line("hold", 60), line("settle", 50), line("return", 10)];
-    assert_eq!(all, wanted);
+    assert_eq!(shown, [(60, 60, 35, 25, 0), (60, 40, 40, 0, 20)]);
+    let first = accounts.list_holds(keyed(list(true, 2, ""))).await.unwrap().into_inner();
+    let rest = list(true, 2, &first.next_page_token);
+    let rest = accounts.list_holds(keyed(rest)).await.unwrap().into_inner();
+    assert_eq!((first.holds.len(), rest.holds.len()), (2, 1));
+    assert!(rest.holds[0].closed && rest.next_page_token.is_empty());
+    let other = ListHoldsRequest {
+        campaign_id: Uuid::from_u128(9).to_string(),
+        ..ListHoldsRequest::default()
+    };
+    assert!(accounts.list_holds(keyed(other)).await.unwrap().into_inner().holds.is_empty());
+    let wrong = ListHoldsRequest { campaign_id: "x".into(), ..ListHoldsRequest::default() };
+    let refused = accounts.list_holds(keyed(wrong)).await.unwrap_err();
+    assert!(refused.message().starts_with("campaign_id: "), "{}", refused.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_falls_low_is_told_of_once_until_a_credit_lifts_it() {
+    let billing = Billing::new().await;
+    let organisation = Organisation { low_balance: 50, ..Organisation::default() };
+    billing.settle(2, organisation).await;
+    let told = async || {
+        let sql = "SELECT COUNT(*) FROM outbox WHERE stream = 'billing/balance.low'";
+        let row = billing.database.database.reader().row(sql, []).await.unwrap().unwrap();
+        row.try_get_by_index::<i64>(0).unwrap()
+    };
+    billing.credit(100, "a").await.unwrap();
+    billing.hold(1, 50).await;
+    assert_eq!((billing.account().await.low, told().await), (false, 0), "50 are not fewer than 50");
+    billing.hold(2, 1).await;
+    billing.hold(3, 1).await;
+    let account = billing.account().await;
+    assert_eq!((account.low, account.low_balance, told().await), (true, 50, 1));
+    billing.credit(1, "b").await.unwrap();
+    assert!(billing.account().await.low, "49 are still too few");
+    billing.credit(1, "c").await.unwrap();
+    assert!(!billing.account().await.low);
+    billing.hold(4, 10).await;
+    assert_eq!((billing.account().await.low, told().await), (true, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,60 +166,4 @@ async fn without_a_key_there_is_no_account() {
     let mut accounts = billing.doors.accounts;
     let refused = accounts.get_account(GetAccountRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
-}
-
-#[derive(Debug, Clone)]
-enum Act {
-    Credit(i64),
-    Hold(u128, i64),
-    /// Totals of a batch at some version; what they say follows from what is granted.
-    Totals(u128, u64),
-}
-
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let act = prop_oneof![
-        (1_i64..200).prop_map(Act::Credit),
-        (0_u128..4, 1_i64..120).prop_map(|(batch, wanted)| Act::Hold(batch, wanted)),
-        (0_u128..4, 1_u64..12).prop_map(|(batch, version)| Act::Totals(batch, version)),
-    ];
-    prop::collection::vec(act, 1..25)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    /// Any order of credits, holds and totals (stale and repeated ones too) keeps the sum, and
-    /// once every batch is closed nothing is held.
-    #[test]
-    fn the_sum_holds_whatever_comes_in_whatever_order(acts in acts()) {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            // The broker is not what is asked about here.
-            let billing = Billing::on(Arc::new(MemoryBroker::new())).await;
-            let mut granted = [0_i64; 4];
-            for (step, act) in acts.iter().enumerate() {
-                match *act {
-                    Act::Credit(amount) => {
-                        billing.credit(amount, &step.to_string()).await.unwrap();
-                    }
-                    Act::Hold(batch, wanted) => {
-                        let now = billing.hold(batch, wanted).await;
-                        assert!(now >= granted[batch as usize], "a grant never falls");
-                        granted[batch as usize] = now;
-                    }
-                    Act::Totals(batch, version) => {
-                        let posted = granted[batch as usize] / 2;
-                        let told = totals(version, 200, posted as u64, false);
-                        billing.tell(&[(batch, told.clone()), (batch, told)]).await;
-                    }
-                }
-                billing.account().await;
-            }
-            for batch in 0..4_u128 {
-                let posted = granted[batch as usize] as u64 / 2;
-                billing.tell(&[(batch, totals(100, posted, posted, true))]).await;
-            }
-            assert_eq!(billing.account().await.held, 0);
-        });
-    }
 }

@@ -1,17 +1,17 @@
 //! Billing with an organisation that has a key, and the dispatcher whose totals it hears.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use carillon_billing::{Migrator, Parts, Service, start};
+use carillon_billing::{Config, Migrator, Parts, Service, start};
 use carillon_broker::{Broker, topology};
 use carillon_contracts::{
     billing::v1::{
-        Account, CreditAccountRequest, GetAccountRequest, HoldRequest,
+        Account, CreditAccountRequest, Entry, GetAccountRequest, HoldRequest, ListEntriesRequest,
         account_service_client::AccountServiceClient, hold_service_client::HoldServiceClient,
     },
     campaign::v1::Organisation,
     events::v1::{DeliveryChanged, KeyHash, OrganisationChanged, Totals, event::Body},
-    ids::{BatchId, OrganisationId},
+    ids::{BatchId, CampaignId, OrganisationId, RunId},
 };
 use carillon_outbox::Outbox;
 use carillon_service_kit::{
@@ -49,6 +49,15 @@ pub fn keyed<T>(message: T) -> Request<T> {
     request
 }
 
+fn document(version: u64, organisation: Organisation) -> OrganisationChanged {
+    OrganisationChanged {
+        organisation: Some(organisation),
+        version,
+        keys: vec![KeyHash { hash: hash_key("test-key").to_vec().into() }],
+        ..OrganisationChanged::default()
+    }
+}
+
 fn open(
     database: Database,
     broker: Arc<dyn Broker>,
@@ -56,7 +65,8 @@ fn open(
     stop: &Stop,
 ) -> Doors {
     let (clock, stop) = (Clock::system(), stop.clone());
-    let Service { public, internal } = start(Parts { database, broker, clock, stop });
+    let Service { public, internal } =
+        start(Parts { database, broker, clock, stop, config: Config::default() });
     Doors {
         accounts: AccountServiceClient::new(in_process(public)),
         holds: HoldServiceClient::new(in_process(internal)),
@@ -102,12 +112,7 @@ impl Billing {
         let (stop, clock) = (Stop::new(), Clock::system());
         let organisation = OrganisationId::new(Uuid::from_u128(77));
         let tx = database.database.begin().await.unwrap();
-        let document = OrganisationChanged {
-            organisation: Some(Organisation { name: "Café".into(), ..Organisation::default() }),
-            version: 1,
-            keys: vec![KeyHash { hash: hash_key("test-key").to_vec().into() }],
-            ..OrganisationChanged::default()
-        };
+        let document = document(1, Organisation::default());
         let tenancy = Tenancy::new(database.database.clone());
         tenancy.apply(&tx, organisation, &document).await.unwrap();
         tx.commit().await.unwrap();
@@ -138,12 +143,69 @@ impl Billing {
         self.doors.clone().hold(batch, wanted).await
     }
 
+    /// The process ends, and another begins on the same database.
+    pub async fn restart(&mut self) {
+        self.stop.now();
+        assert!(self.stop.drained(Duration::from_secs(60)).await);
+        self.stop = Stop::new();
+        let database = self.database.database.clone();
+        self.doors = open(database, Arc::clone(&self.broker), self.organisation, &self.stop);
+        let (name, clock) = (topology::SMS_DISPATCHER, Clock::system());
+        let told = self.dispatcher.database.clone();
+        self.outbox = Outbox::new(name, told, Arc::clone(&self.broker), clock);
+        self.outbox.spawn(&self.stop);
+    }
+
+    /// Sets the organisation's settings; they hold at once.
+    pub async fn settle(&self, version: u64, organisation: Organisation) {
+        let tx = self.database.database.begin().await.unwrap();
+        let tenancy = Tenancy::new(self.database.database.clone());
+        let document = document(version, organisation);
+        tenancy.apply(&tx, self.organisation, &document).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Every line of the ledger; each is the one before it, moved by its amount, and the last is the
+    /// account.
+    pub async fn ledger(&self) -> Vec<Entry> {
+        let (mut lines, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = ListEntriesRequest { page_size: 7, page_token };
+            let mut accounts = self.doors.accounts.clone();
+            let page = accounts.list_entries(keyed(request)).await.unwrap().into_inner();
+            lines.extend(page.entries);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        let mut places = BTreeMap::from(
+            ["purchased", "available", "held", "spent"].map(|place| (place.to_owned(), 0_i64)),
+        );
+        let mut number = 0;
+        for line in &lines {
+            assert!(line.number > number && line.amount > 0, "{line:?}");
+            number = line.number;
+            *places.get_mut(&line.source).unwrap() -= line.amount;
+            *places.get_mut(&line.target).unwrap() += line.amount;
+            let shown = (line.available, line.held, line.spent);
+            let moved = (places["available"], places["held"], places["spent"]);
+            assert_eq!(shown, moved, "{line:?} of {lines:?}");
+        }
+        let Account { available, held, spent, credited, .. } = self.account().await;
+        let moved = (places["available"], places["held"], places["spent"], -places["purchased"]);
+        assert_eq!((available, held, spent, credited), moved);
+        lines
+    }
+
     /// Tells billing these totals and waits until it has heard them.
     pub async fn tell(&self, all: &[(u128, Totals)]) {
         use carillon_service_kit::database::Sql as _;
         let tx = self.dispatcher.database.begin().await.unwrap();
         for (batch, totals) in all {
             let changed = DeliveryChanged {
+                campaign_id: CampaignId::new(Uuid::from_u128(0xca)).to_wire(),
+                run_id: RunId::new(Uuid::from_u128(0x12)).to_wire(),
                 batch_id: BatchId::new(Uuid::from_u128(*batch)).to_wire(),
                 totals: Some(totals.clone()),
                 ..DeliveryChanged::default()

@@ -6,6 +6,8 @@ use jiff::tz::{self, TimeZone};
 
 use super::{check_name, nearest::nearest, region::is_region};
 
+const MOST_CREDITS: i64 = 1_000_000_000;
+
 /// The settings that an update may name.
 pub(crate) const SETTABLE: &[&str] = &[
     "name",
@@ -15,6 +17,7 @@ pub(crate) const SETTABLE: &[&str] = &[
     "require_consent",
     "subscribe_default",
     "double_opt_in",
+    "low_balance",
 ];
 
 /// The same settings without what only the service sets.
@@ -37,7 +40,8 @@ pub(crate) fn merged(
             "consent_default" => merged.consent_default = given.consent_default,
             "require_consent" => merged.require_consent = given.require_consent,
             "subscribe_default" => merged.subscribe_default = given.subscribe_default,
-            _ => merged.double_opt_in = given.double_opt_in,
+            "double_opt_in" => merged.double_opt_in = given.double_opt_in,
+            _ => merged.low_balance = given.low_balance,
         }
     }
     merged
@@ -62,6 +66,13 @@ pub(crate) fn checked(given: Organisation) -> Result<Organisation, Vec<FieldErro
             ConsentDefault::NotSpecified
         }
     };
+    if !(0..=MOST_CREDITS).contains(&given.low_balance) {
+        let rule = format!(
+            "{} is not from 0 to {MOST_CREDITS}; give credits, or 0 for no alert",
+            given.low_balance
+        );
+        errors.push(FieldError::new("low_balance", rule));
+    }
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -52,6 +52,7 @@ CREATE TABLE organisations (
     require_consent INTEGER NOT NULL,
     subscribe_default INTEGER NOT NULL,
     double_opt_in INTEGER NOT NULL,
+    low_balance INTEGER NOT NULL,
     smtp BLOB,
     sms BLOB,
     created_at INTEGER NOT NULL,
@@ -77,6 +78,14 @@ CREATE TABLE api_keys (
     revoked_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX api_keys_by_organisation ON api_keys (organisation_id, created_at, key_id);
+CREATE TABLE alerts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    organisation_id BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX alerts_by_organisation ON alerts (organisation_id, number);
 CREATE TABLE campaigns (
     campaign_id BLOB PRIMARY KEY,
     organisation_id BLOB NOT NULL,
@@ -105,6 +114,7 @@ CREATE TABLE organisations (
     require_consent BOOLEAN NOT NULL,
     subscribe_default BOOLEAN NOT NULL,
     double_opt_in BOOLEAN NOT NULL,
+    low_balance BIGINT NOT NULL,
     smtp BYTEA,
     sms BYTEA,
     created_at BIGINT NOT NULL,
@@ -130,6 +140,14 @@ CREATE TABLE api_keys (
     revoked_at BIGINT
 );
 CREATE INDEX api_keys_by_organisation ON api_keys (organisation_id, created_at, key_id);
+CREATE TABLE alerts (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX alerts_by_organisation ON alerts (organisation_id, number);
 CREATE TABLE campaigns (
     campaign_id UUID PRIMARY KEY,
     organisation_id UUID NOT NULL,

@@ -1,10 +1,12 @@
 //! Every statement about organisations and campaigns; the report's are in `report/store/`.
 
+mod alerts;
 mod campaigns;
 mod keys;
 mod migration;
 mod organisations;
 
+pub(crate) use alerts::{add_alert, alerts};
 pub(crate) use campaigns::{
     CampaignRow, Saved, campaign, campaign_by_request, campaigns, change_state, insert_campaign,
     locked_campaign, save_campaign,

@@ -23,7 +23,7 @@ pub(crate) struct OrganisationRow {
 }
 
 const COLUMNS: &str = "organisation_id, version, name, time_zone, default_region, consent_default,
-    require_consent, subscribe_default, double_opt_in, smtp, sms, created_at, told";
+    require_consent, subscribe_default, double_opt_in, low_balance, smtp, sms, created_at, told";
 
 fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     let id = OrganisationId::new(row.try_get("", "organisation_id")?);
@@ -42,6 +42,7 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             require_consent: row.try_get("", "require_consent")?,
             subscribe_default: row.try_get("", "subscribe_default")?,
             double_opt_in: row.try_get("", "double_opt_in")?,
+            low_balance: row.try_get("", "low_balance")?,
             create_time: created.ok().map(time::to_wire),
             smtp: message::<SmtpServer>(row, "smtp")?,
             sms: message::<SmsGateway>(row, "sms")?,
@@ -93,9 +94,9 @@ pub(crate) async fn insert_organisation(
     let inserted = tx
         .run(
             "INSERT INTO organisations (organisation_id, version, name, time_zone, default_region,
-                consent_default, require_consent, subscribe_default, double_opt_in, created_at,
-                request_id, request_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                consent_default, require_consent, subscribe_default, double_opt_in, low_balance,
+                created_at, request_id, request_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
              ON CONFLICT (request_id) DO NOTHING",
             [
                 row.id.uuid().into(),
@@ -107,6 +108,7 @@ pub(crate) async fn insert_organisation(
                 settings.require_consent.into(),
                 settings.subscribe_default.into(),
                 settings.double_opt_in.into(),
+                settings.low_balance.into(),
                 now_ms.into(),
                 request.map(|request| request.id.clone()).into(),
                 request.map(|request| request.body_hash.to_vec()).into(),
@@ -126,7 +128,7 @@ pub(crate) async fn save_settings(
     tx.run(
         "UPDATE organisations SET version = $2, name = $3, time_zone = $4, default_region = $5,
             consent_default = $6, require_consent = $7, subscribe_default = $8, double_opt_in = $9,
-            smtp = $10, sms = $11
+            smtp = $10, sms = $11, low_balance = $12
          WHERE organisation_id = $1",
         [
             row.id.uuid().into(),
@@ -140,6 +142,7 @@ pub(crate) async fn save_settings(
             settings.double_opt_in.into(),
             smtp,
             sms,
+            settings.low_balance.into(),
         ],
     )
     .await

@@ -385,10 +385,8 @@ async fn organisations_take_turns() {
     let planned: Vec<Uuid> = planned.collect();
     let [first, other] = [first.uuid(), other.uuid()];
     // A round that had passed the first when the documents came begins with the other.
-    let in_turn = [
-        [first, first, other, other, first, first],
-        [other, other, first, first, first, first],
-    ];
+    let in_turn =
+        [[first, first, other, other, first, first], [other, other, first, first, first, first]];
     assert!(in_turn.contains(&planned.as_slice().try_into().expect("six batches")), "{planned:?}");
 }
 

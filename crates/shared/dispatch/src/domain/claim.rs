@@ -6,6 +6,8 @@ use crate::funds::Funding;
 
 /// How long money that was short is waited for before billing is asked again.
 pub(crate) const ASK_AGAIN_MS: i64 = 60_000;
+/// Nothing tells when billing that was out of reach is back.
+const OUT_OF_REACH_MS: i64 = 5_000;
 
 /// Where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +64,14 @@ impl Claiming {
             return Verdict::Wait { reason: WaitReason::Backlog, until_ms: now_ms };
         }
         let more = if counted { 0 } else { i64::from(units) };
-        let short = |reason| Verdict::Wait { reason, until_ms: ask_again_ms };
         match funding {
-            Funding::Unavailable if more > 0 => return short(WaitReason::BillingUnavailable),
+            Funding::Unavailable if more > 0 => {
+                let until_ms = now_ms + OUT_OF_REACH_MS;
+                return Verdict::Wait { reason: WaitReason::BillingUnavailable, until_ms };
+            }
             Funding::Granted { units, .. } if self.used + more > units => {
-                return short(WaitReason::InsufficientBalance);
+                let reason = WaitReason::InsufficientBalance;
+                return Verdict::Wait { reason, until_ms: ask_again_ms };
             }
             _ => {}
         }

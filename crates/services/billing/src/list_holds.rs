@@ -1,0 +1,61 @@
+//! List holds: what is kept back for batches under way, and what each batch has cost.
+
+use carillon_contracts::{
+    billing::v1::{BatchHold, ListHoldsRequest, ListHoldsResponse},
+    ids::OrganisationId,
+};
+use carillon_service_kit::{
+    page,
+    status::{internal, invalid},
+};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    Billing,
+    domain::hold::Split,
+    store::{self, ListedHold, Listing},
+};
+
+impl Billing {
+    pub(crate) async fn list_holds(
+        &self,
+        organisation: OrganisationId,
+        request: ListHoldsRequest,
+    ) -> Result<ListHoldsResponse, Status> {
+        let ListHoldsRequest { page_size, page_token, campaign_id, include_closed } = request;
+        let size = page::size(page_size)?;
+        let after = match page_token.as_str() {
+            "" => Uuid::nil(),
+            token => token.parse().map_err(|_| {
+                invalid("page_token", "is not one that this method gave; start without it")
+            })?,
+        };
+        let campaign = match campaign_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|error| invalid("campaign_id", format!("{error}")))?),
+        };
+        let listing = Listing { campaign, include_closed, after, limit: size + 1 };
+        let mut rows =
+            store::holds(self.database.reader(), organisation, listing).await.map_err(internal)?;
+        let more = page::cut(&mut rows, size);
+        let last = rows.last().filter(|_| more);
+        let next_page_token = last.map_or_else(String::new, |row| row.batch.to_string());
+        Ok(ListHoldsResponse { holds: rows.into_iter().map(listed).collect(), next_page_token })
+    }
+}
+
+fn listed(ListedHold { batch, campaign, run, row }: ListedHold) -> BatchHold {
+    let Split { held, spent } = row.split();
+    BatchHold {
+        batch_id: batch.to_string(),
+        campaign_id: campaign.map(|id| id.to_string()).unwrap_or_default(),
+        run_id: run.map(|id| id.to_string()).unwrap_or_default(),
+        wanted: row.wanted,
+        granted: row.granted,
+        held,
+        spent,
+        short: row.short(),
+        closed: row.closed,
+    }
+}

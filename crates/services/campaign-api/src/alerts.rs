@@ -1,0 +1,62 @@
+//! Alerts: what somebody of an organisation should look at. Other services find it; here it is kept
+//! and listed.
+
+use async_trait::async_trait;
+use carillon_contracts::{
+    campaign::v1::{ListAlertsRequest, ListAlertsResponse},
+    events::v1::{Event, event::Body},
+    ids::OrganisationId,
+};
+use carillon_outbox::{Handler, HandlerError};
+use carillon_service_kit::{
+    page,
+    status::{internal, invalid},
+};
+use sea_orm::DatabaseTransaction;
+use tonic::Status;
+
+use crate::{CampaignApi, store};
+
+pub(crate) struct Alerts(pub CampaignApi);
+
+#[async_trait]
+impl Handler for Alerts {
+    async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
+        let Some(Body::BalanceLow(low)) = &event.body else {
+            return Err(HandlerError::Event("balance.low without its figures".into()));
+        };
+        let organisation = OrganisationId::from_wire(&event.organisation_id)
+            .map_err(|error| HandlerError::Event(error.to_string()))?;
+        let message = format!(
+            "{} credits are available, fewer than {}; add some with `carillon balance credit`, or \
+             messages wait",
+            low.available, low.low_balance
+        );
+        let now_ms = self.0.clock.now_ms();
+        Ok(store::add_alert(tx, organisation, "balance_low", message, now_ms).await?)
+    }
+}
+
+impl CampaignApi {
+    pub(crate) async fn list_alerts(
+        &self,
+        organisation: OrganisationId,
+        request: ListAlertsRequest,
+    ) -> Result<ListAlertsResponse, Status> {
+        let size = page::size(request.page_size)?;
+        let before = match request.page_token.as_str() {
+            "" => i64::MAX,
+            token => token.parse().map_err(|_| {
+                invalid("page_token", "is not one that this method gave; start without it")
+            })?,
+        };
+        let mut rows = store::alerts(self.database.reader(), organisation, before, size + 1)
+            .await
+            .map_err(internal)?;
+        let more = page::cut(&mut rows, size);
+        let next_page_token =
+            rows.last().filter(|_| more).map_or_else(String::new, |(number, _)| number.to_string());
+        let alerts = rows.into_iter().map(|(_, alert)| alert).collect();
+        Ok(ListAlertsResponse { alerts, next_page_token })
+    }
+}

@@ -1,0 +1,215 @@
+//! What holds of credits, whichever way Carillon runs.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value as Json;
+
+use crate::{Cli, Providers, customers};
+
+/// Long: machines are busy.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Waiting batches ask again once a minute anyway. What is done sooner was told of.
+const TOLD: Duration = Duration::from_secs(30);
+
+/// Imports so many customers and stores a campaign by SMS to all of them; answers its id.
+pub fn sms_campaign(cli: &Cli, count: usize, text: &str, pending: &str) -> String {
+    let file = cli.write("customers.csv", customers::csv(count));
+    let _ = cli.run(&["customers", "import", &file]).ok();
+    cli.campaign(&format!(
+        "name: By SMS\nactive: true\naudience: {{ everyone: true }}\nschedule: now\n\
+         pending_period: {pending}\ncontent: {{ sms: {{ text: \"{text}\" }} }}\n"
+    ))
+}
+
+fn figures(report: &Json) -> (u64, u64, u64) {
+    let figure = |value: &Json| value.as_u64().unwrap_or_default();
+    let states = &report["states"];
+    let waiting = figure(&report["waiting"]["insufficient_balance"]);
+    (figure(&states["sent"]), waiting, figure(&states["expired"]))
+}
+
+/// Asks until so many are sent, wait for credits, and are expired.
+///
+/// # Panics
+/// If it does not come to that within the time.
+pub fn until_figures(cli: &Cli, campaign: &str, expected: (u64, u64, u64), within: Duration) {
+    let begun = Instant::now();
+    loop {
+        let report = cli.report(campaign);
+        if figures(&report) == expected {
+            return;
+        }
+        assert!(begun.elapsed() < within, "never {expected:?}: {report}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// # Panics
+/// If the figures do not add up, or one is below zero.
+pub fn assert_adds_up(balance: &Json) {
+    let figure = |name: &str| balance[name].as_i64().expect("a figure");
+    let (available, held, spent) = (figure("available"), figure("held"), figure("spent"));
+    assert!(available >= 0 && held >= 0 && spent >= 0, "{balance}");
+    assert_eq!(available + held + spent, figure("credited"), "{balance}");
+}
+
+/// Line by line, each is the one before it, moved; the last is the account.
+///
+/// # Panics
+/// If it is not.
+pub fn assert_statement_adds_up(cli: &Cli) {
+    let statement = cli.run(&["balance", "statement", "-o", "json"]).ok().json();
+    let mut places: [(&str, i64); 4] =
+        [("purchased", 0), ("available", 0), ("held", 0), ("spent", 0)];
+    for line in statement.as_array().expect("lines") {
+        for (place, sign) in [("source", -1), ("target", 1)] {
+            let name = line[place].as_str().expect("a place");
+            let place = places.iter_mut().find(|(known, _)| *known == name).expect("a known place");
+            place.1 += sign * line["amount"].as_i64().expect("an amount");
+        }
+        for (name, stands) in &places[1..] {
+            assert_eq!(line[name], *stands, "{line}");
+        }
+    }
+    let balance = cli.balance();
+    for (name, stands) in &places[1..] {
+        assert_eq!(balance[name], *stands, "{balance}");
+    }
+}
+
+/// 100 credits, 300 recipients of one part; 150 more; the deadline. Another organisation meanwhile.
+///
+/// # Panics
+/// If anything else comes of it.
+pub fn short_of_credits(cli: &Cli, other: &Cli, providers: &Providers) {
+    let one_part = "Hi {UserName|friend}, 25 % off today.";
+    cli.credit(100);
+    other.credit(300);
+    let id = sms_campaign(cli, 300, one_part, "90s");
+    let others = sms_campaign(other, 300, one_part, "90s");
+    let _ = cli.run(&["campaign", "start", &id, "--yes"]).ok();
+    until_figures(cli, &id, (100, 200, 0), PATIENCE);
+    let _ = other.run(&["campaign", "start", &others, "--yes"]).ok();
+    until_figures(other, &others, (300, 0, 0), TOLD);
+    until_figures(cli, &id, (100, 200, 0), Duration::ZERO);
+    let _ = cli.run(&["balance", "credit", "150", "--request-id", "second"]).ok();
+    let begun = Instant::now();
+    until_figures(cli, &id, (250, 50, 0), TOLD);
+    println!("150 more were sent {:.1?} after their credit", begun.elapsed());
+    until_figures(cli, &id, (250, 0, 50), PATIENCE);
+    assert_eq!(providers.sms.total(), 550);
+    providers.assert_none_twice();
+    let balance = cli.balance();
+    assert_adds_up(&balance);
+    assert_eq!((&balance["spent"], &balance["held"]), (&250.into(), &0.into()), "{balance}");
+    assert_statement_adds_up(cli);
+}
+
+/// Three parts a message, and credits that are no multiple of three.
+///
+/// # Panics
+/// If a credit is lost on the way, or one is spent too much.
+pub fn three_parts_at_the_edge(cli: &Cli) {
+    let text = "Three parts. ".repeat(25);
+    assert!((307..=459).contains(&text.len()));
+    cli.credit(100);
+    let id = sms_campaign(cli, 40, &text, "60s");
+    let _ = cli.run(&["campaign", "start", &id, "--yes"]).ok();
+    until_figures(cli, &id, (33, 7, 0), PATIENCE);
+    let _ = cli.run(&["balance", "credit", "2", "--request-id", "two more"]).ok();
+    until_figures(cli, &id, (34, 6, 0), TOLD);
+    let _ = cli.run(&["balance", "credit", "10", "--request-id", "ten more"]).ok();
+    until_figures(cli, &id, (37, 3, 0), TOLD);
+    until_figures(cli, &id, (37, 0, 3), PATIENCE);
+    let begun = Instant::now();
+    while cli.balance()["held"] != 0 {
+        assert!(begun.elapsed() < PATIENCE, "still held: {}", cli.balance());
+    }
+    let balance = cli.balance();
+    assert_eq!((&balance["spent"], &balance["available"]), (&111.into(), &1.into()), "{balance}");
+    let holds = cli.run(&["balance", "holds", "--all", "-o", "json"]).ok().json();
+    let spent = holds.as_array().expect("holds").iter().map(|hold| hold["spent"].as_u64());
+    assert_eq!(spent.sum::<Option<u64>>(), Some(111), "{holds}");
+    let detail = cli.detail(&id);
+    let parts = detail.iter().map(|row| row["parts"].parse::<u64>().expect("a count"));
+    assert_eq!(parts.sum::<u64>(), 111, "what was spent, message by message");
+    assert_statement_adds_up(cli);
+}
+
+/// 20 campaigns to 1,000 customers each, at once, on 10,000 credits; `disturb` is called again and
+/// again while they run, and told how many were accepted.
+///
+/// # Panics
+/// If other than 10,000 are accepted, or a read of the balance does not add up.
+pub fn oversubscribed<C: AsRef<Cli>>(
+    server: &mut C,
+    reads: u64,
+    providers: &Providers,
+    mut disturb: impl FnMut(&mut C, u64),
+) {
+    let cli = Cli::of(&server.as_ref().url, &server.as_ref().key);
+    providers.set_idempotent_sms_for(&cli);
+    let file = cli.write("customers.csv", customers::csv(1_000));
+    let _ = cli.run(&["customers", "import", &file]).ok();
+    cli.credit(10_000);
+    let campaigns: Vec<String> = (0..20)
+        .map(|number| {
+            cli.campaign(&format!(
+                "name: Number {number}\nactive: true\naudience: {{ everyone: true }}\n\
+                 schedule: now\ncontent: {{ sms: {{ text: \"Hi {{UserName|friend}}\" }} }}\n"
+            ))
+        })
+        .collect();
+    let (over, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    // A server that was killed may come back at another address.
+    let address = Mutex::new(cli.url.clone());
+    let key = cli.key.clone();
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) || done.load(Ordering::Relaxed) < reads {
+                let url = address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let read = Cli::of(&url, &key).run(&["balance", "show", "-o", "json"]);
+                // Billing may just have been killed; what it says is right all the same.
+                if read.code == 0 {
+                    assert_adds_up(&read.json());
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        for id in &campaigns {
+            let _ = cli.run(&["campaign", "start", id, "--yes"]).ok();
+        }
+        let begun = Instant::now();
+        while providers.sms.total() < 10_000 {
+            assert!(begun.elapsed() < 2 * PATIENCE, "{} accepted", providers.sms.total());
+            assert!(!reading.is_finished(), "a read failed");
+            disturb(server, providers.sms.total());
+            address.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&server.as_ref().url);
+            thread::sleep(Duration::from_millis(100));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    println!("{} reads added up", done.load(Ordering::Relaxed));
+    let cli = Cli::of(&server.as_ref().url, &key);
+    let begun = Instant::now();
+    while cli.balance()["held"] != 0 || cli.balance()["spent"] != 10_000 {
+        assert!(begun.elapsed() < PATIENCE, "not settled: {}", cli.balance());
+        thread::sleep(Duration::from_millis(100));
+    }
+    for id in &campaigns {
+        let _ = cli.run(&["campaign", "cancel", id]);
+    }
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(providers.sms.total(), 10_000, "exactly as many as were paid for");
+    providers.assert_none_twice();
+    let balance = cli.balance();
+    assert_eq!((&balance["held"], &balance["available"]), (&0.into(), &0.into()), "{balance}");
+    assert_statement_adds_up(&cli);
+}
