@@ -3,6 +3,7 @@
 pub mod file;
 pub mod forecast;
 mod halt;
+mod lint;
 mod next;
 mod preview;
 mod show;
@@ -16,13 +17,12 @@ use carillon_contracts::campaign::v1::{
     UpdateCampaignRequest,
 };
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use self::file::CampaignFile;
 use crate::{
     context::Context,
     error::Error,
-    output::{Format, rows::Rows, write_record},
+    output::{Format, rows::Rows},
     watch,
 };
 
@@ -44,7 +44,7 @@ pub enum CampaignCommand {
     /// Replace a draft by what a file says; a started campaign is only switched on or off
     #[command(after_help = "Example:\n  carillon campaign update ID -f examples/campaign.yaml")]
     Update(UpdateArgs),
-    /// Check a file with the server, and store nothing
+    /// Check a file with the server and count its SMS text; stores nothing
     #[command(after_help = "Example:\n  carillon campaign lint -f examples/campaign.yaml")]
     Lint(FileArgs),
     /// Start a campaign; starting it again does nothing more
@@ -120,7 +120,7 @@ pub async fn run(command: CampaignCommand, context: &mut Context) -> Result<(), 
         CampaignCommand::List(args) => list(args, context).await,
         CampaignCommand::Show(args) => show(args, context).await,
         CampaignCommand::Update(args) => update(args, context).await,
-        CampaignCommand::Lint(args) => lint(args, context).await,
+        CampaignCommand::Lint(args) => lint::run(args, context).await,
         CampaignCommand::Start(args) => start::run(args, context).await,
         CampaignCommand::Pause(args) => halt::pause(args, context).await,
         CampaignCommand::Resume(args) => halt::resume(args, context).await,
@@ -165,28 +165,6 @@ async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Error> {
     let answer = client.campaigns().update_campaign(request).await;
     let campaign = answer.map_err(|status| file.explain(status))?.into_inner();
     show::print(&mut context.out, context.look, &campaign)?;
-    Ok(())
-}
-
-async fn lint(args: FileArgs, context: &mut Context) -> Result<(), Error> {
-    let file = CampaignFile::read(&args.file)?;
-    let client = context.client().await?;
-    let request = CreateCampaignRequest {
-        campaign: Some(file.campaign.clone()),
-        request_id: String::new(),
-        validate_only: true,
-    };
-    client.campaigns().create_campaign(request).await.map_err(|status| file.explain(status))?;
-    match context.look.format {
-        Format::Table => {
-            use std::io::Write as _;
-            writeln!(context.out, "{}: {}", file.name, context.look.good("OK"))?;
-        }
-        Format::Json | Format::Csv => {
-            let fields = [("file", json!(file.name)), ("ok", json!(true))];
-            write_record(&mut context.out, context.look, &fields)?;
-        }
-    }
     Ok(())
 }
 

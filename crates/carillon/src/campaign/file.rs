@@ -199,6 +199,7 @@ impl Reading<'_> {
     fn content(&mut self, keys: ContentKeys) -> Content {
         let sms = self.take("content.sms", keys.sms).map(|sms| SmsContent {
             text: self.take("content.sms.text", sms.text).unwrap_or_default(),
+            downgrade: self.take("content.sms.downgrade", sms.downgrade).unwrap_or_default(),
         });
         let email = self.take("content.email", keys.email).map(|email| self.email(email));
         Content { sms, email }

@@ -1,5 +1,6 @@
 //! What a start would do, and whether the balance is enough for it.
 
+use carillon_content::sms::MAX_CHARACTERS;
 use carillon_contracts::{
     billing::v1::{Account, GetAccountRequest},
     campaign::v1::{ChannelForecast, Forecast},
@@ -67,6 +68,9 @@ pub fn print(
                 "most_parts",
                 "total_parts",
                 "ucs2",
+                "too_long",
+                "empty",
+                "most_characters",
             ];
             let mut rows = Rows::new(out, look, &columns);
             for channel in &forecast.channels {
@@ -78,6 +82,9 @@ pub fn print(
                     json!(channel.most_parts),
                     json!(channel.total_parts),
                     json!(channel.ucs2),
+                    json!(channel.too_long),
+                    json!(channel.empty),
+                    json!(channel.most_characters),
                 ])?;
             }
             rows.finish()?;
@@ -96,7 +103,16 @@ fn channel_json(channel: &ChannelForecast) -> Value {
         "most_parts": channel.most_parts,
         "total_parts": channel.total_parts,
         "ucs2": channel.ucs2,
+        "too_long": channel.too_long,
+        "empty": channel.empty,
+        "most_characters": channel.most_characters,
+        "characters_left": left(channel),
     })
+}
+
+/// Characters by which the longest message could grow.
+fn left(channel: &ChannelForecast) -> u64 {
+    (MAX_CHARACTERS as u64).saturating_sub(channel.most_characters.into())
 }
 
 fn matched(channel: &ChannelForecast) -> u64 {
@@ -121,6 +137,8 @@ fn table(out: Out<'_>, look: Look, forecast: &Forecast, account: &Account) -> Re
     sums.line(Line::Equals, "planned", of(|channel| channel.planned));
     sums.line_unless_zero(Line::Note, "parts", of(|channel| channel.total_parts));
     sums.line_unless_zero(Line::Note, "messages in UCS-2", of(|channel| channel.ucs2));
+    sums.line_unless_zero(Line::Note, "too long to be sent", of(|channel| channel.too_long));
+    sums.line_unless_zero(Line::Note, "empty, not sent", of(|channel| channel.empty));
     sums.write(out, look)?;
     for channel in channels.iter().filter(|channel| channel.total_parts > 0) {
         let parts = match (channel.least_parts, channel.most_parts) {
@@ -130,8 +148,10 @@ fn table(out: Out<'_>, look: Look, forecast: &Forecast, account: &Account) -> Re
         let word = channel.channel().word();
         writeln!(
             out,
-            "\n{word}: {parts} part{} a message",
-            if channel.most_parts == 1 { "" } else { "s" }
+            "\n{word}: {parts} part{} a message, {} characters at most, {} left",
+            if channel.most_parts == 1 { "" } else { "s" },
+            channel.most_characters,
+            left(channel)
         )?;
     }
     let needed = credits(forecast);
@@ -172,6 +192,8 @@ mod tests {
             most_parts: 2,
             total_parts: 1300,
             ucs2: 12,
+            most_characters: 161,
+            ..ChannelForecast::default()
         };
         let email = ChannelForecast { channel: 2, planned: 1283, ..ChannelForecast::default() };
         let channels = vec![sms, email];

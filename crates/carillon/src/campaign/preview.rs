@@ -1,5 +1,6 @@
 //! `carillon campaign preview`: the content as one customer would see it.
 
+use carillon_content::sms::MAX_CHARACTERS;
 use carillon_contracts::campaign::v1::{EmailPreview, PreviewCampaignRequest, SmsPreview};
 use clap::Args;
 use serde_json::{Value, json};
@@ -58,11 +59,12 @@ pub async fn run(args: PreviewArgs, context: &mut Context) -> Result<(), Error> 
     Ok(())
 }
 
-fn sms_json(sms: &SmsPreview) -> Value {
+pub fn sms_json(sms: &SmsPreview) -> Value {
     json!({
         "to": sms.to, "text": sms.text, "encoding": sms.encoding, "characters": sms.characters,
         "parts": sms.parts, "left_in_part": sms.left_in_part, "forced_by": sms.forced_by,
-        "line_breaks": sms.line_breaks, "skipped": sms.skipped,
+        "line_breaks": sms.line_breaks, "characters_left": sms.characters_left,
+        "skipped": sms.skipped,
     })
 }
 
@@ -76,9 +78,15 @@ fn email_json(email: &EmailPreview) -> Value {
 fn print_sms(out: Out<'_>, look: Look, sms: &SmsPreview) -> std::io::Result<()> {
     writeln!(out, "{}", heading(look, "sms", &sms.to, &sms.skipped))?;
     writeln!(out, "{}", printable_lines(&sms.text))?;
+    print_size(out, look, sms)
+}
+
+/// How large the text is, and what should be thought of again.
+pub fn print_size(out: Out<'_>, look: Look, sms: &SmsPreview) -> std::io::Result<()> {
     let mut facts = format!(
-        "{} characters in {}, {} part{}, {} left in the last",
+        "{} characters, {} left, in {}, {} part{}, {} left in the last",
         sms.characters,
+        sms.characters_left,
         sms.encoding,
         sms.parts,
         if sms.parts == 1 { "" } else { "s" },
@@ -88,6 +96,10 @@ fn print_sms(out: Out<'_>, look: Look, sms: &SmsPreview) -> std::io::Result<()> 
         facts.push_str(&format!("; '{}' forces UCS-2", printable(&sms.forced_by)));
     }
     writeln!(out, "({facts})")?;
+    if sms.characters as usize > MAX_CHARACTERS {
+        let warning = format!("more than {MAX_CHARACTERS} characters: it is not sent");
+        writeln!(out, "({})", look.warn(&warning))?;
+    }
     if sms.line_breaks > 0 {
         let warning = format!("{} line breaks: some phones do not show them", sms.line_breaks);
         writeln!(out, "({})", look.warn(&warning))?;

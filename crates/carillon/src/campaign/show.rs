@@ -67,6 +67,9 @@ fn content_lines(campaign: &Campaign) -> Vec<(&'static str, Value)> {
     let Some(content) = &campaign.content else { return lines };
     if let Some(sms) = &content.sms {
         lines.push(("sms_text", json!(sms.text)));
+        if sms.downgrade {
+            lines.push(("sms_downgrade", json!(true)));
+        }
     }
     if let Some(email) = &content.email {
         lines.push(("email_subject", json!(email.subject)));
@@ -131,7 +134,7 @@ fn content(campaign: &Campaign) -> Value {
     let Some(content) = &campaign.content else { return Value::Null };
     let mut channels = serde_json::Map::new();
     if let Some(sms) = &content.sms {
-        channels.insert("sms".to_owned(), json!({ "text": sms.text }));
+        channels.insert("sms".to_owned(), json!({ "text": sms.text, "downgrade": sms.downgrade }));
     }
     if let Some(email) = &content.email {
         let parts = json!({ "subject": email.subject, "text": email.text, "html": email.html });

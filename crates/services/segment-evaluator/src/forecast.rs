@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use carillon_content::{Escape, sms};
+use carillon_content::sms::{self, Unsendable};
 use carillon_contracts::{
     audience::v1::ForecastAudienceRequest,
     campaign::v1::{ChannelForecast, Forecast, Organisation},
@@ -38,6 +38,9 @@ struct Tally {
     most_parts: u32,
     total_parts: u64,
     ucs2: u64,
+    too_long: u64,
+    empty: u64,
+    most_characters: u32,
 }
 
 impl Evaluator {
@@ -94,6 +97,9 @@ impl Tally {
             most_parts: 0,
             total_parts: 0,
             ucs2: 0,
+            too_long: 0,
+            empty: 0,
+            most_characters: 0,
         }
     }
 
@@ -109,25 +115,34 @@ impl Tally {
             *self.skipped.entry(*reason).or_default() += positions.len() as u64;
         }
         self.planned += decided.planned.len() as u64;
-        let (Some(template), Channel::Sms) = (&texts.sms, self.channel) else { return };
+        let (Some(sms), Channel::Sms) = (&texts.sms, self.channel) else { return };
         let wanted = texts.variables(self.channel);
         let mut text = String::new();
         for position in &decided.planned {
             let values = wanted.values(&people[*position], organisation);
-            text.clear();
-            let filled = Filled { wanted, values: &values, unsubscribe_url };
-            template.render_into(&mut text, &filled, Escape::None);
+            sms.render_into(&mut text, &Filled { wanted, values: &values, unsubscribe_url });
             self.count(&text);
         }
     }
 
     fn count(&mut self, text: &str) {
-        let count = sms::count(text);
+        let count = match sms::sendable(text) {
+            Ok(count) => count,
+            Err(Unsendable::TooLong { .. }) => {
+                self.too_long += 1;
+                return;
+            }
+            Err(Unsendable::Empty) => {
+                self.empty += 1;
+                return;
+            }
+        };
         let first = self.total_parts == 0 && self.most_parts == 0;
         self.least_parts = if first { count.parts } else { self.least_parts.min(count.parts) };
         self.most_parts = self.most_parts.max(count.parts);
         self.total_parts += u64::from(count.parts);
         self.ucs2 += u64::from(count.forced_by.is_some());
+        self.most_characters = self.most_characters.max(count.characters);
     }
 }
 
@@ -152,6 +167,9 @@ fn sum_up(customers: u64, tallies: Vec<Tally>) -> Forecast {
             most_parts: tally.most_parts,
             total_parts: tally.total_parts,
             ucs2: tally.ucs2,
+            too_long: tally.too_long,
+            empty: tally.empty,
+            most_characters: tally.most_characters,
         });
     }
     forecast
@@ -167,7 +185,10 @@ mod tests {
         tally.count(&"x".repeat(161));
         tally.count("short");
         tally.count("Привет");
+        tally.count(" ");
+        tally.count(&"x".repeat(641));
         assert_eq!((tally.least_parts, tally.most_parts, tally.total_parts), (1, 2, 4));
-        assert_eq!(tally.ucs2, 1);
+        assert_eq!((tally.ucs2, tally.empty, tally.too_long), (1, 1, 1));
+        assert_eq!(tally.most_characters, 161);
     }
 }

@@ -1,6 +1,9 @@
 //! Preview: the content as one customer would see it, and why they would not get it.
 
-use carillon_content::{Escape, Template, sms};
+use carillon_content::{
+    Escape, Template,
+    sms::{self, MAX_CHARACTERS, SmsText},
+};
 use carillon_contracts::{
     audience::v1::PreviewContentRequest,
     campaign::v1::{EmailPreview, Preview, SmsPreview},
@@ -60,43 +63,44 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
-    fn render(&self, channel: Channel, template: &Template, escape: Escape) -> String {
+    /// Renders by what the customer's values are.
+    fn with<T>(&self, channel: Channel, render: impl FnOnce(&Filled<'_>) -> T) -> T {
         let wanted = self.texts.variables(channel);
         let values = wanted.values(self.person, self.organisation);
         let unsubscribe_url = (self.link)(channel);
-        template
-            .render(&Filled { wanted, values: &values, unsubscribe_url: &unsubscribe_url }, escape)
+        render(&Filled { wanted, values: &values, unsubscribe_url: &unsubscribe_url })
     }
 
     fn to(&self, channel: Channel) -> String {
         self.person.profile.as_ref().map_or("", |profile| profile.address(channel)).to_owned()
     }
 
-    fn sms(&self, template: &Template, skipped: Option<SkipReason>) -> SmsPreview {
-        let text = self.render(Channel::Sms, template, Escape::None);
+    fn sms(&self, text: &SmsText, skipped: Option<SkipReason>) -> SmsPreview {
+        let text = self.with(Channel::Sms, |values| text.render(values));
         let count = sms::count(&text);
         SmsPreview {
             to: self.to(Channel::Sms),
-            encoding: match count.encoding {
-                sms::Encoding::Gsm7 => "GSM-7".into(),
-                sms::Encoding::Ucs2 => "UCS-2".into(),
-            },
+            encoding: count.encoding.name().into(),
             characters: count.characters,
             parts: count.parts,
             left_in_part: count.left_in_part,
             forced_by: count.forced_by.map(String::from).unwrap_or_default(),
             line_breaks: count.line_breaks,
+            characters_left: (MAX_CHARACTERS as u32).saturating_sub(count.characters),
             skipped: word(skipped),
             text,
         }
     }
 
     fn email(&self, email: &EmailTexts, skipped: Option<SkipReason>) -> EmailPreview {
+        let render = |template: &Template, escape| {
+            self.with(Channel::Email, |values| template.render(values, escape))
+        };
         EmailPreview {
             to: self.to(Channel::Email),
-            subject: self.render(Channel::Email, &email.subject, Escape::None),
-            text: self.render(Channel::Email, &email.text, Escape::None),
-            html: self.render(Channel::Email, &email.html, Escape::Html),
+            subject: render(&email.subject, Escape::None),
+            text: render(&email.text, Escape::None),
+            html: render(&email.html, Escape::Html),
             skipped: word(skipped),
         }
     }

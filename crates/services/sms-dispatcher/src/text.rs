@@ -1,32 +1,32 @@
 //! A campaign's text, compiled once a batch.
 
-use carillon_content::{Escape, Template, TemplateError, Values, Variable};
-use carillon_contracts::jobs::v1::Channel;
+use carillon_content::{TemplateError, Values, Variable, sms::SmsText};
+use carillon_contracts::jobs::v1::{Channel, SmsContent};
 use carillon_dispatch::Recipient;
 use carillon_sealing::{Linked, Links};
 
 pub(crate) struct Text {
-    template: Template,
+    text: SmsText,
     has_link: bool,
 }
 
 impl Text {
-    pub(crate) fn parse(source: &str) -> Result<Self, TemplateError> {
-        let template = Template::parse(source)?;
-        let has_link = template.variables().contains(&Variable::UnsubscribeUrl);
-        Ok(Self { template, has_link })
+    pub(crate) fn parse(content: &SmsContent) -> Result<Self, TemplateError> {
+        let text = SmsText::parse(&content.text, content.downgrade)?;
+        let has_link = text.uses(&Variable::UnsubscribeUrl);
+        Ok(Self { text, has_link })
     }
 
     pub(crate) fn render(&self, recipient: Recipient<'_>, links: &Links) -> String {
         if !self.has_link {
-            return self.template.render(&recipient, Escape::None);
+            return self.text.render(&recipient);
         }
         let url = links.unsubscribe_url(Linked {
             organisation: recipient.organisation.uuid(),
             customer: recipient.customer.uuid(),
             channel: Channel::Sms as u8,
         });
-        self.template.render(&WithLink { recipient, url }, Escape::None)
+        self.text.render(&WithLink { recipient, url })
     }
 }
 

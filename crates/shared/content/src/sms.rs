@@ -17,6 +17,15 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// As people write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Encoding::Gsm7 => "GSM-7",
+            Encoding::Ucs2 => "UCS-2",
+        }
+    }
+
     /// Units that a text of one part holds.
     #[must_use]
     pub const fn units_in_single(self) -> u32 {
@@ -98,6 +107,27 @@ pub fn count(text: &str) -> SmsCount {
     }
 }
 
+/// Why a text is never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsendable {
+    /// Nothing but blanks.
+    Empty,
+    /// More than [`MAX_CHARACTERS`], variables substituted.
+    TooLong { characters: u32 },
+}
+
+/// [`count`] of a text that may be sent.
+pub fn sendable(text: &str) -> Result<SmsCount, Unsendable> {
+    let counted = count(text);
+    if text.trim().is_empty() {
+        return Err(Unsendable::Empty);
+    }
+    if counted.characters as usize > MAX_CHARACTERS {
+        return Err(Unsendable::TooLong { characters: counted.characters });
+    }
+    Ok(counted)
+}
+
 /// A text laid out over the parts of a concatenated message.
 struct Filled {
     encoding: Encoding,
@@ -165,6 +195,12 @@ const ASCII_SEPTETS: [u8; 128] = {
     table[b'\x0C' as usize] = 2;
     table
 };
+
+mod downgrade;
+mod text;
+
+pub use downgrade::downgraded;
+pub use text::SmsText;
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,7 @@ pub struct ContentKeys {
 #[serde(deny_unknown_fields)]
 pub struct SmsKeys {
     pub text: Option<Spanned<String>>,
+    pub downgrade: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Deserialize)]

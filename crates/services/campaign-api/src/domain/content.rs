@@ -26,7 +26,7 @@ pub(crate) fn check(content: &Content, errors: &mut Vec<FieldError>) {
              content.email.subject with content.email.text or content.email.html",
         ));
     }
-    if let Some(SmsContent { text }) = &content.sms {
+    if let Some(SmsContent { text, .. }) = &content.sms {
         check_text("content.sms.text", text, MOST_SMS, errors);
     }
     if let Some(email) = &content.email {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     fn sms(text: impl Into<String>) -> Content {
-        Content { sms: Some(SmsContent { text: text.into() }), email: None }
+        Content { sms: Some(SmsContent { text: text.into(), downgrade: false }), email: None }
     }
 
     fn email(subject: &str, text: &str, html: &str) -> Content {

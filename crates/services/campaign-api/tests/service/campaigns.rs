@@ -80,7 +80,7 @@ async fn every_wrong_field_is_named_at_once_the_audiences_among_them() {
         name: String::new(),
         valid: Some(Validity { from: "2026-12-01".into(), until: "2026-11-30".into() }),
         content: Some(Content {
-            sms: Some(SmsContent { text: "x".repeat(641) }),
+            sms: Some(SmsContent { text: "x".repeat(641), downgrade: false }),
             email: Some(EmailContent {
                 subject: "Hi\nthere".into(),
                 text: String::new(),
@@ -207,7 +207,10 @@ async fn an_update_sets_what_the_mask_names() {
         id: created.id.clone(),
         name: "Ignored".into(),
         active: false,
-        content: Some(Content { sms: Some(SmsContent { text: "Hello".into() }), email: None }),
+        content: Some(Content {
+            sms: Some(SmsContent { text: "Hello".into(), downgrade: false }),
+            email: None,
+        }),
         ..Campaign::default()
     };
     world.clock.advance(SignedDuration::from_secs(1));

@@ -322,7 +322,7 @@ pub fn campaign(name: &str) -> Campaign {
         audience: Some(Audience { selection: Some(Selection::Everyone(true)) }),
         schedule: Some(Schedule { when: Some(When::Now(true)) }),
         content: Some(Content {
-            sms: Some(SmsContent { text: "Hi {UserName|friend}".into() }),
+            sms: Some(SmsContent { text: "Hi {UserName|friend}".into(), downgrade: false }),
             email: None,
         }),
         ..Campaign::default()

@@ -253,7 +253,10 @@ pub fn started(campaign: CampaignId, version: u64, at: Timestamp) -> CampaignPub
         id: campaign.to_string(),
         version,
         audience: Some(Audience { selection: Some(Selection::Everyone(true)) }),
-        content: Some(Content { sms: Some(SmsContent { text: "Hi".into() }), email: None }),
+        content: Some(Content {
+            sms: Some(SmsContent { text: "Hi".into(), downgrade: false }),
+            email: None,
+        }),
         pending_period: Some(time::duration_to_wire(SignedDuration::from_hours(12))),
         at_most_once_in: Some(time::duration_to_wire(SignedDuration::from_hours(48))),
         ..Campaign::default()

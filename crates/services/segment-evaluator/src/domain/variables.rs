@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use carillon_content::{Template, TemplateError, Values, Variable};
+use carillon_content::{Template, TemplateError, Values, Variable, sms::SmsText};
 use carillon_contracts::jobs::v1::{Channel, Content};
 
 use super::decide::Person;
 
 /// A run's texts, parsed, and the variables that each channel needs.
 pub(crate) struct Texts {
-    pub sms: Option<Template>,
+    pub sms: Option<SmsText>,
     pub email: Option<EmailTexts>,
     sms_variables: Wanted,
     email_variables: Wanted,
@@ -23,7 +23,8 @@ pub(crate) struct EmailTexts {
 
 impl Texts {
     pub(crate) fn parse(content: &Content) -> Result<Self, TemplateError> {
-        let sms = content.sms.as_ref().map(|sms| Template::parse(&sms.text)).transpose()?;
+        let sms = content.sms.as_ref();
+        let sms = sms.map(|sms| SmsText::parse(&sms.text, sms.downgrade)).transpose()?;
         let email = match &content.email {
             None => None,
             Some(email) => Some(EmailTexts {
@@ -32,7 +33,7 @@ impl Texts {
                 html: Template::parse(&email.html)?,
             }),
         };
-        let sms_variables = Wanted::of(sms.iter());
+        let sms_variables = Wanted::of(sms.iter().map(SmsText::template));
         let in_email = email.iter().flat_map(|email| [&email.subject, &email.text, &email.html]);
         let email_variables = Wanted::of(in_email);
         Ok(Self { sms, email, sms_variables, email_variables })
@@ -143,7 +144,10 @@ mod tests {
     fn texts(sms: &str, html: &str) -> Texts {
         let email =
             EmailContent { subject: "{FirstName}".into(), text: String::new(), html: html.into() };
-        let content = Content { sms: Some(SmsContent { text: sms.into() }), email: Some(email) };
+        let content = Content {
+            sms: Some(SmsContent { text: sms.into(), downgrade: false }),
+            email: Some(email),
+        };
         Texts::parse(&content).expect("valid")
     }
 
@@ -169,7 +173,7 @@ mod tests {
         let values = wanted.values(&person(shown), "Café");
         let filled = Filled { wanted, values: &values, unsubscribe_url: "" };
         let text = texts.sms.as_ref().expect("an SMS");
-        let text = text.render(&filled, carillon_content::Escape::None);
+        let text = text.render(&filled);
         assert_eq!(text, "Annie, -7, Delft, Café");
     }
 }

@@ -30,7 +30,10 @@ fn listed(ids: &[&str]) -> Audience {
 
 fn content() -> Content {
     Content {
-        sms: Some(SmsContent { text: "Hi {UserName|friend}, {Points} points".into() }),
+        sms: Some(SmsContent {
+            text: "Hi {UserName|friend}, {Points} points".into(),
+            downgrade: false,
+        }),
         email: Some(EmailContent {
             subject: "For {FirstName}".into(),
             text: "{attr.city|nowhere} {Organisation}".into(),
@@ -137,7 +140,7 @@ async fn an_unsubscribe_link_is_shown_and_counted_but_not_planned() {
     let mut world = World::new().await;
     world.import(vec![reachable(1)], &[]).await;
     let text = "Stop: {UnsubscribeUrl}".into();
-    let linked = Content { sms: Some(SmsContent { text }), email: None };
+    let linked = Content { sms: Some(SmsContent { text, downgrade: false }), email: None };
     let organisation_id = world.organisation.to_string();
     let request = PreviewContentRequest {
         organisation_id: organisation_id.clone(),

@@ -39,7 +39,10 @@ async fn batches_of_a_paused_campaign_wait_and_take_no_place_from_others() {
         let other = RunDue {
             campaign_id: campaign.to_wire(),
             run_id: RunId::of(campaign, occurrence).to_wire(),
-            content: Some(Content { sms: Some(SmsContent { text }), email: None }),
+            content: Some(Content {
+                sms: Some(SmsContent { text, downgrade: false }),
+                email: None,
+            }),
             ..due("C00001,C00002")
         };
         tell_due(&mut world, other).await;

@@ -29,7 +29,10 @@ pub fn run() -> RunId {
 
 pub fn content() -> Content {
     Content {
-        sms: Some(SmsContent { text: "Hi {UserName|friend}: {attr.city}".into() }),
+        sms: Some(SmsContent {
+            text: "Hi {UserName|friend}: {attr.city}".into(),
+            downgrade: false,
+        }),
         email: Some(EmailContent {
             subject: "{FirstName} {Points}".into(),
             text: String::new(),
@@ -419,7 +422,7 @@ async fn a_block_that_would_be_too_large_is_cut_in_smaller_batches() {
         assert_eq!(world.import(rows.collect(), &[]).await.stored, 100);
     }
     let text = "{attr.a}{attr.b}{attr.c}".into();
-    let content = Content { sms: Some(SmsContent { text }), email: None };
+    let content = Content { sms: Some(SmsContent { text, downgrade: false }), email: None };
     tell_due(&mut world, RunDue { content: Some(content), ..due("everyone") }).await;
     let told = Told::hear(&world).await;
     assert!(told.planned().len() > 1);

@@ -30,7 +30,7 @@ async fn replicas(world: &World) -> Vec<World> {
 }
 
 fn sms() -> Option<Content> {
-    Some(Content { sms: Some(SmsContent { text: "Hi".into() }), email: None })
+    Some(Content { sms: Some(SmsContent { text: "Hi".into(), downgrade: false }), email: None })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carillon_content::sms::{self, MAX_CHARACTERS};
+use carillon_content::sms::{self, Unsendable};
 use carillon_contracts::{
     ids::OrganisationId,
     jobs::v1::{Channel, Content},
@@ -51,24 +51,27 @@ impl Gateway for SmsGateway {
 
     fn prepare(&self, content: &Content) -> Result<Text, String> {
         let sms = content.sms.as_ref().ok_or("the batch has no SMS text")?;
-        Text::parse(&sms.text).map_err(|error| error.to_string())
+        Text::parse(sms).map_err(|error| error.to_string())
     }
 
-    /// Every link is as long as every other, so what is counted here is what is sent.
+    /// Every link is as long as every other, so what is counted here is what is sent. What is never
+    /// sent costs nothing, and waits for no credits.
     fn units(&self, text: &Text, recipient: Recipient<'_>) -> u32 {
-        sms::count(&text.render(recipient, &self.links)).parts
+        sms::sendable(&text.render(recipient, &self.links)).map_or(0, |count| count.parts)
     }
 
     async fn send(&self, text: &Text, outgoing: Outgoing<'_>) -> Outcome {
         let text = text.render(outgoing.recipient, &self.links);
-        let count = sms::count(&text);
-        if text.trim().is_empty() {
-            return Outcome::Permanent { reason: "text_empty", code: String::new() };
-        }
-        if count.characters as usize > MAX_CHARACTERS {
-            let code = format!("{} characters after substitution", count.characters);
-            return Outcome::Permanent { reason: "text_too_long", code };
-        }
+        let count = match sms::sendable(&text) {
+            Ok(count) => count,
+            Err(Unsendable::Empty) => {
+                return Outcome::Permanent { reason: "text_empty", code: String::new() };
+            }
+            Err(Unsendable::TooLong { characters }) => {
+                let code = format!("{characters} characters after substitution");
+                return Outcome::Permanent { reason: "text_too_long", code };
+            }
+        };
         let Ok(route) = self.routes.of(outgoing.organisation).await else {
             return Outcome::NotBegun;
         };

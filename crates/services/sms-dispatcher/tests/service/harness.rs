@@ -175,7 +175,7 @@ impl Harness {
                 ciphertext: sealed.into(),
             }),
             content: Some(Content {
-                sms: Some(jobs::SmsContent { text: text.into() }),
+                sms: Some(jobs::SmsContent { text: text.into(), downgrade: false }),
                 email: None,
             }),
             cause: Cause::Unspecified.into(),

@@ -281,7 +281,7 @@ impl Harness {
             customer_ids: pack_customers((0..recipients).map(customer)),
             block: Some(block),
             content: Some(Content {
-                sms: Some(jobs::SmsContent { text: "hello".into() }),
+                sms: Some(jobs::SmsContent { text: "hello".into(), downgrade: false }),
                 email: None,
             }),
             cause: Cause::Unspecified.into(),

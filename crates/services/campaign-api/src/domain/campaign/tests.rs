@@ -11,7 +11,10 @@ fn campaign() -> Campaign {
         active: true,
         audience: Some(Audience { selection: Some(Selection::Everyone(true)) }),
         schedule: Some(Schedule { when: Some(When::Now(true)) }),
-        content: Some(Content { sms: Some(SmsContent { text: "Hi".into() }), email: None }),
+        content: Some(Content {
+            sms: Some(SmsContent { text: "Hi".into(), downgrade: false }),
+            email: None,
+        }),
         ..Campaign::default()
     }
 }

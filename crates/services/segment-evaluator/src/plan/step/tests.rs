@@ -74,7 +74,8 @@ impl World {
             ..OrganisationChanged::default()
         };
         let audience = Audience { selection: Some(Chosen::Everyone(true)) };
-        let content = Content { sms: Some(SmsContent { text: "Hi".into() }), email: None };
+        let content =
+            Content { sms: Some(SmsContent { text: "Hi".into(), downgrade: false }), email: None };
         let new = NewRun {
             run: self.run,
             organisation: self.organisation,
