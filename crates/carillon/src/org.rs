@@ -32,7 +32,7 @@ pub enum OrgCommand {
     Show,
     /// Change a setting
     #[command(
-        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false), low_balance (credits; below so many available an alert is raised; 0: none)\n\nExample:\n  carillon org set time_zone America/New_York"
+        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false), low_balance (credits; below so many available an alert is raised; 0: none), paused (true: nothing is sent, messages wait)\n\nExample:\n  carillon org set time_zone America/New_York"
     )]
     Set(SetArgs),
     /// What somebody should look at, newest first
@@ -76,7 +76,7 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct SetArgs {
     /// The setting: name, time_zone, default_region, consent_default, require_consent,
-    /// subscribe_default, double_opt_in or low_balance
+    /// subscribe_default, double_opt_in, low_balance or paused
     pub key: String,
     /// Its new value: text, a zone (Europe/Amsterdam), a region (NL), not_specified or given, true
     /// or false, a number of credits, as the setting needs
@@ -99,7 +99,7 @@ impl From<ConsentArg> for ConsentDefault {
     }
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "name",
     "time_zone",
     "default_region",
@@ -108,6 +108,7 @@ const KEYS: [&str; 8] = [
     "subscribe_default",
     "double_opt_in",
     "low_balance",
+    "paused",
 ];
 
 pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error> {
@@ -192,6 +193,7 @@ fn change(key: &str, value: String) -> Result<Organisation, Error> {
         "require_consent" => organisation.require_consent = switch(key, &value)?,
         "subscribe_default" => organisation.subscribe_default = switch(key, &value)?,
         "double_opt_in" => organisation.double_opt_in = switch(key, &value)?,
+        "paused" => organisation.paused = switch(key, &value)?,
         "low_balance" => {
             organisation.low_balance = value.parse().map_err(|_| {
                 Error::usage(format!(
@@ -231,6 +233,7 @@ fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
         ("subscribe_default", json!(organisation.subscribe_default)),
         ("double_opt_in", json!(organisation.double_opt_in)),
         ("low_balance", json!(organisation.low_balance)),
+        ("paused", json!(organisation.paused)),
         ("smtp", organisation.smtp.as_ref().map_or(Value::Null, smtp::shown)),
         ("sms", organisation.sms.as_ref().map_or(Value::Null, sms::shown)),
         ("create_time", instant(organisation.create_time.as_ref())),

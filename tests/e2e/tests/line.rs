@@ -1,9 +1,16 @@
 //! The whole line, from a file of customers to the report.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use carillon_e2e::{Server, customers, root};
 use serde_json::Value as Json;
+
+/// Long: machines are busy.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn counts(report: &Json, key: &str) -> BTreeMap<String, u64> {
     let map = report[key].as_object().expect("a map").iter();
@@ -102,6 +109,33 @@ fn assert_rejects(file: &str, rejects: &str) {
     expected.sort();
     found.sort();
     assert_eq!(found, expected, "{file}");
+}
+
+#[test]
+fn nothing_of_a_paused_organisation_is_sent() {
+    let server = Server::start(&[]);
+    let file = server.write("customers.csv", customers::csv(200));
+    let _ = server.run(&["customers", "import", &file]).ok();
+    server.credit(500);
+    let paused = server.run(&["org", "set", "paused", "true", "-o", "json"]).ok().json();
+    assert_eq!(paused["paused"], true);
+    let id = server.campaign(customers::CAMPAIGN);
+    let _ = server.run(&["campaign", "start", &id, "--yes"]).ok();
+    let until = |what: &str, holds: &dyn Fn(&Json) -> bool| {
+        let begun = Instant::now();
+        while !holds(&server.report(&id)) {
+            assert!(begun.elapsed() < PATIENCE, "never {what}: {}", server.report(&id));
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    until("all wait", &|report| report["waiting"]["paused"] == 400);
+    assert!(server.accepted("sms").is_empty() && server.accepted("email").is_empty());
+    let _ = server.run(&["org", "set", "paused", "false"]).ok();
+    until("all are sent", &|report| report["states"]["sent"] == 400);
+    for channel in ["sms", "email"] {
+        let accepted = server.accepted(channel);
+        assert!(accepted.len() == 200 && accepted.values().all(|times| *times == 1));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use carillon_contracts::{
-    campaign::v1::{SmtpServer, SmtpThrottle},
+    campaign::v1::{Organisation, SmtpServer, SmtpThrottle},
     events::v1::{OrganisationChanged, SealedSecret},
     ids::OrganisationId,
 };
@@ -55,6 +55,7 @@ struct Settings {
     name: String,
     smtp: Option<SmtpServer>,
     password: Option<SealedSecret>,
+    paused: bool,
 }
 
 impl Settings {
@@ -62,7 +63,8 @@ impl Settings {
         let OrganisationChanged { organisation, mut secrets, .. } = document;
         let organisation = organisation.unwrap_or_default();
         let password = secrets.remove(SMTP_PASSWORD);
-        Self { name: organisation.name, smtp: organisation.smtp, password }
+        let Organisation { name, smtp, paused, .. } = organisation;
+        Self { name, smtp, password, paused }
     }
 }
 
@@ -137,10 +139,10 @@ impl Routes {
         let nobody = || Sender::new(&settings.name, SANDBOX_SENDER, "");
         let nobody = nobody().expect("the sandbox's own address is one");
         let Some(smtp) = &settings.smtp else {
-            let account = Account::unlimited("sandbox");
+            let account = Account { paused: settings.paused, ..Account::unlimited("sandbox") };
             return Route { account, sender: nobody, way: Way::None, settings };
         };
-        let account = account(smtp);
+        let account = Account { paused: settings.paused, ..account(smtp) };
         let name = if smtp.from_name.is_empty() { &settings.name } else { &smtp.from_name };
         let Some(sender) = Sender::new(name, &smtp.from, &smtp.reply_to) else {
             return Route { account, sender: nobody, way: Way::Broken("sender_refused"), settings };
@@ -213,6 +215,7 @@ fn account(smtp: &SmtpServer) -> Account {
         throttle: smtp.throttle.as_ref().and_then(throttle),
         connections: usize::try_from(connections).unwrap_or(1),
         idempotent: false,
+        paused: false,
     }
 }
 

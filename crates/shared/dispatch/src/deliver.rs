@@ -228,9 +228,7 @@ impl<G: Gateway> Dispatcher<G> {
             let now_ms = self.store.clock.now_ms();
             let (permits, tokens, wait) = match pace {
                 Pace::Go { permits, tokens } => (permits, tokens, None),
-                Pace::Throttled { until_ms } => {
-                    (Vec::new(), None, Some((WaitReason::Throttled, until_ms)))
-                }
+                Pace::Wait { reason, until_ms } => (Vec::new(), None, Some((reason, until_ms))),
                 // What the claim makes of a halt comes first.
                 Pace::Late | Pace::Halted => {
                     (Vec::new(), None, Some((WaitReason::Backlog, now_ms)))

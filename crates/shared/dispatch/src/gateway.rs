@@ -35,12 +35,20 @@ pub struct Account {
     pub connections: usize,
     /// The provider takes the same message id once only, so a call may be repeated.
     pub idempotent: bool,
+    /// The organisation has switched everything off.
+    pub paused: bool,
 }
 
 impl Account {
     /// No limits of its own.
     pub fn unlimited(name: &str) -> Self {
-        Self { name: name.into(), throttle: None, connections: usize::MAX, idempotent: false }
+        Self {
+            name: name.into(),
+            throttle: None,
+            connections: usize::MAX,
+            idempotent: false,
+            paused: false,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use carillon_contracts::events::v1::Halt;
+use carillon_contracts::{events::v1::Halt, vocabulary::WaitReason};
 use sea_orm::DbErr;
 
 use crate::{
@@ -16,13 +16,17 @@ use crate::{
     throttle::{self, LEAD, Lease, Tokens},
 };
 
+/// Nothing tells a waiting batch that its organisation's switch is on again.
+const LOOK_AGAIN_MS: i64 = 10_000;
+
 pub(crate) enum Pace {
     Go {
         permits: Vec<Permit>,
         tokens: Option<Tokens>,
     },
-    /// The next token is too far away to be waited for in hand.
-    Throttled {
+    /// The organisation is paused, or the next token is too far away to be waited for in hand.
+    Wait {
+        reason: WaitReason,
         until_ms: i64,
     },
     /// Nothing of the campaign is sent now: what is claimed is only told so, and takes no token.
@@ -43,6 +47,10 @@ impl<G: Gateway> Dispatcher<G> {
         if within.is_zero() {
             return Ok(Pace::Late);
         }
+        if calls.account.paused {
+            let until_ms = self.store.clock.now_ms() + LOOK_AGAIN_MS;
+            return Ok(Pace::Wait { reason: WaitReason::Paused, until_ms });
+        }
         if calls.account.throttle.is_some() && self.is_halted(&calls.header).await? {
             return Ok(Pace::Halted);
         }
@@ -50,7 +58,9 @@ impl<G: Gateway> Dispatcher<G> {
         let mut tokens = None;
         let organisation = calls.header.organisation;
         match throttle::lease(&self.store, organisation, &calls.account, most, within).await? {
-            Some(Lease::Later { at_ms }) => return Ok(Pace::Throttled { until_ms: at_ms }),
+            Some(Lease::Later { at_ms }) => {
+                return Ok(Pace::Wait { reason: WaitReason::Throttled, until_ms: at_ms });
+            }
             Some(Lease::Tokens(leased)) => {
                 let ready = leased.from(0).checked_sub(LEAD).unwrap_or(leased.from(0));
                 tokio::time::sleep_until(ready.into()).await;

@@ -101,8 +101,8 @@ impl<G: Gateway> Dispatcher<G> {
             let claimed_at = Boottime::now();
             let (permits, tokens) = match pace {
                 Pace::Go { permits, tokens } => (permits, tokens),
-                Pace::Throttled { until_ms } => {
-                    let wait = Some((WaitReason::Throttled, until_ms));
+                Pace::Wait { reason, until_ms } => {
+                    let wait = Some((reason, until_ms));
                     self.claim_due(key, header, 0, funding, wait, account).await;
                     break;
                 }

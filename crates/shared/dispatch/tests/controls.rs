@@ -5,7 +5,10 @@
 
 mod harness;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use carillon_broker::topology;
 use carillon_contracts::{
@@ -133,6 +136,20 @@ async fn a_cancelled_campaign_sends_nothing_more_whether_delivered_waiting_or_to
     eventually("the later one is closed", || async { harness.told_of(batch).await.0.closed }).await;
     assert_eq!(settled(&harness.told_of(batch).await.0, "cancelled"), 300);
     assert_eq!(harness.calls.total(), 128);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_organisation_waits_and_sends_each_once_when_it_goes_on() {
+    let harness = Harness::new().await;
+    harness.calls.paused.store(true, Ordering::Relaxed);
+    harness.start().await;
+    harness.publish(&harness.job(50)).await;
+    let totals = harness.until("accepted", |totals| totals.accepted).await;
+    assert_eq!((totals.waiting["paused"], harness.calls.total()), (50, 0));
+    harness.calls.paused.store(false, Ordering::Relaxed);
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), harness.calls.total()), (50, 50));
     harness.stop().await;
 }
 

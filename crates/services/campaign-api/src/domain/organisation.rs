@@ -18,6 +18,7 @@ pub(crate) const SETTABLE: &[&str] = &[
     "subscribe_default",
     "double_opt_in",
     "low_balance",
+    "paused",
 ];
 
 /// The same settings without what only the service sets.
@@ -41,7 +42,8 @@ pub(crate) fn merged(
             "require_consent" => merged.require_consent = given.require_consent,
             "subscribe_default" => merged.subscribe_default = given.subscribe_default,
             "double_opt_in" => merged.double_opt_in = given.double_opt_in,
-            _ => merged.low_balance = given.low_balance,
+            "low_balance" => merged.low_balance = given.low_balance,
+            _ => merged.paused = given.paused,
         }
     }
     merged

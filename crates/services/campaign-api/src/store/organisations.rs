@@ -23,7 +23,8 @@ pub(crate) struct OrganisationRow {
 }
 
 const COLUMNS: &str = "organisation_id, version, name, time_zone, default_region, consent_default,
-    require_consent, subscribe_default, double_opt_in, low_balance, smtp, sms, created_at, told";
+    require_consent, subscribe_default, double_opt_in, low_balance, paused, smtp, sms, created_at,
+    told";
 
 fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     let id = OrganisationId::new(row.try_get("", "organisation_id")?);
@@ -43,6 +44,7 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             subscribe_default: row.try_get("", "subscribe_default")?,
             double_opt_in: row.try_get("", "double_opt_in")?,
             low_balance: row.try_get("", "low_balance")?,
+            paused: row.try_get("", "paused")?,
             create_time: created.ok().map(time::to_wire),
             smtp: message::<SmtpServer>(row, "smtp")?,
             sms: message::<SmsGateway>(row, "sms")?,
@@ -95,8 +97,8 @@ pub(crate) async fn insert_organisation(
         .run(
             "INSERT INTO organisations (organisation_id, version, name, time_zone, default_region,
                 consent_default, require_consent, subscribe_default, double_opt_in, low_balance,
-                created_at, request_id, request_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                paused, created_at, request_id, request_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
              ON CONFLICT (request_id) DO NOTHING",
             [
                 row.id.uuid().into(),
@@ -109,6 +111,7 @@ pub(crate) async fn insert_organisation(
                 settings.subscribe_default.into(),
                 settings.double_opt_in.into(),
                 settings.low_balance.into(),
+                settings.paused.into(),
                 now_ms.into(),
                 request.map(|request| request.id.clone()).into(),
                 request.map(|request| request.body_hash.to_vec()).into(),
@@ -128,7 +131,7 @@ pub(crate) async fn save_settings(
     tx.run(
         "UPDATE organisations SET version = $2, name = $3, time_zone = $4, default_region = $5,
             consent_default = $6, require_consent = $7, subscribe_default = $8, double_opt_in = $9,
-            smtp = $10, sms = $11, low_balance = $12
+            smtp = $10, sms = $11, low_balance = $12, paused = $13
          WHERE organisation_id = $1",
         [
             row.id.uuid().into(),
@@ -143,6 +146,7 @@ pub(crate) async fn save_settings(
             smtp,
             sms,
             settings.low_balance.into(),
+            settings.paused.into(),
         ],
     )
     .await

@@ -123,14 +123,17 @@ impl Routes {
             document.organisation.as_ref().and_then(|organisation| organisation.sms.as_ref());
         let settings = found.unwrap_or(&none);
         let (version, rate) = (Some(document.version), settings.rate);
-        match self.provider(organisation, settings, document) {
+        let paused = document.organisation.as_ref().is_some_and(|organisation| organisation.paused);
+        let mut route = match self.provider(organisation, settings, document) {
             Ok((provider, twilio_token)) => route(version, rate, provider, twilio_token),
             Err(why) => {
                 tracing::warn!(%organisation, version, why, "the SMS gateway's settings are wrong");
                 let refuses = Refuses(misconfigured("gateway_misconfigured"));
                 route(version, rate, Box::new(refuses), None)
             }
-        }
+        };
+        route.account.paused = paused;
+        route
     }
 
     fn provider(
@@ -199,6 +202,7 @@ fn route(
         throttle: (rate > 0).then_some(Throttle::Rate { per_second: rate }),
         connections: provider.connections(),
         idempotent: provider.is_idempotent(),
+        paused: false,
     };
     Route { version, account, provider, twilio_token }
 }

@@ -7,7 +7,10 @@ pub mod proxy;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -48,6 +51,8 @@ pub struct Calls {
     /// The name of the account; "harness" where it is empty.
     pub account: Arc<Mutex<String>>,
     pub throttle: Option<Throttle>,
+    /// The organisation has switched everything off.
+    pub paused: Arc<AtomicBool>,
     /// When each call was made, in order.
     pub times: Arc<Mutex<Vec<Instant>>>,
 }
@@ -78,7 +83,8 @@ impl Gateway for Calls {
         let name = self.account.lock().unwrap().clone();
         let name = if name.is_empty() { "harness" } else { &name };
         let (idempotent, throttle) = (self.idempotent, self.throttle);
-        Account { idempotent, throttle, ..Account::unlimited(name) }
+        let paused = self.paused.load(Ordering::Relaxed);
+        Account { idempotent, throttle, paused, ..Account::unlimited(name) }
     }
 
     fn prepare(&self, content: &Content) -> Result<(), String> {
