@@ -119,10 +119,14 @@ pub fn short_of_credits(cli: &Cli, other: &Cli, providers: &Providers) {
 pub fn three_parts_at_the_edge(cli: &Cli) {
     let text = "Three parts. ".repeat(25);
     assert!((307..=459).contains(&text.len()));
+    let _ = cli.run(&["org", "set", "low_balance", "50"]).ok();
     cli.credit(100);
     let id = sms_campaign(cli, 40, &text, "60s");
     let _ = cli.run(&["campaign", "start", &id, "--yes"]).ok();
     until_figures(cli, &id, (33, 7, 0), PATIENCE);
+    assert_eq!(cli.balance()["low"], true);
+    let alerts = cli.run(&["org", "alerts", "-o", "json"]).ok().json();
+    assert_eq!(alerts[0]["kind"], "balance_low", "{alerts}");
     let _ = cli.run(&["balance", "credit", "2", "--request-id", "two more"]).ok();
     until_figures(cli, &id, (34, 6, 0), TOLD);
     let _ = cli.run(&["balance", "credit", "10", "--request-id", "ten more"]).ok();

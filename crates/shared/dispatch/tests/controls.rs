@@ -21,6 +21,7 @@ use carillon_outbox::{CreateOutbox, Outbox};
 use carillon_service_kit::{Clock, Stop};
 use carillon_testkit::{TestDatabase, eventually};
 use harness::{Harness, customer, message};
+use jiff::SignedDuration;
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use uuid::Uuid;
 
@@ -148,6 +149,7 @@ async fn a_paused_organisation_waits_and_sends_each_once_when_it_goes_on() {
     let totals = harness.until("accepted", |totals| totals.accepted).await;
     assert_eq!((totals.waiting["paused"], harness.calls.total()), (50, 0));
     harness.calls.paused.store(false, Ordering::Relaxed);
+    harness.clock.advance(SignedDuration::from_secs(10));
     let totals = harness.until("closed", |totals| totals.closed).await;
     assert_eq!((settled(&totals, "sent"), harness.calls.total()), (50, 50));
     harness.stop().await;

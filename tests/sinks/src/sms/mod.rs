@@ -275,22 +275,24 @@ impl State {
         script.next.pop_front().unwrap_or_else(|| script.otherwise.clone())
     }
 
-    /// Remembers the message; None where it has no id.
+    /// Remembers the message; None where it has no id, and is only counted.
     fn take(&self, request: Request) -> Option<String> {
-        let id = request.message_id()?;
+        let Some(id) = request.message_id() else {
+            self.total.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
         let callback = request.callback_url();
         let mut taken = locked(&self.taken);
         let before = taken.entry(id.clone()).or_default();
-        let repeated = match &self.options.idempotency_header {
-            Some(name) => !before.is_empty() && request.header(name).is_some(),
-            None => false,
-        };
-        if !repeated {
-            self.total.fetch_add(1, Ordering::Relaxed);
-            before.push(if self.options.counts_only { Request::default() } else { request });
+        let named = self.options.idempotency_header.as_ref();
+        let is_named = named.is_some_and(|name| request.header(name).is_some());
+        if is_named && !before.is_empty() {
+            return Some(id);
         }
+        self.total.fetch_add(1, Ordering::Relaxed);
+        before.push(if self.options.counts_only { Request::default() } else { request });
         drop(taken);
-        if !repeated && let Some(url) = callback {
+        if let Some(url) = callback {
             self.receipts.send(url, format!("SM{id}"), self.options.receipts.clone());
         }
         Some(id)

@@ -1,5 +1,6 @@
 //! The campaign API on a real database and the in-memory broker.
 
+mod alerts;
 mod audience;
 mod campaigns;
 mod halting;

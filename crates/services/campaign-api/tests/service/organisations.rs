@@ -142,7 +142,9 @@ async fn an_update_sets_what_the_mask_names_and_is_known_everywhere_when_answere
     let world = World::new().await;
     let given = Organisation { require_consent: true, name: "Ignored".into(), ..cafe() };
     let updated = update(&world, given, &["require_consent", "default_region"]).await;
-    let updated = updated.expect("updated");
+    let given = Organisation { low_balance: 500, paused: true, ..updated.expect("updated") };
+    let updated = update(&world, given, &["low_balance", "paused"]).await.expect("updated");
+    assert!(updated.paused && updated.low_balance == 500);
     assert_eq!((updated.name.as_str(), updated.default_region.as_str()), ("Café Zoë", "NL"));
     assert!(updated.require_consent && !updated.subscribe_default);
     assert_eq!(get(&world, &world.key).await.expect("its own key"), updated);
@@ -161,12 +163,18 @@ async fn a_wrong_update_changes_nothing() {
     assert_eq!(
         message(update(&world, cafe(), &[]).await),
         "update_mask: is missing; name what to set: name, time_zone, default_region, \
-         consent_default, require_consent, subscribe_default, double_opt_in"
+         consent_default, require_consent, subscribe_default, double_opt_in, \
+         low_balance, paused"
     );
     let wrong = Organisation { default_region: "UK".into(), ..cafe() };
     assert_eq!(
         message(update(&world, wrong, &["default_region"]).await),
         "default_region: 'UK' is not an ISO 3166-1 alpha-2 region; did you mean 'GB'?"
+    );
+    let wrong = Organisation { low_balance: -1, ..cafe() };
+    assert_eq!(
+        message(update(&world, wrong, &["low_balance"]).await),
+        "low_balance: -1 is not from 0 to 1000000000; give credits, or 0 for no alert"
     );
     assert_eq!(get(&world, &world.key).await.expect("its own").default_region, "");
 }

@@ -11,8 +11,9 @@ use carillon_broker::{
 };
 use carillon_contracts::{
     events::v1::{
-        BalanceRaised, BatchPlanned, CampaignHalted, CampaignPublished, DeliveryChanged, Event,
-        OrganisationChanged, RunDue, RunMissed, RunPlanned, SuppressionChanged, event::Body,
+        BalanceLow, BalanceRaised, BatchPlanned, CampaignHalted, CampaignPublished,
+        DeliveryChanged, Event, OrganisationChanged, RunDue, RunMissed, RunPlanned,
+        SuppressionChanged, event::Body,
     },
     ids::OrganisationId,
 };
@@ -115,6 +116,7 @@ fn body(event: &str) -> Body {
         topology::BATCH_PLANNED => Body::BatchPlanned(BatchPlanned::default()),
         topology::RUN_PLANNED => Body::RunPlanned(RunPlanned::default()),
         topology::DELIVERY_CHANGED => Body::DeliveryChanged(DeliveryChanged::default()),
+        topology::BALANCE_LOW => Body::BalanceLow(BalanceLow::default()),
         topology::BALANCE_RAISED => Body::BalanceRaised(BalanceRaised::default()),
         topology::CAMPAIGN_HALTED => Body::CampaignHalted(CampaignHalted::default()),
         topology::SUPPRESSION_CHANGED => Body::SuppressionChanged(SuppressionChanged::default()),
