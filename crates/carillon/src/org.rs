@@ -32,7 +32,7 @@ pub enum OrgCommand {
     Show,
     /// Change a setting
     #[command(
-        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false), low_balance (credits; below so many available an alert is raised; 0: none), paused (true: nothing is sent, messages wait)\n\nExample:\n  carillon org set time_zone America/New_York"
+        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false), low_balance (credits; below so many available an alert is raised; 0: none), paused (true: nothing is sent, messages wait), markets (the regions to whose numbers SMS may be sent; \"\": all)\n\nExample:\n  carillon org set time_zone America/New_York\n  carillon org set markets NL,DE"
     )]
     Set(SetArgs),
     /// What somebody should look at, newest first
@@ -47,7 +47,7 @@ pub enum OrgCommand {
     Smtp(smtp::SmtpArgs),
     /// Set the organisation's SMS gateway
     #[command(
-        after_help = "Each call sets the whole of it. The token is kept sealed and never shown; it may be left out while the provider stays.\n\nIn --url, --header and --body, {to}, {from}, {text}, {message_id}, {deadline}, {validity_seconds}, {callback_url} and {token} stand for their values.\n\nExample:\n  carillon org sms --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --kind http --url https://sms.example/send --header 'Authorization: Bearer {token}' --token-file token --id-pointer /id --from Cafe"
+        after_help = "Each call sets the whole of it. The token is kept sealed and never shown; it may be left out while the provider stays. Give the provider the replies url that is shown as its webhook for incoming messages: STOP and START then take effect.\n\nIn --url, --header and --body, {to}, {from}, {text}, {message_id}, {deadline}, {validity_seconds}, {callback_url} and {token} stand for their values.\n\nExample:\n  carillon org sms --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --kind http --url https://sms.example/send --header 'Authorization: Bearer {token}' --token-file token --id-pointer /id --from Cafe"
     )]
     Sms(Box<sms::SmsArgs>),
 }
@@ -76,10 +76,10 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct SetArgs {
     /// The setting: name, time_zone, default_region, consent_default, require_consent,
-    /// subscribe_default, double_opt_in, low_balance or paused
+    /// subscribe_default, double_opt_in, low_balance, paused or markets
     pub key: String,
-    /// Its new value: text, a zone (Europe/Amsterdam), a region (NL), not_specified or given, true
-    /// or false, a number of credits, as the setting needs
+    /// Its new value: text, a zone (Europe/Amsterdam), a region (NL) or several (NL,DE),
+    /// not_specified or given, true or false, a number of credits, as the setting needs
     pub value: String,
 }
 
@@ -99,7 +99,7 @@ impl From<ConsentArg> for ConsentDefault {
     }
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "name",
     "time_zone",
     "default_region",
@@ -109,6 +109,7 @@ const KEYS: [&str; 9] = [
     "double_opt_in",
     "low_balance",
     "paused",
+    "markets",
 ];
 
 pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error> {
@@ -202,6 +203,10 @@ fn change(key: &str, value: String) -> Result<Organisation, Error> {
                 ))
             })?;
         }
+        "markets" => {
+            let codes = value.split(',').map(str::trim).filter(|code| !code.is_empty());
+            organisation.markets = codes.map(str::to_owned).collect();
+        }
         _ => {
             return Err(Error::usage(format!("'{key}' is not a setting: {}", hint(key, KEYS))));
         }
@@ -234,8 +239,10 @@ fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
         ("double_opt_in", json!(organisation.double_opt_in)),
         ("low_balance", json!(organisation.low_balance)),
         ("paused", json!(organisation.paused)),
+        ("markets", json!(organisation.markets)),
         ("smtp", organisation.smtp.as_ref().map_or(Value::Null, smtp::shown)),
         ("sms", organisation.sms.as_ref().map_or(Value::Null, sms::shown)),
+        ("replies_url", json!(organisation.replies_url)),
         ("create_time", instant(organisation.create_time.as_ref())),
     ]
 }
@@ -249,6 +256,14 @@ mod tests {
         let error = change("timezone", "Europe/Paris".to_owned()).expect_err("refused");
         assert_eq!(error.to_string(), "'timezone' is not a setting: did you mean 'time_zone'?");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn markets_are_a_list_and_nothing_means_all() {
+        let markets = |value: &str| change("markets", value.to_owned()).expect("good").markets;
+        assert_eq!(markets("NL,DE"), ["NL", "DE"]);
+        assert_eq!(markets(" NL , DE,"), ["NL", "DE"]);
+        assert_eq!(markets(""), [""; 0]);
     }
 
     #[test]

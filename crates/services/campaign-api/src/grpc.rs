@@ -45,7 +45,7 @@ impl OrganisationService for CampaignApi {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         let row = store::organisation(self.database.reader(), organisation).await;
         let row = row.map_err(internal)?.ok_or_else(|| no_organisation(organisation))?;
-        Ok(Response::new(row.organisation))
+        Ok(Response::new(self.shown(organisation, row.organisation)))
     }
 
     async fn update_organisation(
@@ -53,7 +53,8 @@ impl OrganisationService for CampaignApi {
         request: Request<UpdateOrganisationRequest>,
     ) -> Result<Response<Organisation>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.update_organisation(organisation, request.into_inner()).await.map(Response::new)
+        let stored = self.update_organisation(organisation, request.into_inner()).await?;
+        Ok(Response::new(self.shown(organisation, stored)))
     }
 
     async fn set_smtp_server(
@@ -61,7 +62,8 @@ impl OrganisationService for CampaignApi {
         request: Request<SetSmtpServerRequest>,
     ) -> Result<Response<Organisation>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.set_smtp_server(organisation, request.into_inner()).await.map(Response::new)
+        let stored = self.set_smtp_server(organisation, request.into_inner()).await?;
+        Ok(Response::new(self.shown(organisation, stored)))
     }
 
     async fn test_smtp_server(
@@ -77,7 +79,8 @@ impl OrganisationService for CampaignApi {
         request: Request<SetSmsGatewayRequest>,
     ) -> Result<Response<Organisation>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.set_sms_gateway(organisation, request.into_inner()).await.map(Response::new)
+        let stored = self.set_sms_gateway(organisation, request.into_inner()).await?;
+        Ok(Response::new(self.shown(organisation, stored)))
     }
 
     async fn list_alerts(

@@ -13,6 +13,7 @@ mod list_campaigns;
 mod look_ahead;
 mod next_runs;
 mod operators;
+mod replies_url;
 mod report;
 mod request;
 mod settings;
@@ -35,7 +36,7 @@ use carillon_contracts::{
 };
 use carillon_operator::Operator;
 use carillon_outbox::{Outbox, Subscriber};
-use carillon_sealing::{Links, WrappingKey};
+use carillon_sealing::{Links, ReplyLinks, WrappingKey};
 use carillon_service_kit::{
     Clock, Database, Stop,
     rpc::{Transport, in_process},
@@ -87,6 +88,7 @@ pub(crate) struct CampaignApi {
     email_dispatcher: Transport,
     wrapping_key: WrappingKey,
     links: Links,
+    reply_links: ReplyLinks,
     platform_key: [u8; 32],
 }
 
@@ -106,6 +108,7 @@ pub fn start(parts: Parts) -> Service {
         audience: audience::Audience::new(audience),
         email_dispatcher,
         links: Links::new(&public_url, &wrapping_key),
+        reply_links: ReplyLinks::new(&public_url, &wrapping_key),
         wrapping_key,
         platform_key: hash_key(&platform_key),
     };

@@ -1,6 +1,9 @@
 //! The append-only log of who changed whose consent, and its check.
 
-use carillon_contracts::ids::{CustomerId, OrganisationId};
+use carillon_contracts::{
+    ids::{CustomerId, OrganisationId},
+    jobs::v1::Channel,
+};
 use carillon_service_kit::Database;
 use sea_orm::{DatabaseTransaction, DbErr};
 
@@ -11,12 +14,31 @@ use crate::{
 
 const PAGE: i64 = 1_000;
 
-/// A change of consent, or an opt-out of the customer's own.
+/// A change of consent, or of a subscription by the customer's own word.
 pub(crate) struct Change {
     pub customer: CustomerId,
     /// Empty for a new customer.
     pub from: &'static str,
     pub to: &'static str,
+}
+
+impl Change {
+    pub(crate) fn unsubscribed(customer: CustomerId, channel: Channel) -> Self {
+        let [no, yes] = subscriptions(channel);
+        Self { customer, from: yes, to: no }
+    }
+
+    pub(crate) fn subscribed(customer: CustomerId, channel: Channel) -> Self {
+        let [no, yes] = subscriptions(channel);
+        Self { customer, from: no, to: yes }
+    }
+}
+
+fn subscriptions(channel: Channel) -> [&'static str; 2] {
+    match channel {
+        Channel::Email => ["email_unsubscribed", "email_subscribed"],
+        _ => ["sms_unsubscribed", "sms_subscribed"],
+    }
 }
 
 /// Writes the changes in the transaction that makes them.

@@ -17,7 +17,7 @@ use tonic::Status;
 use crate::{
     Evaluator,
     domain::{
-        decide::{Decided, Person, decide},
+        decide::{Decided, Person, Policy, decide},
         filter::Selection,
         variables::{Filled, Texts},
     },
@@ -65,15 +65,16 @@ impl Evaluator {
     ) -> Result<Forecast, Failure> {
         let channels = texts.channels();
         let mut tallies: Vec<Tally> = channels.iter().map(|channel| Tally::new(*channel)).collect();
-        let require_consent = settings.require_consent;
-        let open = Open::IfReachable { channels: &channels, require_consent };
+        let policy = Policy::of(settings);
+        let open =
+            Open::IfReachable { channels: &channels, require_consent: policy.require_consent };
         let mut claimed = HashSet::new();
         let (mut customers, mut position) = (0, String::new());
         loop {
             let page = self.people(organisation, selection, &position, PAGE, open).await?;
             customers += page.people.len() as u64;
             for tally in &mut tallies {
-                let decided = decide(&page.people, tally.channel, require_consent, &mut claimed);
+                let decided = decide(&page.people, tally.channel, &policy, &mut claimed);
                 let link = |id| self.unsubscribe_url(organisation, id, tally.channel);
                 let link = page.people.first().map(|person| link(person.candidate.id));
                 let name = &settings.name;

@@ -23,6 +23,7 @@ mod plan;
 mod preview;
 mod queue;
 mod release;
+mod replied;
 mod run_due;
 mod standing;
 mod store;
@@ -148,6 +149,7 @@ pub fn start_with_patience(parts: Parts, patience: Duration) -> Service {
     let deliveries = Arc::new(delivery::Deliveries(evaluator.clone()));
     hear.spawn(topology::DELIVERY_CHANGED, deliveries, &stop);
     hear.spawn(topology::CAMPAIGN_HALTED, Arc::new(halt::Halts(evaluator.clone())), &stop);
+    hear.spawn(topology::REPLY_RECEIVED, Arc::new(replied::Replies(evaluator.clone())), &stop);
     stop.spawn("planner", evaluator.clone().plan(stop.clone()));
     stop.spawn("release", evaluator.clone().release(stop.clone()));
     let (watching, stopping) = (evaluator.clone(), stop.clone());

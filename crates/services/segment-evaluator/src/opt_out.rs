@@ -15,7 +15,6 @@ use tonic::Status;
 
 use crate::{
     Evaluator, consent_log,
-    domain::record::Subscription,
     standing::{TRIES, pause},
     store,
     subscription::channel,
@@ -68,16 +67,13 @@ impl Evaluator {
             return Ok(None);
         };
         let subscription = standing.subscription_mut(channel);
-        if *subscription != Subscription::No {
-            *subscription = Subscription::No;
+        let left = subscription.left();
+        if *subscription != left {
+            *subscription = left;
             standing.version += 1;
             let at = self.clock.now_ms();
             store::set_standings(&tx, organisation, &[(&external_id, &standing)], at).await?;
-            let (from, to) = match channel {
-                Channel::Email => ("email_subscribed", "email_unsubscribed"),
-                _ => ("sms_subscribed", "sms_unsubscribed"),
-            };
-            let change = consent_log::Change { customer, from, to };
+            let change = consent_log::Change::unsubscribed(customer, channel);
             consent_log::append(&tx, organisation, BY, at, vec![change]).await?;
         }
         let told = vec![standing.suppression(channel, require_consent)];

@@ -17,7 +17,7 @@ use tonic::Status;
 use crate::{
     Evaluator,
     domain::{
-        decide::Person,
+        decide::{Person, Policy},
         filter::Selection,
         variables::{EmailTexts, Filled, Texts},
     },
@@ -44,7 +44,8 @@ impl Evaluator {
         let only = Selection::Customers(vec![request.customer.clone()]);
         let page = self.people(organisation, &only, "", 1, Open::Everybodys).await?;
         let person = page.people.first().ok_or_else(unknown)?;
-        let skipped = |channel| person.skipped(channel, settings.require_consent);
+        let policy = Policy::of(&settings);
+        let skipped = |channel| person.skipped(channel, &policy);
         let link = |channel| self.unsubscribe_url(organisation, person.candidate.id, channel);
         let show = Show { texts: &texts, person, organisation: &settings.name, link: &link };
         Ok(Preview {

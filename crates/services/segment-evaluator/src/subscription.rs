@@ -93,7 +93,7 @@ impl Evaluator {
                 };
                 self.change_standings(organisation, &ids, confirm).await?;
             }
-            Subscription::No => {
+            Subscription::No | Subscription::Left => {
                 return Err(refused(
                     "NOTHING_TO_CONFIRM",
                     "channel: no subscription waits for a second opt-in; subscribe the customer \

@@ -48,13 +48,30 @@ impl Vault {
         &self,
         organisation: OrganisationId,
     ) -> Result<Arc<Keeper>, Failure> {
-        if let Some(keeper) = self.remembered(organisation) {
+        if let Some(keeper) = self.known(organisation).await? {
             return Ok(keeper);
         }
-        let (key_id, wrapped) = match store::data_key(self.database.reader(), organisation).await? {
-            Some(stored) => stored,
-            None => self.make(organisation).await?,
-        };
+        let made = self.make(organisation).await?;
+        self.remember(organisation, made)
+    }
+
+    /// None where the organisation has no key yet, and so no customers.
+    pub(crate) async fn known(
+        &self,
+        organisation: OrganisationId,
+    ) -> Result<Option<Arc<Keeper>>, Failure> {
+        if let Some(keeper) = self.remembered(organisation) {
+            return Ok(Some(keeper));
+        }
+        let stored = store::data_key(self.database.reader(), organisation).await?;
+        stored.map(|stored| self.remember(organisation, stored)).transpose()
+    }
+
+    fn remember(
+        &self,
+        organisation: OrganisationId,
+        (key_id, wrapped): (String, Vec<u8>),
+    ) -> Result<Arc<Keeper>, Failure> {
         let context = organisation.uuid().into_bytes();
         let key = self.wrapping.unwrap(&key_id, &wrapped, &context)?;
         let keeper = Arc::new(Keeper { organisation, key });

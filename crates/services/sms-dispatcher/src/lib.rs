@@ -3,9 +3,12 @@
 
 mod callbacks;
 mod config;
+mod domain;
 mod funds;
 mod gateway;
 mod receipts;
+mod replies;
+mod store;
 mod text;
 
 use std::{io, path::PathBuf, sync::Arc};
@@ -13,7 +16,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use axum::Router;
 use carillon_broker::{Broker, topology};
 use carillon_dispatch::{Permits, sandbox::Sandbox};
-use carillon_sealing::{Links, WrappingKey};
+use carillon_sealing::{Links, ReplyLinks, WrappingKey};
 use carillon_service_kit::{Clock, Database, Stop, egress::Egress, rpc::Transport};
 use carillon_tenancy::Tenancy;
 use sea_orm::DbErr;
@@ -21,10 +24,11 @@ use sea_orm::DbErr;
 use callbacks::Callbacks;
 use gateway::{Routes, SmsGateway, Wire};
 use receipts::Receipts;
+use replies::Replies;
 
-pub use carillon_dispatch::Migrator;
 pub use config::{Config, HttpConfig};
 pub use gateway::RootsError;
+pub use store::Migrator;
 
 /// What the service is built from.
 pub struct Parts {
@@ -83,11 +87,11 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
     };
     let dispatching = carillon_dispatch::start(carillon_dispatch::Parts {
         name: topology::SMS_DISPATCHER,
-        database,
+        database: database.clone(),
         broker,
-        clock,
+        clock: clock.clone(),
         stop: stop.clone(),
-        key,
+        key: key.clone(),
         gateway,
         funds: Some(Arc::new(funds::Billing::new(billing))),
         permits,
@@ -95,6 +99,11 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
     .await?;
     stop.spawn("idle connections", Arc::clone(&routes).keep_tidy(stop.clone()));
     let gatherer = callbacks::gather(dispatching.evidence, &stop);
+    let links = ReplyLinks::new(&parts.public_url, &key);
+    let replies = Replies { database, outbox: dispatching.outbox, clock, key, links };
+    let (forgetting, stopping) = (replies.clone(), stop.clone());
+    stop.keep("known replies", move || forgetting.clone().forget(stopping.clone()));
     let internal = dispatching.operator.routes();
-    Ok(Service { http: callbacks::router(Callbacks { receipts, routes, gatherer }), internal })
+    let callbacks = Callbacks { receipts, routes, gatherer, replies };
+    Ok(Service { http: callbacks::router(callbacks), internal })
 }

@@ -21,8 +21,9 @@ pub const BALANCE_RAISED: &str = "balance.raised";
 pub const BALANCE_LOW: &str = "balance.low";
 pub const CAMPAIGN_HALTED: &str = "campaign.halted";
 pub const SUPPRESSION_CHANGED: &str = "suppression.changed";
+pub const REPLY_RECEIVED: &str = "reply.received";
 
-pub const EVENTS: [&str; 11] = [
+pub const EVENTS: [&str; 12] = [
     ORGANISATION_CHANGED,
     CAMPAIGN_PUBLISHED,
     RUN_DUE,
@@ -34,6 +35,7 @@ pub const EVENTS: [&str; 11] = [
     BALANCE_LOW,
     CAMPAIGN_HALTED,
     SUPPRESSION_CHANGED,
+    REPLY_RECEIVED,
 ];
 
 /// Somebody waits for these to be in effect: who handles one says so at once.
@@ -59,6 +61,7 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
         BALANCE_LOW => &[CAMPAIGN_API],
         CAMPAIGN_HALTED => &[SCHEDULER, SEGMENT_EVALUATOR, SMS_DISPATCHER, EMAIL_DISPATCHER],
         SUPPRESSION_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
+        REPLY_RECEIVED => &[SEGMENT_EVALUATOR],
         _ => &[],
     }
 }
@@ -71,6 +74,7 @@ pub fn producers(event: &str) -> &'static [&'static str] {
         BATCH_PLANNED | RUN_PLANNED | SUPPRESSION_CHANGED => &[SEGMENT_EVALUATOR],
         DELIVERY_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         BALANCE_RAISED | BALANCE_LOW => &[BILLING],
+        REPLY_RECEIVED => &[SMS_DISPATCHER],
         _ => &[],
     }
 }

@@ -93,6 +93,7 @@ words!(
         Unsubscribed => "unsubscribed",
         NoAddress => "no_address",
         InvalidAddress => "invalid_address",
+        MarketNotAllowed => "market_not_allowed",
         DuplicateAddress => "duplicate_address",
         Capped => "capped",
     }

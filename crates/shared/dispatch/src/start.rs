@@ -73,6 +73,8 @@ impl<G: Gateway> Clone for Dispatcher<G> {
 /// What a running dispatcher offers to its service.
 pub struct Dispatching {
     pub evidence: EvidenceInbox,
+    /// For what the service itself tells of.
+    pub outbox: Outbox,
     /// For the service's internal address.
     pub operator: Operator,
 }
@@ -121,7 +123,7 @@ pub async fn start_beating<G: Gateway>(
     let operator = Operator::new(name, store.database.clone(), subscriber)
         .with_backlogs(move || figures::backlogs(figures.clone()));
     figures::measure(&permits);
-    let offered = Dispatching { evidence: EvidenceInbox(store.clone()), operator };
+    let offered = Dispatching { evidence: EvidenceInbox(store.clone()), outbox, operator };
     let committer = Committer::spawn(store.clone(), heartbeat.clone(), gateway.channel(), &stop);
     heartbeat.spawn(&committer, &stop);
     let dispatcher = Dispatcher {

@@ -148,5 +148,6 @@ fn event_type(body: &Body) -> &'static str {
         Body::BalanceLow(_) => topology::BALANCE_LOW,
         Body::CampaignHalted(_) => topology::CAMPAIGN_HALTED,
         Body::SuppressionChanged(_) => topology::SUPPRESSION_CHANGED,
+        Body::ReplyReceived(_) => topology::REPLY_RECEIVED,
     }
 }

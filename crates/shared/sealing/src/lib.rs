@@ -3,6 +3,7 @@
 
 mod callback;
 mod link;
+mod reply;
 
 use aes_gcm::{
     Aes256Gcm, Key, KeyInit as _, Nonce,
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use callback::CallbackMac;
 pub use link::{Linked, Links};
+pub use reply::ReplyLinks;
 
 const NONCE: usize = 12;
 const KEY: usize = 32;

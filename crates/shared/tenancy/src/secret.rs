@@ -1,4 +1,5 @@
-//! Secrets of an organisation's settings, sealed on their way and where they are kept.
+//! Secrets of an organisation, of its settings above all, sealed on their way and where they are
+//! kept.
 
 use carillon_contracts::{
     events::v1::{OrganisationChanged, SealedSecret},
@@ -8,8 +9,10 @@ use carillon_sealing::{SealError, Secret, WrappingKey};
 
 pub const SMTP_PASSWORD: &str = "smtp.password";
 pub const SMS_TOKEN: &str = "sms.token";
+/// The number of a customer who replied, on its way to where numbers are looked up.
+pub const REPLY_NUMBER: &str = "reply.number";
 
-/// A secret opens only for the organisation and the setting that it was sealed for.
+/// A secret opens only for the organisation and the use that it was sealed for.
 fn context(organisation: OrganisationId, name: &str) -> Vec<u8> {
     [organisation.uuid().as_bytes(), name.as_bytes()].concat()
 }

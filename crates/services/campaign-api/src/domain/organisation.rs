@@ -1,10 +1,16 @@
 //! What an organisation may be set to.
 
+use std::collections::BTreeSet;
+
 use carillon_contracts::campaign::v1::{ConsentDefault, Organisation};
 use carillon_service_kit::status::FieldError;
 use jiff::tz::{self, TimeZone};
 
-use super::{check_name, nearest::nearest, region::is_region};
+use super::{
+    check_name,
+    nearest::nearest,
+    region::{is_market, is_region},
+};
 
 const MOST_CREDITS: i64 = 1_000_000_000;
 
@@ -19,11 +25,12 @@ pub(crate) const SETTABLE: &[&str] = &[
     "double_opt_in",
     "low_balance",
     "paused",
+    "markets",
 ];
 
 /// The same settings without what only the service sets.
 pub(crate) fn settings(given: Organisation) -> Organisation {
-    Organisation { id: String::new(), create_time: None, ..given }
+    Organisation { id: String::new(), create_time: None, replies_url: String::new(), ..given }
 }
 
 /// `current` with the named settings of `given`.
@@ -43,13 +50,15 @@ pub(crate) fn merged(
             "subscribe_default" => merged.subscribe_default = given.subscribe_default,
             "double_opt_in" => merged.double_opt_in = given.double_opt_in,
             "low_balance" => merged.low_balance = given.low_balance,
+            "markets" => merged.markets.clone_from(&given.markets),
             _ => merged.paused = given.paused,
         }
     }
     merged
 }
 
-/// The organisation as it is stored: its zone under the zone's own name, and every setting said.
+/// The organisation as it is stored: its zone under the zone's own name, its markets in order, and
+/// every setting said.
 ///
 /// # Errors
 /// Every wrong field.
@@ -57,7 +66,12 @@ pub(crate) fn checked(given: Organisation) -> Result<Organisation, Vec<FieldErro
     let mut errors = Vec::new();
     check_name(&given.name, &mut errors);
     let time_zone = check_zone(&given.time_zone, &mut errors);
-    check_region(&given.default_region, &mut errors);
+    if !given.default_region.is_empty() {
+        check_region("default_region", &given.default_region, is_region, &mut errors);
+    }
+    for market in &given.markets {
+        check_region("markets", market, is_market, &mut errors);
+    }
     let consent = match ConsentDefault::try_from(given.consent_default) {
         Ok(ConsentDefault::Unspecified) => ConsentDefault::NotSpecified,
         Ok(known) => known,
@@ -78,7 +92,9 @@ pub(crate) fn checked(given: Organisation) -> Result<Organisation, Vec<FieldErro
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(Organisation { time_zone, consent_default: consent.into(), ..given })
+    let markets: BTreeSet<String> = given.markets.into_iter().collect();
+    let markets = markets.into_iter().collect();
+    Ok(Organisation { time_zone, consent_default: consent.into(), markets, ..given })
 }
 
 fn check_zone(name: &str, errors: &mut Vec<FieldError>) -> String {
@@ -110,19 +126,19 @@ fn nearest_zone(given: &str) -> Option<String> {
     names().find(city).or_else(|| nearest(&typed, names())).map(str::to_owned)
 }
 
-fn check_region(code: &str, errors: &mut Vec<FieldError>) {
-    if code.is_empty() || is_region(code) {
+fn check_region(field: &str, code: &str, is_known: fn(&str) -> bool, errors: &mut Vec<FieldError>) {
+    if is_known(code) {
         return;
     }
     let shown: String = code.chars().take(40).collect();
     let upper = code.to_uppercase();
     let remedy = match upper.as_str() {
         "UK" => "did you mean 'GB'?".to_owned(),
-        _ if is_region(&upper) => format!("did you mean '{upper}'?"),
-        _ => "give two upper-case letters, such as NL, or leave it empty".to_owned(),
+        _ if is_known(&upper) => format!("did you mean '{upper}'?"),
+        _ => "give two upper-case letters, such as NL, or leave it out".to_owned(),
     };
     let rule = format!("'{shown}' is not an ISO 3166-1 alpha-2 region; {remedy}");
-    errors.push(FieldError::new("default_region", rule));
+    errors.push(FieldError::new(field, rule));
 }
 
 #[cfg(test)]
@@ -195,6 +211,27 @@ mod tests {
         assert_eq!(
             name("Café\nZoë"),
             "name: has a control character (a line break, a tab, …) at character 5; remove it"
+        );
+    }
+
+    #[test]
+    fn markets_are_regions_each_once_and_in_order() {
+        let of = |codes: &[&str]| {
+            let markets = codes.iter().map(ToString::to_string).collect();
+            Organisation { markets, ..cafe() }
+        };
+        let stored = checked(of(&["NL", "XK", "DE", "NL"])).expect("right");
+        assert_eq!(stored.markets, ["DE", "NL", "XK"]);
+        assert_eq!(
+            errors(of(&["NL", "uk", "de", "", "XX"])),
+            [
+                "markets: 'uk' is not an ISO 3166-1 alpha-2 region; did you mean 'GB'?",
+                "markets: 'de' is not an ISO 3166-1 alpha-2 region; did you mean 'DE'?",
+                "markets: '' is not an ISO 3166-1 alpha-2 region; give two upper-case letters, \
+                 such as NL, or leave it out",
+                "markets: 'XX' is not an ISO 3166-1 alpha-2 region; give two upper-case letters, \
+                 such as NL, or leave it out",
+            ]
         );
     }
 

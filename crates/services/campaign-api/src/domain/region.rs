@@ -12,6 +12,11 @@ pub(crate) fn is_region(code: &str) -> bool {
     CODES.split(' ').any(|known| known == code)
 }
 
+/// A region with numbers of its own: Kosovo has a country code (+383), and no ISO one.
+pub(crate) fn is_market(code: &str) -> bool {
+    code == "XK" || is_region(code)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use carillon_contracts::{
     report::v1::{ChannelReport, GetReportRequest, Report},
 };
 use carillon_outbox::{Handler as _, Outbox};
-use carillon_sealing::{Links, WrappingKey};
+use carillon_sealing::{Links, ReplyLinks, WrappingKey};
 use carillon_service_kit::{Clock, rpc::in_process};
 use carillon_tenancy::Tenancy;
 use carillon_testkit::{TestDatabase, database};
@@ -37,6 +37,7 @@ async fn api() -> (CampaignApi, TestDatabase) {
         audience: Audience::new(in_process(Routes::default())),
         email_dispatcher: in_process(Routes::default()),
         links: Links::new("http://127.0.0.1", &WrappingKey::new([7; 32])),
+        reply_links: ReplyLinks::new("http://127.0.0.1", &WrappingKey::new([7; 32])),
         wrapping_key: WrappingKey::new([7; 32]),
         platform_key: [0; 32],
     };

@@ -39,8 +39,9 @@ impl MigrationTrait for CreateCampaigns {
     }
 }
 
-/// `smtp`, `sms` and `document` are messages of the contracts. A revoked key stays, so that revoking
-/// it again is known to be that. `told` and `halt_told` are the events that last told of a change.
+/// `markets` are words with blanks between them; `smtp`, `sms` and `document` are messages of the
+/// contracts. A revoked key stays, so that revoking it again is known to be that. `told` and
+/// `halt_told` are the events that last told of a change.
 const SQLITE: &str = "
 CREATE TABLE organisations (
     organisation_id BLOB PRIMARY KEY,
@@ -54,6 +55,7 @@ CREATE TABLE organisations (
     double_opt_in INTEGER NOT NULL,
     low_balance INTEGER NOT NULL,
     paused INTEGER NOT NULL,
+    markets TEXT NOT NULL,
     smtp BLOB,
     sms BLOB,
     created_at INTEGER NOT NULL,
@@ -117,6 +119,7 @@ CREATE TABLE organisations (
     double_opt_in BOOLEAN NOT NULL,
     low_balance BIGINT NOT NULL,
     paused BOOLEAN NOT NULL,
+    markets TEXT COLLATE \"C\" NOT NULL,
     smtp BYTEA,
     sms BYTEA,
     created_at BIGINT NOT NULL,

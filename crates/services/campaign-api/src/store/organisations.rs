@@ -23,8 +23,8 @@ pub(crate) struct OrganisationRow {
 }
 
 const COLUMNS: &str = "organisation_id, version, name, time_zone, default_region, consent_default,
-    require_consent, subscribe_default, double_opt_in, low_balance, paused, smtp, sms, created_at,
-    told";
+    require_consent, subscribe_default, double_opt_in, low_balance, paused, markets, smtp, sms,
+    created_at, told";
 
 fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     let id = OrganisationId::new(row.try_get("", "organisation_id")?);
@@ -48,8 +48,14 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             create_time: created.ok().map(time::to_wire),
             smtp: message::<SmtpServer>(row, "smtp")?,
             sms: message::<SmsGateway>(row, "sms")?,
+            markets: words(&row.try_get::<String>("", "markets")?),
+            replies_url: String::new(),
         },
     })
+}
+
+fn words(joined: &str) -> Vec<String> {
+    joined.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 fn message<M: Message + Default>(row: &QueryResult, column: &str) -> Result<Option<M>, DbErr> {
@@ -97,8 +103,8 @@ pub(crate) async fn insert_organisation(
         .run(
             "INSERT INTO organisations (organisation_id, version, name, time_zone, default_region,
                 consent_default, require_consent, subscribe_default, double_opt_in, low_balance,
-                paused, created_at, request_id, request_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                paused, markets, created_at, request_id, request_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
              ON CONFLICT (request_id) DO NOTHING",
             [
                 row.id.uuid().into(),
@@ -112,6 +118,7 @@ pub(crate) async fn insert_organisation(
                 settings.double_opt_in.into(),
                 settings.low_balance.into(),
                 settings.paused.into(),
+                settings.markets.join(" ").into(),
                 now_ms.into(),
                 request.map(|request| request.id.clone()).into(),
                 request.map(|request| request.body_hash.to_vec()).into(),
@@ -131,7 +138,7 @@ pub(crate) async fn save_settings(
     tx.run(
         "UPDATE organisations SET version = $2, name = $3, time_zone = $4, default_region = $5,
             consent_default = $6, require_consent = $7, subscribe_default = $8, double_opt_in = $9,
-            smtp = $10, sms = $11, low_balance = $12, paused = $13
+            low_balance = $10, paused = $11, markets = $12, smtp = $13, sms = $14
          WHERE organisation_id = $1",
         [
             row.id.uuid().into(),
@@ -143,10 +150,11 @@ pub(crate) async fn save_settings(
             settings.require_consent.into(),
             settings.subscribe_default.into(),
             settings.double_opt_in.into(),
-            smtp,
-            sms,
             settings.low_balance.into(),
             settings.paused.into(),
+            settings.markets.join(" ").into(),
+            smtp,
+            sms,
         ],
     )
     .await

@@ -163,8 +163,8 @@ async fn a_wrong_update_changes_nothing() {
     assert_eq!(
         message(update(&world, cafe(), &[]).await),
         "update_mask: is missing; name what to set: name, time_zone, default_region, \
-         consent_default, require_consent, subscribe_default, double_opt_in, \
-         low_balance, paused"
+         consent_default, require_consent, subscribe_default, double_opt_in, low_balance, paused, \
+         markets"
     );
     let wrong = Organisation { default_region: "UK".into(), ..cafe() };
     assert_eq!(
@@ -177,4 +177,35 @@ async fn a_wrong_update_changes_nothing() {
         "low_balance: -1 is not from 0 to 1000000000; give credits, or 0 for no alert"
     );
     assert_eq!(get(&world, &world.key).await.expect("its own").default_region, "");
+    let wrong = Organisation { markets: vec!["NL".into(), "EU".into()], ..cafe() };
+    assert_eq!(
+        message(update(&world, wrong, &["markets"]).await),
+        "markets: 'EU' is not an ISO 3166-1 alpha-2 region; give two upper-case letters, such as \
+         NL, or leave it out"
+    );
+    let made = Organisation { replies_url: "https://elsewhere.example/".into(), ..cafe() };
+    assert_eq!(
+        message(update(&world, made, &["replies_url"]).await),
+        "update_mask: 'replies_url' is not a field that can be set; name one of name, time_zone, \
+         default_region, consent_default, require_consent, subscribe_default, double_opt_in, \
+         low_balance, paused, markets"
+    );
+}
+
+#[tokio::test]
+async fn markets_are_set_and_told_and_given_up() {
+    let world = World::new().await;
+    let of = |markets: &[&str]| Organisation {
+        markets: markets.iter().map(ToString::to_string).collect(),
+        ..Organisation::default()
+    };
+    let updated = update(&world, of(&["NL", "DE", "NL"]), &["markets"]).await.expect("updated");
+    assert_eq!(updated.markets, ["DE", "NL"]);
+    assert_eq!(get(&world, &world.key).await.expect("its own"), updated);
+    assert_eq!(world.known_to_others(world.organisation).await, Some(updated));
+    let everywhere = update(&world, of(&[]), &["markets"]).await.expect("updated");
+    assert_eq!(everywhere.markets, [""; 0]);
+    let given = Organisation { markets: vec!["BE".into()], ..cafe() };
+    let created = create(&world, PLATFORM, given, "").await.expect("created");
+    assert_eq!(get(&world, &created.api_key).await.expect("its own").markets, ["BE"]);
 }

@@ -1,11 +1,13 @@
 use carillon_contracts::campaign::v1::{
-    HttpGateway, Organisation, SetSmsGatewayRequest, SmsGateway, TwilioGateway, sms_gateway::Kind,
+    GetOrganisationRequest, HttpGateway, Organisation, SetSmsGatewayRequest, SmsGateway,
+    TwilioGateway, sms_gateway::Kind,
 };
+use carillon_sealing::ReplyLinks;
 use carillon_tenancy::{SMS_TOKEN, secret_of};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::world::{World, wrapping_key};
+use crate::world::{PUBLIC_URL, World, wrapping_key};
 
 fn gateway(kind: Kind) -> SmsGateway {
     SmsGateway { kind: Some(kind), from: "+15035550100".into(), rate: 50 }
@@ -42,7 +44,8 @@ async fn a_gateway_is_known_everywhere_when_answered_and_its_token_is_sealed() {
         panic!("another kind")
     };
     assert_eq!(kind.base_url, "https://api.twilio.com");
-    assert_eq!(world.known_to_others(world.organisation).await, Some(stored.clone()));
+    let told = Organisation { replies_url: String::new(), ..stored.clone() };
+    assert_eq!(world.known_to_others(world.organisation).await, Some(told));
     assert_eq!(token_elsewhere(&world).await.as_deref(), Some("t0ken"));
     let document = world.document(world.organisation).await;
     assert!(!format!("{document:?}{stored:?}").contains("t0ken"), "nowhere in clear");
@@ -118,4 +121,23 @@ async fn the_same_settings_again_change_nothing() {
     let version = world.document(world.organisation).await.version;
     set(&world, twilio(""), None).await.expect("the same");
     assert_eq!(world.document(world.organisation).await.version, version);
+}
+
+#[tokio::test]
+async fn the_address_for_replies_is_that_of_the_kind_and_shown_to_its_own_key() {
+    let world = World::new().await;
+    let get = async || {
+        let request = world.ours(GetOrganisationRequest {});
+        world.organisations().get_organisation(request).await.expect("its own").into_inner()
+    };
+    assert_eq!(get().await.replies_url, "", "there is no gateway");
+    let links = ReplyLinks::new(PUBLIC_URL, &wrapping_key());
+    let expected = |kind| links.url(kind, world.organisation.uuid());
+    let stored = set(&world, twilio(""), Some("t0ken")).await.expect("set");
+    assert_eq!(stored.replies_url, expected("twilio"));
+    assert_eq!(get().await, stored);
+    let stored = set(&world, http("Bearer {token}"), Some("other")).await.expect("set");
+    assert_eq!(stored.replies_url, expected("http"));
+    let sandbox = gateway(Kind::Sandbox(true));
+    assert_eq!(set(&world, sandbox, None).await.expect("set").replies_url, "");
 }

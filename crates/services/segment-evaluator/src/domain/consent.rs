@@ -16,9 +16,9 @@ pub(crate) struct Entry {
     pub customer: CustomerId,
     /// Milliseconds since 1970.
     pub at: i64,
-    /// `import`, or the beginning of the caller's key's hash.
+    /// `import`, `opt_out`, `reply`, or the beginning of the caller's key's hash.
     pub by: String,
-    /// A word of consent; empty for a new customer.
+    /// A word of consent, or of a subscription; empty for a new customer.
     pub from: String,
     pub to: String,
 }

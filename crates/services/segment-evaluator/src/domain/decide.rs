@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use carillon_contracts::{
-    audience::v1::Consent, ids::CustomerId, jobs::v1::Channel, vocabulary::SkipReason,
+    audience::v1::Consent, campaign::v1::Organisation, ids::CustomerId, jobs::v1::Channel,
+    vocabulary::SkipReason,
 };
 
 use super::{
-    email, phone,
+    email,
+    market::Markets,
+    phone,
     record::{Profile, Subscription},
     standing::consents,
 };
@@ -36,6 +39,19 @@ pub(crate) struct Reach {
     pub address: Option<AddressHash>,
     /// Another customer has the same address.
     pub shared: bool,
+}
+
+/// What the organisation's settings say of who may be sent to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policy {
+    pub require_consent: bool,
+    pub markets: Markets,
+}
+
+impl Policy {
+    pub(crate) fn of(settings: &Organisation) -> Self {
+        Self { require_consent: settings.require_consent, markets: Markets::of(settings) }
+    }
 }
 
 /// A candidate with the opened profile; `None` where no channel needs it, or it does not open.
@@ -71,14 +87,16 @@ impl Candidate {
 
 impl Person {
     /// The first reason that applies, but for `duplicate_address`, which depends on the others.
-    pub(crate) fn skipped(&self, channel: Channel, require_consent: bool) -> Option<SkipReason> {
-        self.candidate.standing(channel, require_consent).or_else(|| {
+    pub(crate) fn skipped(&self, channel: Channel, policy: &Policy) -> Option<SkipReason> {
+        self.candidate.standing(channel, policy.require_consent).or_else(|| {
             let address = self.profile.as_ref().map_or("", |profile| profile.address(channel));
-            let valid = match channel {
-                Channel::Email => email::parse(address).is_ok(),
-                _ => phone::is_e164(address),
-            };
-            (!valid).then_some(SkipReason::InvalidAddress)
+            match channel {
+                Channel::Email => {
+                    email::parse(address).is_err().then_some(SkipReason::InvalidAddress)
+                }
+                _ if !phone::is_e164(address) => Some(SkipReason::InvalidAddress),
+                _ => (!policy.markets.allow(address)).then_some(SkipReason::MarketNotAllowed),
+            }
         })
     }
 }
@@ -100,7 +118,7 @@ pub(crate) struct Decided {
 pub(crate) fn decide(
     people: &[Person],
     channel: Channel,
-    require_consent: bool,
+    policy: &Policy,
     claimed: &mut HashSet<(Channel, AddressHash)>,
 ) -> Decided {
     let mut decided = Decided {
@@ -112,7 +130,7 @@ pub(crate) fn decide(
     };
     for (position, person) in people.iter().enumerate() {
         let reach = person.candidate.reach(channel);
-        let mut reason = person.skipped(channel, require_consent);
+        let mut reason = person.skipped(channel, policy);
         if let (None, true, Some(hash)) = (reason, reach.shared, reach.address) {
             if claimed.insert((channel, hash)) {
                 decided.claims.push(hash);
@@ -165,18 +183,52 @@ mod tests {
     #[test]
     fn the_first_reason_in_the_vocabularys_order_counts() {
         let mut ann = ann();
-        assert_eq!(ann.skipped(Channel::Sms, false), None);
-        assert_eq!(ann.skipped(Channel::Sms, true), Some(SkipReason::NoConsent));
+        let strict = Policy { require_consent: true, ..Policy::default() };
+        assert_eq!(ann.skipped(Channel::Sms, &Policy::default()), None);
+        assert_eq!(ann.skipped(Channel::Sms, &strict), Some(SkipReason::NoConsent));
         ann.profile = Some(Profile { phone: "123".into(), ..Profile::default() });
-        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::InvalidAddress));
+        assert_eq!(ann.skipped(Channel::Sms, &Policy::default()), Some(SkipReason::InvalidAddress));
         ann.candidate.sms.address = None;
-        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::NoAddress));
+        assert_eq!(ann.skipped(Channel::Sms, &Policy::default()), Some(SkipReason::NoAddress));
         ann.candidate.sms.subscription = Subscription::Pending;
-        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::Unsubscribed));
+        assert_eq!(ann.skipped(Channel::Sms, &Policy::default()), Some(SkipReason::Unsubscribed));
         ann.candidate.consent = Consent::Withheld;
-        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::NoConsent));
+        assert_eq!(ann.skipped(Channel::Sms, &Policy::default()), Some(SkipReason::NoConsent));
         ann.candidate.blacklisted = true;
-        assert_eq!(ann.skipped(Channel::Sms, false), Some(SkipReason::Blacklisted));
+        assert_eq!(ann.skipped(Channel::Sms, &Policy::default()), Some(SkipReason::Blacklisted));
+    }
+
+    #[test]
+    fn outside_the_markets_nobody_gets_an_sms_and_everybody_an_email() {
+        let ann = ann();
+        let of = |markets: &[&str]| {
+            let markets = markets.iter().map(ToString::to_string).collect();
+            Policy::of(&Organisation { markets, ..Organisation::default() })
+        };
+        let skipped = ann.skipped(Channel::Sms, &of(&["NL"]));
+        assert_eq!(skipped, Some(SkipReason::MarketNotAllowed));
+        assert_eq!(ann.skipped(Channel::Sms, &of(&["GB", "NL"])), None);
+        assert_eq!(ann.skipped(Channel::Email, &of(&["NL"])), None);
+        let order = |reason| SkipReason::ALL.iter().position(|known| *known == reason);
+        let market = order(SkipReason::MarketNotAllowed);
+        assert!(order(SkipReason::InvalidAddress) < market);
+        assert!(market < order(SkipReason::DuplicateAddress));
+    }
+
+    #[test]
+    fn who_may_not_be_sent_to_does_not_take_the_message_of_who_shares_the_address() {
+        let policy = Policy {
+            markets: Markets::of(&Organisation {
+                markets: vec!["NL".into()],
+                ..Organisation::default()
+            }),
+            ..Policy::default()
+        };
+        let mut shared = ann();
+        shared.candidate.sms.shared = true;
+        let mut claimed = HashSet::new();
+        let decided = decide(&[shared], Channel::Sms, &policy, &mut claimed);
+        assert!(decided.claims.is_empty() && claimed.is_empty());
     }
 
     #[test]
@@ -189,20 +241,21 @@ mod tests {
         };
         let people = [shared(true), shared(false), shared(false)];
         let mut claimed = HashSet::new();
-        let decided = decide(&people, Channel::Sms, false, &mut claimed);
+        let decided = decide(&people, Channel::Sms, &Policy::default(), &mut claimed);
         assert_eq!(decided.planned, [1]);
         assert_eq!(decided.skipped[&SkipReason::DuplicateAddress], [2]);
         assert_eq!(decided.claims, [[1; 32]]);
-        let later = decide(&people, Channel::Sms, false, &mut claimed);
+        let later = decide(&people, Channel::Sms, &Policy::default(), &mut claimed);
         assert!(later.planned.is_empty() && later.claims.is_empty());
     }
 
     proptest! {
         #[test]
         fn everyone_is_planned_or_skipped_once(
-            kinds in proptest::collection::vec((any::<bool>(), 1_i32..4, 0_i32..3, any::<bool>(), 0_u8..4), 0..40),
+            kinds in proptest::collection::vec((any::<bool>(), 1_i32..4, 0_i32..4, any::<bool>(), 0_u8..4), 0..40),
             require_consent: bool,
         ) {
+            let policy = Policy { require_consent, ..Policy::default() };
             let people: Vec<Person> = kinds.iter().map(|(blacklisted, consent, subscription, shared, hash)| {
                 let mut person = ann();
                 person.candidate.blacklisted = *blacklisted;
@@ -214,7 +267,7 @@ mod tests {
                 };
                 person
             }).collect();
-            let decided = decide(&people, Channel::Sms, require_consent, &mut HashSet::new());
+            let decided = decide(&people, Channel::Sms, &policy, &mut HashSet::new());
             let mut all: Vec<usize> = decided.skipped.values().flatten().copied().collect();
             all.extend(&decided.planned);
             all.sort_unstable();

@@ -62,6 +62,52 @@ pub(crate) fn parse(text: &str, region: Option<country::Id>) -> Result<String, F
     }
 }
 
+/// What a sender can stand for, the likeliest first: providers write numbers in E.164, or the same
+/// without the plus, or as they are dialled in `region`.
+pub(crate) fn of_sender(text: &str, region: Option<country::Id>) -> Vec<String> {
+    let text = text.trim();
+    if text.starts_with(['+', '＋']) || text.starts_with("00") {
+        return parse(text, None).into_iter().collect();
+    }
+    let without_plus = parse(&format!("+{text}"), None).ok();
+    let national = region.and_then(|region| parse(text, Some(region)).ok());
+    let mut found: Vec<String> = without_plus.into_iter().chain(national).collect();
+    found.dedup();
+    found
+}
+
+/// The region whose numbers a country code has; several that share it, the main one first.
+static REGIONS: LazyLock<HashMap<u16, Vec<country::Id>>> = LazyLock::new(|| {
+    let mut regions: HashMap<u16, Vec<country::Id>> = HashMap::new();
+    for plan in DATABASE.iter() {
+        // Codes of no country, such as +800, stand under 001.
+        let Ok(id) = plan.id().parse() else { continue };
+        let sharing = regions.entry(plan.country_code()).or_default();
+        let at = if plan.is_main_country_for_code() { 0 } else { sharing.len() };
+        sharing.insert(at, id);
+    }
+    regions
+});
+
+/// The region of a number in E.164; none for one that belongs to no country. Where several share a
+/// country code the rest of the number says which, and where that is in no numbering plan (too new,
+/// or for fiction) it is the main one's: the others have ranges of their own.
+pub(crate) fn region_of(number: &str) -> Option<country::Id> {
+    let digits = number.strip_prefix('+')?;
+    let code = (1..=3).find_map(|length| {
+        let code = digits.get(..length)?.parse().ok()?;
+        LENGTHS.contains_key(&code).then_some(code)
+    });
+    match REGIONS.get(&code?)?.as_slice() {
+        [only] => Some(*only),
+        [main, ..] => {
+            let parsed = phonenumber::parse(None, number).ok();
+            Some(parsed.and_then(|number| number.country().id()).unwrap_or(*main))
+        }
+        [] => None,
+    }
+}
+
 /// An ISO 3166-1 alpha-2 region, if numbering plans know it.
 pub(crate) fn region(code: &str) -> Option<country::Id> {
     code.trim().to_ascii_uppercase().parse().ok()
@@ -199,6 +245,44 @@ mod tests {
         assert_eq!(read("+44770090012345678901", None), Err("phone_too_long".into()));
     }
 
+    #[test]
+    fn a_sender_is_read_as_providers_write_it() {
+        let of = |text, in_region: Option<&str>| of_sender(text, in_region.and_then(region));
+        for text in ["+31612345678", " 31612345678", "0031612345678", "31 6 1234 5678"] {
+            assert_eq!(of(text, None), ["+31612345678"], "{text}");
+        }
+        assert_eq!(of("0612345678", Some("NL")), ["+31612345678"]);
+        assert_eq!(of("612345678", Some("ES")), ["+612345678", "+34612345678"]);
+        assert_eq!(of("31612345678", Some("NL")), ["+31612345678"]);
+        for text in ["", "Cafe", "12345", "+", "anonymous"] {
+            assert_eq!(of(text, Some("NL")), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_of_the_region_that_its_digits_name() {
+        for (number, expected) in [
+            ("+31612345678", Some("NL")),
+            ("+12125550101", Some("US")),
+            ("+14165550123", Some("CA")),
+            ("+12425551234", Some("BS")),
+            ("+18765550123", Some("JM")),
+            ("+79161234567", Some("RU")),
+            ("+77011234567", Some("KZ")),
+            ("+447700900123", Some("GB")),
+            ("+447781123456", Some("GG")),
+            ("+393123456789", Some("IT")),
+            ("+38344123456", Some("XK")),
+            ("+80012345678", None),
+            ("+88216123456", None),
+            ("+99912345678", None),
+            ("", None),
+        ] {
+            let found = region_of(number);
+            assert_eq!(found.as_ref().map(AsRef::as_ref), expected, "{number}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_accepted_is_e164_and_stays_as_it_is(text in "\\+?[0-9 ()./-]{0,22}") {
@@ -211,6 +295,8 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,24}") {
             let _ = parse(&text, region("US"));
+            let _ = of_sender(&text, region("US"));
+            let _ = region_of(&text);
         }
     }
 }

@@ -69,6 +69,8 @@ pub(crate) enum Subscription {
     Yes = 1,
     /// Waits for the second opt-in; until then as good as no.
     Pending = 2,
+    /// No by the customer's own word, who may take it back.
+    Left = 3,
 }
 
 impl Subscription {
@@ -76,6 +78,7 @@ impl Subscription {
         match value {
             1 => Self::Yes,
             2 => Self::Pending,
+            3 => Self::Left,
             _ => Self::No,
         }
     }
@@ -83,10 +86,19 @@ impl Subscription {
     /// After the customer, or somebody for them, asked for it or against it.
     pub(crate) fn asked(self, subscribed: bool, double_opt_in: bool) -> Self {
         match (subscribed, self) {
+            (false, Self::Left) => Self::Left,
             (false, _) => Self::No,
             (true, Self::Yes) => Self::Yes,
             (true, _) if double_opt_in => Self::Pending,
             (true, _) => Self::Yes,
+        }
+    }
+
+    /// After the customer's own word against it. Only what there was can be taken back later.
+    pub(crate) fn left(self) -> Self {
+        match self {
+            Self::Yes | Self::Left => Self::Left,
+            Self::No | Self::Pending => Self::No,
         }
     }
 }
@@ -165,6 +177,20 @@ mod tests {
         assert_eq!(Subscription::Pending.asked(true, true), Subscription::Pending);
         assert_eq!(Subscription::Yes.asked(false, true), Subscription::No);
         assert_eq!(Subscription::Pending.asked(false, true), Subscription::No);
+    }
+
+    #[test]
+    fn who_left_may_come_back_and_who_was_never_there_may_not() {
+        assert_eq!(Subscription::Yes.left(), Subscription::Left);
+        assert_eq!(Subscription::Left.left(), Subscription::Left);
+        assert_eq!(Subscription::No.left(), Subscription::No);
+        assert_eq!(Subscription::Pending.left(), Subscription::No);
+        assert_eq!(Subscription::Left.asked(false, false), Subscription::Left);
+        assert_eq!(Subscription::Left.asked(true, false), Subscription::Yes);
+        assert_eq!(Subscription::Left.asked(true, true), Subscription::Pending);
+        for stored in 0..=3 {
+            assert_eq!(Subscription::from_stored(stored) as i32, stored);
+        }
     }
 
     #[test]

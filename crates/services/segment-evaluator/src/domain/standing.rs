@@ -2,7 +2,10 @@
 //! blacklist say.
 
 use carillon_contracts::{
-    audience::v1::Consent, events::v1::Suppression, ids::CustomerId, jobs::v1::Channel,
+    audience::v1::Consent,
+    events::v1::{Keyword, Suppression},
+    ids::CustomerId,
+    jobs::v1::Channel,
 };
 
 use super::record::{CHANNELS, Record, Subscription};
@@ -49,6 +52,22 @@ impl Standing {
         self.blacklisted
             || !consents(self.consent, require_consent)
             || self.subscription(channel) != Subscription::Yes
+    }
+
+    /// After a keyword that the customer sent. What the customer takes back is the customer's own
+    /// opt-out, and nothing that others said.
+    pub(crate) fn replied(&mut self, keyword: Keyword) {
+        match keyword {
+            Keyword::Stop => self.sms = self.sms.left(),
+            Keyword::Start
+                if self.sms == Subscription::Left
+                    && !self.blacklisted
+                    && self.consent != Consent::Withheld =>
+            {
+                self.sms = Subscription::Yes;
+            }
+            Keyword::Start | Keyword::Unspecified => {}
+        }
     }
 
     pub(crate) fn suppression(&self, channel: Channel, require_consent: bool) -> Suppression {
@@ -133,5 +152,23 @@ mod tests {
         assert!(suppressions(&gone, &back, false)[0].suppressed);
         let pending = Standing { sms: Subscription::Pending, ..subscribed() };
         assert!(pending.is_suppressed(Channel::Sms, false));
+    }
+    #[test]
+    fn start_takes_back_a_stop_and_nothing_else() {
+        let after = |mut standing: Standing, keyword| {
+            standing.replied(keyword);
+            standing.sms
+        };
+        let left = Standing { sms: Subscription::Left, ..subscribed() };
+        assert_eq!(after(subscribed(), Keyword::Stop), Subscription::Left);
+        assert_eq!(after(left, Keyword::Start), Subscription::Yes);
+        for sms in [Subscription::No, Subscription::Pending, Subscription::Yes] {
+            assert_eq!(after(Standing { sms, ..left }, Keyword::Start), sms);
+        }
+        let blacklisted = Standing { blacklisted: true, ..left };
+        let withheld = Standing { consent: Consent::Withheld, ..left };
+        for gone in [blacklisted, withheld] {
+            assert_eq!(after(gone, Keyword::Start), Subscription::Left);
+        }
     }
 }

@@ -22,7 +22,7 @@ use super::block;
 use crate::{
     Evaluator,
     domain::{
-        decide::{AddressHash, Decided, decide},
+        decide::{AddressHash, Decided, Policy, decide},
         filter::Selection,
         variables::Texts,
     },
@@ -168,8 +168,9 @@ impl Evaluator {
         read: RunProgress,
         limit: usize,
     ) -> Result<Step, Failure> {
-        let require_consent = settings.require_consent;
-        let open = Open::IfReachable { channels: &run.channels, require_consent };
+        let policy = Policy::of(settings);
+        let open =
+            Open::IfReachable { channels: &run.channels, require_consent: policy.require_consent };
         let page =
             self.people(run.organisation, &run.selection, &read.position, limit, open).await?;
         let mut claimed = HashSet::new();
@@ -194,7 +195,7 @@ impl Evaluator {
             read,
         };
         for channel in &run.channels {
-            let decided = decide(&page.people, *channel, require_consent, &mut claimed);
+            let decided = decide(&page.people, *channel, &policy, &mut claimed);
             self.add_channel(run, settings, &page, decided, &mut step)?;
         }
         if !step.event.batches.is_empty() || !step.event.skipped.is_empty() {

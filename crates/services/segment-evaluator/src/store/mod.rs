@@ -17,6 +17,7 @@ mod overtaken;
 mod places;
 #[cfg(test)]
 mod query_plans;
+mod replies;
 mod runs;
 mod standing;
 mod write;
@@ -47,6 +48,7 @@ pub(crate) use overtaken::{
     parked_in_any_organisation, progressed_of_all_organisations,
 };
 pub(crate) use places::{open_lanes, release_in_all_organisations, room_in_any_organisation};
+pub(crate) use replies::{Replier, note_replies, repliers};
 pub(crate) use runs::{
     NewRun, OpenRun, RunProgress, RunRow, add_run, claim_addresses, claimed_addresses,
     forget_addresses, open_runs_of_all_organisations, run, run_progress, save_progress, take_run,

@@ -3,8 +3,8 @@
 use carillon_service_kit::{Database, database::Sql as _};
 
 use super::{
-    Migrator, activities, batches, customers::Lookup, figures, late, overtaken, places, runs,
-    standing, write,
+    Migrator, activities, batches, customers::Lookup, figures, late, overtaken, places, replies,
+    runs, standing, write,
 };
 
 /// The lines of the plan that touch a table of the service.
@@ -25,7 +25,7 @@ async fn hot_statements_find_their_rows_by_a_key() {
         let [sqlite, _] = lookup.sql();
         sqlite
     });
-    let statements: [(&str, &str, &[&str]); 16] = [
+    let statements: [(&str, &str, &[&str]); 19] = [
         (activities::ADD_POINTS.sqlite(), "customers", &["external_id=?"]),
         (write::FORGET_UNUSED.sqlite(), "address_uses", &["hash=?"]),
         (&phone, "c", &["external_id=?"]),
@@ -42,6 +42,9 @@ async fn hot_statements_find_their_rows_by_a_key() {
         (batches::RECORD_TOTALS.sqlite(), "batches", &["batch_id=?"]),
         (batches::UNPARK.sqlite(), "batches", &["batch_id=?"]),
         (standing::SET.sqlite(), "customers", &["external_id=?"]),
+        (replies::REPLIERS.sqlite(), "c", &["external_id=?"]),
+        (replies::REPLIERS.sqlite(), "customers", &["phone_hash=?"]),
+        (replies::REPLIERS.sqlite(), "r", &["external_id=?"]),
     ];
     for (sql, table, expected) in statements {
         let lines = plan(sql).await;

@@ -21,7 +21,7 @@ pub(crate) async fn standings(
     tx.rows(STANDINGS, values).await?.iter().map(read).collect()
 }
 
-fn read(row: &QueryResult) -> Result<(String, Standing), DbErr> {
+pub(super) fn read(row: &QueryResult) -> Result<(String, Standing), DbErr> {
     let consent: i32 = narrow(row, 3)?;
     let standing = Standing {
         customer: CustomerId::new(row.try_get_by_index(1)?),

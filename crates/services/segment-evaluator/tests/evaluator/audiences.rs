@@ -98,6 +98,36 @@ async fn a_forecast_counts_messages_and_parts_and_shared_addresses_once() {
 }
 
 #[tokio::test]
+async fn a_forecast_and_a_preview_say_who_is_outside_the_markets() {
+    let mut world = World::new().await;
+    let dutch = Customer { phone: "+31612345678".into(), ..reachable(1) };
+    world.import(vec![reachable(0), dutch], &[]).await;
+    let organisation_id = world.organisation.to_string();
+    let request = ForecastAudienceRequest {
+        organisation_id: organisation_id.clone(),
+        audience: Some(everyone()),
+        content: Some(content()),
+    };
+    let forecast = async |world: &mut World| {
+        let forecast = world.audience.forecast_audience(request.clone()).await.expect("forecast");
+        let sms = &forecast.into_inner().channels[0];
+        (sms.planned, sms.total_parts, sms.skipped.get("market_not_allowed").copied())
+    };
+    assert_eq!(forecast(&mut world).await, (2, 2, None));
+    let markets = vec!["GB".to_owned()];
+    world.settle(Organisation { markets, ..Organisation::default() }).await;
+    assert_eq!(forecast(&mut world).await, (1, 1, Some(1)), "the settings hold at once");
+    let request = PreviewContentRequest {
+        organisation_id,
+        customer: "C00001".into(),
+        content: Some(content()),
+    };
+    let preview = world.audience.preview_content(request).await.expect("preview").into_inner();
+    assert_eq!(preview.sms.expect("a text").skipped, "market_not_allowed");
+    assert_eq!(preview.email.expect("an e-mail").skipped, "");
+}
+
+#[tokio::test]
 async fn a_preview_shows_what_one_customer_would_get_and_why_not() {
     let mut world = World::new().await;
     let ann = Customer {

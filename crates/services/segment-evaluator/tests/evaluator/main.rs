@@ -13,6 +13,7 @@ mod personal_data;
 mod plans;
 mod releases;
 mod replicas;
+mod replies;
 mod suppressions;
 mod tenants;
 mod world;

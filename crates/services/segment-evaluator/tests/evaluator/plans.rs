@@ -182,6 +182,29 @@ async fn require_consent_leaves_out_who_did_not_give_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_numbers_of_the_organisations_markets_are_sent_sms() {
+    let markets = vec!["GB".to_owned(), "US".to_owned()];
+    let mut world = World::with(Organisation { markets, ..Organisation::default() }).await;
+    let mut rows: Vec<Customer> = (0..6).map(reachable).collect();
+    rows[1].phone = "+12125550101".into();
+    rows[2].phone = "+12425551234".into();
+    rows[3].phone = "+31612345678".into();
+    rows[4].phone = "+31612345678".into();
+    rows[5].phone = "+80012345678".into();
+    rows[5].subscribe_sms = Some(false);
+    world.import(rows, &[]).await;
+    run_due(&mut world, "everyone").await;
+    let told = Told::hear(&world).await;
+    let sms = &told.planned()[&BatchId::of(run(), Channel::Sms, 0)];
+    assert_eq!(*sms, ids(&world, &["C00000", "C00001"]));
+    let email = &told.planned()[&BatchId::of(run(), Channel::Email, 0)];
+    assert_eq!(email.len(), 6);
+    let expected =
+        BTreeMap::from([("market_not_allowed".to_owned(), 3), ("unsubscribed".to_owned(), 1)]);
+    assert_eq!(told.skipped(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_holds_its_recipients_with_the_variables_that_its_texts_use() {
     let mut world = World::new().await;
     let ann = Customer {

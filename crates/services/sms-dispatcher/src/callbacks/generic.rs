@@ -8,7 +8,7 @@ use axum::{
 use carillon_dispatch::Says;
 use serde_json::Value;
 
-use super::{Callbacks, Named, Refused, evidence, fields, found, genuine};
+use super::{Callbacks, Fields, Named, Refused, evidence, fields, found, genuine};
 use crate::receipts::HTTP;
 
 pub(super) async fn receive(
@@ -29,10 +29,8 @@ pub(super) async fn receive(
     Ok(StatusCode::NO_CONTENT)
 }
 
-type Fields = Vec<(String, String)>;
-
 /// Of a JSON object or a form, whatever the content type calls it.
-fn body_fields(body: &[u8]) -> Fields {
+pub(super) fn body_fields(body: &[u8]) -> Fields {
     let Ok(Value::Object(object)) = serde_json::from_slice(body) else { return fields(body) };
     let word = |value| match value {
         Value::String(word) => Some(word),

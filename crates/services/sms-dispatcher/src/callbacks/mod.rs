@@ -1,7 +1,9 @@
-//! What providers call back with: receipts. A callback is answered once what it says is on disk.
+//! What providers call back with: receipts and replies. A callback is answered once what it says is
+//! on disk.
 
 mod gather;
 mod generic;
+mod replies;
 mod twilio;
 
 use std::sync::Arc;
@@ -19,10 +21,11 @@ use carillon_dispatch::{Evidence, Says};
 use crate::{
     gateway::Routes,
     receipts::{About, HTTP, PATH, Receipts, TWILIO},
+    replies::Replies,
 };
 pub(crate) use gather::{Gatherer, gather};
 
-/// No receipt is longer.
+/// No receipt is longer, and no reply.
 const BODY_BYTES: usize = 64 * 1024;
 
 #[derive(Clone)]
@@ -30,13 +33,18 @@ pub(crate) struct Callbacks {
     pub receipts: Receipts,
     pub routes: Arc<Routes>,
     pub gatherer: Gatherer,
+    pub replies: Replies,
 }
 
 pub(crate) fn router(callbacks: Callbacks) -> Router {
     let about = "{organisation}/{run_day}/{message}";
+    let replies = "{organisation}/replies";
+    let described = get(replies::from_described).post(replies::from_described);
     Router::new()
         .route(&format!("{PATH}/{TWILIO}/{about}"), post(twilio::receive))
         .route(&format!("{PATH}/{HTTP}/{about}"), get(generic::receive).post(generic::receive))
+        .route(&format!("{PATH}/{TWILIO}/{replies}"), post(replies::from_twilio))
+        .route(&format!("{PATH}/{HTTP}/{replies}"), described)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(callbacks)
 }
@@ -50,6 +58,8 @@ enum Refused {
     NotGenuine,
     /// It does not say what became of the message.
     NoStatus,
+    /// A reply without this field.
+    Missing(&'static str),
     /// It could not be kept; the provider may come again.
     Unkept,
 }
@@ -57,9 +67,14 @@ enum Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
-            Self::NotFound => (StatusCode::NOT_FOUND, "no message has this callback\n"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "nothing has this callback\n"),
             Self::NotGenuine => {
-                (StatusCode::FORBIDDEN, "the signature or token is not that of this message\n")
+                (StatusCode::FORBIDDEN, "the signature or token is not that of this callback\n")
+            }
+            Self::Missing(field) => {
+                let rule =
+                    format!("{field}: missing; give it in the query, a form, or a JSON object\n");
+                return (StatusCode::BAD_REQUEST, rule).into_response();
             }
             Self::NoStatus => (
                 StatusCode::BAD_REQUEST,
@@ -95,7 +110,9 @@ fn genuine(
     if receipts.is_genuine(kind, about, token) { Ok(about) } else { Err(Refused::NotGenuine) }
 }
 
-fn fields(form: &[u8]) -> Vec<(String, String)> {
+type Fields = Vec<(String, String)>;
+
+fn fields(form: &[u8]) -> Fields {
     url::form_urlencoded::parse(form).into_owned().collect()
 }
 

@@ -6,11 +6,12 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use carillon_contracts::ids::OrganisationId;
 use carillon_dispatch::Says;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-use super::{Callbacks, Named, Refused, evidence, fields, found, genuine};
+use super::{Callbacks, Fields, Named, Refused, evidence, fields, found, genuine};
 use crate::receipts::TWILIO;
 
 pub(super) async fn receive(
@@ -22,14 +23,8 @@ pub(super) async fn receive(
 ) -> Result<StatusCode, Refused> {
     let query = fields(query.unwrap_or_default().as_bytes());
     let about = genuine(TWILIO, &callbacks.receipts, &named, &query)?;
-    let route = callbacks.routes.of(about.organisation).await.map_err(|_| Refused::Unkept)?;
-    let token = route.twilio_token.as_deref().ok_or(Refused::NotGenuine)?;
-    let given = headers.get("x-twilio-signature").and_then(|value| value.to_str().ok());
-    let fields = fields(&body);
     let url = callbacks.receipts.twilio_url(about);
-    if !given.is_some_and(|given| is_signed(given, token, &url, &fields)) {
-        return Err(Refused::NotGenuine);
-    }
+    let fields = signed(&callbacks, about.organisation, &url, &headers, &body).await?;
     let field = |name| found(&fields, name);
     let status = field("MessageStatus").or(field("SmsStatus")).ok_or(Refused::NoStatus)?;
     if let Some(says) = said(status) {
@@ -37,6 +32,25 @@ pub(super) async fn receive(
         callbacks.gatherer.keep(evidence(about, says, code)).await.map_err(|_| Refused::Unkept)?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The fields of a form that was posted to `url`, if the organisation's Twilio account signed it.
+pub(super) async fn signed(
+    callbacks: &Callbacks,
+    organisation: OrganisationId,
+    url: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Fields, Refused> {
+    let route = callbacks.routes.of(organisation).await.map_err(|_| Refused::Unkept)?;
+    let token = route.twilio_token.as_deref().ok_or(Refused::NotGenuine)?;
+    let given = headers.get("x-twilio-signature").and_then(|value| value.to_str().ok());
+    let fields = fields(body);
+    if given.is_some_and(|given| is_signed(given, token, url, &fields)) {
+        Ok(fields)
+    } else {
+        Err(Refused::NotGenuine)
+    }
 }
 
 /// None for what does not change a message's state.

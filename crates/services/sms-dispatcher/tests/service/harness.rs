@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
 
-use carillon_broker::{Destination, Publication, topology};
+use carillon_broker::{Consumer, Destination, Publication, topology};
 use carillon_contracts::{
     billing::v1::{
         HoldRequest, HoldResponse,
@@ -181,6 +181,19 @@ impl Harness {
             cause: Cause::Unspecified.into(),
             traceparent: String::new(),
         }
+    }
+
+    /// What the segment evaluator hears of replies.
+    pub async fn replies(&self) -> Box<dyn Consumer> {
+        let stream = topology::stream(topology::SMS_DISPATCHER, topology::REPLY_RECEIVED);
+        let queue = topology::event_queue(topology::SEGMENT_EVALUATOR, &stream);
+        self.broker.broker.consume(&queue, 1_000).await.expect("the queue exists")
+    }
+
+    /// Fingerprints that are kept.
+    pub async fn known_replies(&self) -> i64 {
+        let row = self.database.database.reader().row("SELECT COUNT(*) FROM replies", []).await;
+        row.expect("readable").expect("a row").try_get_by_index(0).expect("a number")
     }
 
     pub async fn recorded(&self, message: MessageId) -> Option<Recorded> {

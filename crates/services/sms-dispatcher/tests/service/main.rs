@@ -3,4 +3,5 @@
 mod callbacks;
 mod described;
 mod harness;
+mod replies;
 mod twilio;

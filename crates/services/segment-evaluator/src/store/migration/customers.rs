@@ -80,6 +80,12 @@ CREATE TABLE activities (
     PRIMARY KEY (organisation_id, event_id)
 ) WITHOUT ROWID;
 CREATE INDEX activities_by_customer ON activities (organisation_id, external_id, kind, at);
+CREATE TABLE replies (
+    organisation_id BLOB NOT NULL,
+    external_id TEXT NOT NULL,
+    replied_at INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, external_id)
+) WITHOUT ROWID;
 CREATE TABLE consent_log (
     organisation_id BLOB NOT NULL,
     n INTEGER NOT NULL,
@@ -173,6 +179,12 @@ CREATE TABLE activities (
     PRIMARY KEY (organisation_id, event_id)
 );
 CREATE INDEX activities_by_customer ON activities (organisation_id, external_id, kind, at);
+CREATE TABLE replies (
+    organisation_id UUID NOT NULL,
+    external_id TEXT COLLATE "C" NOT NULL,
+    replied_at BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, external_id)
+);
 CREATE TABLE consent_log (
     organisation_id UUID NOT NULL,
     n BIGINT NOT NULL,

@@ -1,0 +1,3 @@
+//! Plain types and rules.
+
+pub(crate) mod keyword;
