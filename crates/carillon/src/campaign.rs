@@ -6,7 +6,7 @@ mod halt;
 mod lint;
 mod next;
 mod preview;
-mod show;
+pub mod show;
 pub use self::show::state_word;
 mod start;
 
@@ -85,7 +85,7 @@ pub struct IdArgs {
 
 #[derive(Debug, Args)]
 pub struct FileArgs {
-    /// The campaign file (YAML); - reads standard input
+    /// The file (YAML); - reads standard input
     #[arg(short = 'f', long, value_name = "FILE.yaml")]
     pub file: PathBuf,
 }
@@ -139,7 +139,7 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Error> {
     let file = CampaignFile::read(&args.file.file)?;
     let client = context.client().await?;
     let request = CreateCampaignRequest {
-        campaign: Some(file.campaign.clone()),
+        campaign: Some(file.it.clone()),
         request_id: args.request_id.unwrap_or_default(),
         validate_only: false,
     };
@@ -157,11 +157,10 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Error> {
 
 async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Error> {
     let mut file = CampaignFile::read(&args.file.file)?;
-    file.campaign.id = args.id;
+    file.it.id = args.id;
     let client = context.client().await?;
     // No mask: a file says the whole of a campaign.
-    let request =
-        UpdateCampaignRequest { campaign: Some(file.campaign.clone()), update_mask: None };
+    let request = UpdateCampaignRequest { campaign: Some(file.it.clone()), update_mask: None };
     let answer = client.campaigns().update_campaign(request).await;
     let campaign = answer.map_err(|status| file.explain(status))?.into_inner();
     show::print(&mut context.out, context.look, &campaign)?;

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     keys, ops, org, report,
     serve::{self, MigrateArgs, ServeArgs},
+    template,
 };
 
 const EXAMPLE: &str = "\
@@ -79,6 +80,13 @@ pub enum Command {
         after_help = "Example:\n  carillon campaign create -f examples/campaign.yaml\n  carillon campaign start ID --wait"
     )]
     Campaign(campaign::CampaignCommand),
+    /// Saved texts, in versions
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  carillon template create -f examples/template.yaml\n  carillon template versions members-monday"
+    )]
+    Template(template::TemplateCommand),
     /// What became of a campaign
     Report(report::ReportArgs),
     /// The prepaid balance
@@ -110,6 +118,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Customers(command) => customers::run(command, &mut context).await,
         Command::Activity(command) => activity::run(command, &mut context).await,
         Command::Campaign(command) => campaign::run(command, &mut context).await,
+        Command::Template(command) => template::run(command, &mut context).await,
         Command::Report(args) => report::run(args, &mut context).await,
         Command::Balance(command) => balance::run(command, &mut context).await,
         Command::Ops(command) => ops::run(command, &mut context).await,

@@ -29,6 +29,7 @@ pub mod output;
 pub mod pages;
 pub mod report;
 pub mod serve;
+pub mod template;
 pub mod watch;
 
 use std::{

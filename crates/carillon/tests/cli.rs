@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Every command of this version, as words.
-const COMMANDS: [&[&str]; 45] = [
+const COMMANDS: [&[&str]; 51] = [
     &["dev"],
     &["demo"],
     &["org", "create"],
@@ -69,6 +69,12 @@ const COMMANDS: [&[&str]; 45] = [
     &["ops", "parked", "show"],
     &["ops", "parked", "replay"],
     &["ops", "parked", "discard"],
+    &["template", "create"],
+    &["template", "list"],
+    &["template", "show"],
+    &["template", "update"],
+    &["template", "versions"],
+    &["template", "delete"],
     &["balance", "show"],
     &["balance", "credit"],
     &["balance", "statement"],
@@ -87,7 +93,9 @@ fn every_command_has_help_with_an_example() {
 
 #[test]
 fn every_group_has_help_with_an_example() {
-    for group in ["org", "keys", "customers", "activity", "campaign", "balance", "ops"] {
+    for group in
+        ["org", "keys", "customers", "activity", "campaign", "template", "balance", "ops"]
+    {
         let output = run(&[group, "--help"]);
         assert_eq!(code(&output), 0, "{group}");
         let help = text(&output.stdout);
@@ -156,6 +164,7 @@ fn what_is_missing_or_said_twice_is_bad_usage() {
         &["org", "sms", "--kind", "twilio", "--from", "Cafe"],
         &["keys", "revoke"],
         &["campaign", "next", "ID", "-n", "0"],
+        &["template", "show", "NAME", "--version", "0"],
         &["campaign", "next", "ID", "--from", "tomorrow"],
         &["ops", "parked"],
         &["no-such-command"],

@@ -4,12 +4,14 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 12] = [
+const PROTOS: [&str; 14] = [
     "carillon/jobs/v1/job.proto",
     "carillon/events/v1/event.proto",
     "carillon/campaign/v1/organisation.proto",
     "carillon/campaign/v1/campaign.proto",
     "carillon/campaign/v1/key.proto",
+    "carillon/campaign/v1/content.proto",
+    "carillon/campaign/v1/template.proto",
     "carillon/audience/v1/customer.proto",
     "carillon/audience/v1/audience.proto",
     "carillon/schedule/v1/run.proto",

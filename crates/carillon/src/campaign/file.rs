@@ -1,63 +1,70 @@
-//! A campaign file: YAML whose keys are the fields of the gRPC message, plus `html_file`.
+//! A campaign file, and a file of texts to save: YAML whose keys are the fields of the gRPC message,
+//! plus `html_file`.
 
+mod content;
 mod duration;
 mod schema;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
 
-use carillon_contracts::{
-    campaign::v1::{
-        Audience, Campaign, CustomerList, Schedule, Validity, audience::Selection, schedule::When,
-    },
-    jobs::v1::{Content, EmailContent, SmsContent},
+use carillon_contracts::campaign::v1::{
+    Audience, Campaign, CustomerList, Schedule, Template, Validity, audience::Selection,
+    schedule::When,
 };
 use serde_saphyr::Spanned;
 use tonic::Status;
 
-use self::schema::{AudienceKeys, ContentKeys, EmailKeys, Keys, ScheduleKeys};
+use self::schema::{AudienceKeys, Keys, ScheduleKeys, TemplateKeys};
 use crate::error::{Error, violations};
 
 /// Bytes of a campaign file or an HTML file, at most; the server takes 200,000 characters.
 const FILE_BYTES: u64 = 1024 * 1024;
 
-/// A campaign as its file says, and where in the file each field stands.
+/// What a file describes, as it says, and where in the file each field stands.
 #[derive(Debug)]
-pub struct CampaignFile {
+pub struct Described<T> {
     /// For messages.
     pub name: String,
-    pub campaign: Campaign,
+    pub it: T,
     lines: BTreeMap<&'static str, u64>,
 }
 
-impl CampaignFile {
+pub type CampaignFile = Described<Campaign>;
+pub type TemplateFile = Described<Template>;
+
+/// What a file may describe.
+pub trait FromFile: Sized {
+    /// `folder` is where `html_file` is looked for.
+    fn parse(name: &str, text: &str, folder: &Path) -> Result<Described<Self>, Error>;
+}
+
+impl FromFile for Campaign {
+    fn parse(name: &str, text: &str, folder: &Path) -> Result<Described<Self>, Error> {
+        let keys = schema::parse::<Keys>(name, text, "examples/campaign.yaml")?;
+        let mut reading = Reading::new(name, folder);
+        let campaign = reading.campaign(keys);
+        reading.finish(campaign)
+    }
+}
+
+impl FromFile for Template {
+    fn parse(name: &str, text: &str, folder: &Path) -> Result<Described<Self>, Error> {
+        let keys = schema::parse::<TemplateKeys>(name, text, "examples/template.yaml")?;
+        let mut reading = Reading::new(name, folder);
+        let template = Self {
+            name: reading.take("name", keys.name).unwrap_or_default(),
+            content: reading.take("content", keys.content).map(|keys| reading.content(keys)),
+            ..Self::default()
+        };
+        reading.finish(template)
+    }
+}
+
+impl<T: FromFile> Described<T> {
     /// Reads a file, and the `html_file` that it names; `-` is standard input.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        if path == Path::new("-") {
-            let mut text = String::new();
-            let read = std::io::stdin().take(FILE_BYTES + 1).read_to_string(&mut text);
-            read.map_err(|error| Error::failed(format!("standard input: can't be read: {error}")))?;
-            return Self::parse("standard input", &text, Path::new("."));
-        }
-        let name = path.display().to_string();
-        let text = read_text(path, &name)?;
-        Self::parse(&name, &text, path.parent().unwrap_or(Path::new(".")))
-    }
-
-    /// `folder` is where `html_file` is looked for.
-    pub fn parse(name: &str, text: &str, folder: &Path) -> Result<Self, Error> {
-        let keys = schema::parse(name, text)?;
-        let mut reading = Reading { name, folder, lines: BTreeMap::new(), wrong: vec![] };
-        let campaign = reading.campaign(keys);
-        if reading.wrong.is_empty() {
-            Ok(Self { name: name.to_owned(), campaign, lines: reading.lines })
-        } else {
-            Err(Error::failed(reading.wrong.join("\n")))
-        }
+        let (name, text) = text_of(path)?;
+        T::parse(&name, &text, path.parent().unwrap_or(Path::new(".")))
     }
 
     /// A refusal with the file and the line of each field that it names.
@@ -90,6 +97,19 @@ impl CampaignFile {
     }
 }
 
+/// A file's name for messages, and its text; `-` is standard input.
+pub fn text_of(path: &Path) -> Result<(String, String), Error> {
+    if path == Path::new("-") {
+        let (name, mut text) = ("standard input".to_owned(), String::new());
+        let read = std::io::stdin().take(FILE_BYTES + 1).read_to_string(&mut text);
+        read.map_err(|error| Error::failed(format!("{name}: can't be read: {error}")))?;
+        return Ok((name, text));
+    }
+    let name = path.display().to_string();
+    let text = read_text(path, &name)?;
+    Ok((name, text))
+}
+
 fn read_text(path: &Path, name: &str) -> Result<String, Error> {
     let size = fs::metadata(path)
         .map_err(|error| Error::failed(format!("{name}: can't be read: {error}")))?
@@ -103,7 +123,7 @@ fn read_text(path: &Path, name: &str) -> Result<String, Error> {
         .map_err(|_| Error::failed(format!("{name}: is not UTF-8; save it as UTF-8")))
 }
 
-/// Turns keys into a campaign, noting lines, and every fault with its line.
+/// Turns keys into what they describe, noting lines, and every fault with its line.
 struct Reading<'a> {
     name: &'a str,
     folder: &'a Path,
@@ -111,7 +131,19 @@ struct Reading<'a> {
     wrong: Vec<String>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(name: &'a str, folder: &'a Path) -> Self {
+        Self { name, folder, lines: BTreeMap::new(), wrong: vec![] }
+    }
+
+    fn finish<T>(self, it: T) -> Result<Described<T>, Error> {
+        if self.wrong.is_empty() {
+            Ok(Described { name: self.name.to_owned(), it, lines: self.lines })
+        } else {
+            Err(Error::failed(self.wrong.join("\n")))
+        }
+    }
+
     fn campaign(&mut self, keys: Keys) -> Campaign {
         Campaign {
             name: self.take("name", keys.name).unwrap_or_default(),
@@ -191,50 +223,6 @@ impl Reading<'_> {
             Ok(seconds) => Some(prost_types::Duration { seconds, nanos: 0 }),
             Err(what) => {
                 self.refuse(key, what);
-                None
-            }
-        }
-    }
-
-    fn content(&mut self, keys: ContentKeys) -> Content {
-        let sms = self.take("content.sms", keys.sms).map(|sms| SmsContent {
-            text: self.take("content.sms.text", sms.text).unwrap_or_default(),
-            downgrade: self.take("content.sms.downgrade", sms.downgrade).unwrap_or_default(),
-        });
-        let email = self.take("content.email", keys.email).map(|email| self.email(email));
-        Content { sms, email }
-    }
-
-    fn email(&mut self, keys: EmailKeys) -> EmailContent {
-        let html = self.take("content.email.html", keys.html);
-        let html_file = self.take("content.email.html_file", keys.html_file);
-        let html = match (html, html_file) {
-            (html, None) => html,
-            (None, Some(file)) => self.html_file(file),
-            (Some(_), Some(_)) => {
-                self.refuse("content.email.html_file", "stands beside html; leave one of them out");
-                None
-            }
-        };
-        EmailContent {
-            subject: self.take("content.email.subject", keys.subject).unwrap_or_default(),
-            text: self.take("content.email.text", keys.text).unwrap_or_default(),
-            html: html.unwrap_or_default(),
-        }
-    }
-
-    fn html_file(&mut self, file: PathBuf) -> Option<String> {
-        // A fault in the HTML is one of this line too: the server knows it as `html`.
-        let line = self.lines.get("content.email.html_file").copied().unwrap_or(1);
-        self.lines.insert("content.email.html", line);
-        let path = self.folder.join(file);
-        match read_text(&path, &format!("'{}'", path.display())) {
-            Ok(text) => Some(text),
-            Err(error) => {
-                self.refuse(
-                    "content.email.html_file",
-                    format!("{error}; the path is relative to the campaign file"),
-                );
                 None
             }
         }

@@ -1,11 +1,7 @@
 //! `carillon campaign lint`: checks a file with the server, and counts its SMS text.
 
-use carillon_content::{
-    Values, Variable,
-    sms::{MAX_CHARACTERS, SmsText, count},
-};
 use carillon_contracts::{
-    campaign::v1::{CreateCampaignRequest, SmsPreview},
+    campaign::v1::{CountSmsRequest, CreateCampaignRequest},
     jobs::v1::SmsContent,
 };
 use serde_json::{Value, json};
@@ -25,13 +21,19 @@ pub async fn run(args: FileArgs, context: &mut Context) -> Result<(), Error> {
     let file = CampaignFile::read(&args.file)?;
     let client = context.client().await?;
     let request = CreateCampaignRequest {
-        campaign: Some(file.campaign.clone()),
+        campaign: Some(file.it.clone()),
         request_id: String::new(),
         validate_only: true,
     };
     let checked = client.campaigns().create_campaign(request).await;
     let content = checked.map_err(|status| file.explain(status))?.into_inner().content;
-    let sms = content.and_then(|content| content.sms).and_then(|sms| size(&sms));
+    let sms = match content.and_then(|content| content.sms) {
+        None => None,
+        Some(SmsContent { text, downgrade }) => {
+            let request = CountSmsRequest { text, downgrade };
+            client.contents().count_sms(request).await?.into_inner().sms
+        }
+    };
     let (look, out) = (context.look, &mut context.out);
     match look.format {
         Format::Table => {
@@ -52,30 +54,4 @@ pub async fn run(args: FileArgs, context: &mut Context) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Only fallbacks.
-struct Nothing;
-
-impl Values for Nothing {
-    fn value(&self, _: &Variable) -> Option<&str> {
-        None
-    }
-}
-
-/// None for what the server would have refused.
-fn size(sms: &SmsContent) -> Option<SmsPreview> {
-    let text = SmsText::parse(&sms.text, sms.downgrade).ok()?.render(&Nothing);
-    let counted = count(&text);
-    Some(SmsPreview {
-        encoding: counted.encoding.name().into(),
-        characters: counted.characters,
-        parts: counted.parts,
-        left_in_part: counted.left_in_part,
-        forced_by: counted.forced_by.map(String::from).unwrap_or_default(),
-        line_breaks: counted.line_breaks,
-        characters_left: (MAX_CHARACTERS as u32).saturating_sub(counted.characters),
-        text,
-        ..SmsPreview::default()
-    })
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use carillon_contracts::{
     campaign::v1::{Campaign, CampaignState, audience::Selection, schedule::When},
+    jobs::v1::{Content, TemplateVersion},
     time,
 };
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ pub fn print(out: Out<'_>, look: Look, campaign: &Campaign) -> io::Result<()> {
     for (name, value) in fields {
         match name {
             "valid" => shown.push((name, json!(valid_text(campaign)))),
-            "content" => shown.extend(content_lines(campaign)),
+            "content" => shown.extend(content_lines(campaign.content.as_ref())),
             _ => shown.push((name, value)),
         }
     }
@@ -62,9 +63,13 @@ fn valid_text(campaign: &Campaign) -> String {
     }
 }
 
-fn content_lines(campaign: &Campaign) -> Vec<(&'static str, Value)> {
+/// The parts of a content, without the HTML.
+pub fn content_lines(content: Option<&Content>) -> Vec<(&'static str, Value)> {
     let mut lines = Vec::new();
-    let Some(content) = &campaign.content else { return lines };
+    let Some(content) = content else { return lines };
+    if let Some(TemplateVersion { name, version, .. }) = &content.template {
+        lines.push(("template", json!(format!("{name}@{version}"))));
+    }
     if let Some(sms) = &content.sms {
         lines.push(("sms_text", json!(sms.text)));
         if sms.downgrade {
@@ -99,7 +104,7 @@ pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
         ("schedule", schedule.map_or(Value::Null, when)),
         ("pending_period", seconds(&campaign.pending_period)),
         ("at_most_once_in", seconds(&campaign.at_most_once_in)),
-        ("content", content(campaign)),
+        ("content", content(campaign.content.as_ref())),
         ("run_id", json!(campaign.run_id)),
         ("version", json!(campaign.version)),
         ("create_time", instant(campaign.create_time.as_ref())),
@@ -130,9 +135,14 @@ fn audience(campaign: &Campaign) -> Value {
     }
 }
 
-fn content(campaign: &Campaign) -> Value {
-    let Some(content) = &campaign.content else { return Value::Null };
+/// Under the names of a file, but that a template has its id beside its name and version.
+pub fn content(content: Option<&Content>) -> Value {
+    let Some(content) = content else { return Value::Null };
     let mut channels = serde_json::Map::new();
+    if let Some(TemplateVersion { template, version, name }) = &content.template {
+        let pinned = json!({ "id": template, "name": name, "version": version });
+        channels.insert("template".to_owned(), pinned);
+    }
     if let Some(sms) = &content.sms {
         channels.insert("sms".to_owned(), json!({ "text": sms.text, "downgrade": sms.downgrade }));
     }

@@ -104,7 +104,7 @@ impl Demo<'_> {
     async fn campaign(&self, client: &Client, screen: &mut Screen) -> Result<Campaign, Error> {
         let file = CampaignFile::read(&self.examples.join("campaign.yaml"))?;
         let request = CreateCampaignRequest {
-            campaign: Some(file.campaign.clone()),
+            campaign: Some(file.it.clone()),
             request_id: String::new(),
             validate_only: false,
         };

@@ -13,7 +13,7 @@ use tonic::Status;
 use crate::{
     CampaignApi,
     audience::CheckError,
-    domain::campaign,
+    domain::{campaign, content},
     request::Request,
     store::{self, CampaignRow},
 };
@@ -33,7 +33,7 @@ impl CampaignApi {
         if let Some(known) = repeated(reader, organisation, request.as_ref()).await? {
             return Ok(known.into_campaign());
         }
-        self.check_campaign(organisation, &document).await?;
+        let document = self.checked_campaign(organisation, document).await?;
         let now_ms = self.clock.now_ms();
         let row = CampaignRow {
             id: CampaignId::random(),
@@ -68,13 +68,22 @@ impl CampaignApi {
         Ok(row.into_campaign())
     }
 
-    /// Every wrong field at once, the audience's among them.
-    pub(crate) async fn check_campaign(
+    /// The campaign with the saved texts that it names; or every wrong field at once, the
+    /// audience's among them.
+    pub(crate) async fn checked_campaign(
         &self,
         organisation: OrganisationId,
-        document: &Campaign,
-    ) -> Result<(), Status> {
-        let mut errors = campaign::check(document);
+        mut document: Campaign,
+    ) -> Result<Campaign, Status> {
+        let mut errors = campaign::check(&document);
+        let given = document.content.take().unwrap_or_default();
+        match self.pinned(organisation, given).await? {
+            Ok(content) => {
+                content::check(&content, &mut errors);
+                document.content = Some(content);
+            }
+            Err(error) => errors.push(error),
+        }
         let wrong_audience = errors.iter().any(|error| error.field.starts_with("audience"));
         if let (Some(audience), false) = (&document.audience, wrong_audience) {
             match self.audience.check(organisation, audience).await {
@@ -84,7 +93,7 @@ impl CampaignApi {
                 Err(CheckError::Status(_)) => {}
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(invalid_fields(errors)) }
+        if errors.is_empty() { Ok(document) } else { Err(invalid_fields(errors)) }
     }
 }
 

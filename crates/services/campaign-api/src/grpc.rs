@@ -1,5 +1,7 @@
 //! The way in: who asks, and which verb answers. The report's is in `report/`.
 
+mod texts;
+
 use carillon_contracts::{
     campaign::v1::{
         Campaign, CancelCampaignRequest, CreateCampaignRequest, CreateKeyRequest,

@@ -1,18 +1,24 @@
-//! WHAT: organisations and their keys, campaigns, and `report/`, the projection of what became
-//! of them.
+//! WHAT: organisations and their keys, campaigns and saved texts, and `report/`, the projection of
+//! what became of them.
 
 mod alerts;
 mod audience;
+mod count_sms;
 mod create_campaign;
 mod create_organisation;
+mod create_template;
 mod domain;
+mod get_template;
 mod grpc;
 mod halt_campaign;
 mod keys;
 mod list_campaigns;
+mod list_templates;
 mod look_ahead;
 mod next_runs;
 mod operators;
+mod pages;
+mod pin_template;
 mod replies_url;
 mod report;
 mod request;
@@ -22,14 +28,17 @@ mod store;
 mod unsubscribe;
 mod update_campaign;
 mod update_organisation;
+mod update_template;
 
 use std::sync::Arc;
 
 use carillon_broker::{Broker, topology};
 use carillon_contracts::{
     campaign::v1::{
-        campaign_service_server::CampaignServiceServer, key_service_server::KeyServiceServer,
+        campaign_service_server::CampaignServiceServer,
+        content_service_server::ContentServiceServer, key_service_server::KeyServiceServer,
         organisation_service_server::OrganisationServiceServer,
+        template_service_server::TemplateServiceServer,
     },
     ops::v1::operator_service_server::OperatorServiceServer,
     report::v1::report_service_server::ReportServiceServer,
@@ -131,6 +140,8 @@ pub fn start(parts: Parts) -> Service {
     let public = Routes::new(OrganisationServiceServer::new(api.clone()))
         .add_service(KeyServiceServer::new(api.clone()))
         .add_service(CampaignServiceServer::new(api.clone()))
+        .add_service(ContentServiceServer::new(api.clone()))
+        .add_service(TemplateServiceServer::new(api.clone()))
         .add_service(ReportServiceServer::new(api.clone()))
         .add_service(OperatorServiceServer::new(operators));
     Service { public, internal, http: unsubscribe::routes(api) }

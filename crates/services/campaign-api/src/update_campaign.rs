@@ -31,9 +31,10 @@ impl CampaignApi {
             find_campaign(self.database.reader(), organisation, "campaign.id", &given.id).await?;
         let document = campaign::settable(campaign::merged(&current.document, given, &paths));
         if current.state != CampaignState::Draft {
+            let document = campaign::still_pinned(&current.document, document);
             return self.switch(organisation, current, document).await;
         }
-        self.check_campaign(organisation, &document).await?;
+        let document = self.checked_campaign(organisation, document).await?;
         let row = CampaignRow {
             document,
             version: current.version + 1,

@@ -64,6 +64,7 @@ id!(
     OrganisationId
 );
 id!(CampaignId);
+id!(TemplateId);
 id!(RunId);
 id!(BatchId);
 id!(MessageId);
@@ -76,6 +77,12 @@ impl OrganisationId {
 }
 
 impl CampaignId {
+    pub fn random() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl TemplateId {
     pub fn random() -> Self {
         Self(Uuid::now_v7())
     }

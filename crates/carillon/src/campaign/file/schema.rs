@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IgnoredAny, MapAccess, Visitor},
+    de::{self, DeserializeOwned, IgnoredAny, MapAccess, Visitor},
 };
 use serde_saphyr::{Error as YamlError, Spanned};
 
@@ -46,6 +46,15 @@ pub struct AudienceKeys {
 pub struct ContentKeys {
     pub sms: Option<Spanned<SmsKeys>>,
     pub email: Option<Spanned<EmailKeys>>,
+    /// NAME or NAME@VERSION.
+    pub template: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateKeys {
+    pub name: Option<Spanned<String>>,
+    pub content: Option<Spanned<ContentKeys>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -114,12 +123,10 @@ impl<'de> Deserialize<'de> for ScheduleKeys {
     }
 }
 
-/// Reads the keys; a fault names file, line, key and remedy.
-pub fn parse(name: &str, text: &str) -> Result<Keys, Error> {
+/// Reads the keys; a fault names file, line, key and remedy. `example` is a right file.
+pub fn parse<T: DeserializeOwned>(name: &str, text: &str, example: &str) -> Result<T, Error> {
     if text.trim().is_empty() {
-        return Err(Error::failed(format!(
-            "{name}: the file is empty; see examples/campaign.yaml"
-        )));
+        return Err(Error::failed(format!("{name}: the file is empty; see {example}")));
     }
     serde_saphyr::from_str(text).map_err(|error| {
         let error = error.without_snippet();

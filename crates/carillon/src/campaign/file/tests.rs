@@ -16,7 +16,7 @@ content:
 "#;
 
 fn parse(text: &str) -> Result<CampaignFile, Error> {
-    CampaignFile::parse("c.yaml", text, Path::new("."))
+    Campaign::parse("c.yaml", text, Path::new("."))
 }
 
 fn refused(text: &str) -> String {
@@ -25,7 +25,7 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn the_example_of_the_design_is_read() {
-    let campaign = parse(GOOD).expect("good").campaign;
+    let campaign = parse(GOOD).expect("good").it;
     assert_eq!(campaign.name, "Members' Monday");
     assert!(campaign.active);
     let valid = campaign.valid.expect("valid");
@@ -42,7 +42,7 @@ fn the_example_of_the_design_is_read() {
 #[test]
 fn the_example_file_and_its_html_are_read() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/campaign.yaml");
-    let campaign = CampaignFile::read(&path).expect("good").campaign;
+    let campaign = CampaignFile::read(&path).expect("good").it;
     let email = campaign.content.and_then(|content| content.email).expect("an e-mail");
     assert!(email.html.contains("<!DOCTYPE html>"));
 }
@@ -84,7 +84,7 @@ fn every_wrong_value_is_told_at_once() {
 fn a_set_time_is_read_as_it_is_written() {
     for written in ["{ once: 2026-12-01T09:00 }", "{ once: \"2026-12-01T09:00\" }"] {
         let text = GOOD.replace("schedule: now", &format!("schedule: {written}"));
-        let schedule = parse(&text).expect("good").campaign.schedule;
+        let schedule = parse(&text).expect("good").it.schedule;
         let expected = When::Once("2026-12-01T09:00".to_owned());
         assert_eq!(schedule.and_then(|schedule| schedule.when), Some(expected));
     }
@@ -110,7 +110,7 @@ fn yaml_that_is_broken_or_empty_says_where() {
 #[test]
 fn ids_that_look_like_numbers_stay_as_they_are_written() {
     let text = GOOD.replace("{ filter: 'category:\"VIP\"' }", "{ customers: [C1, 0042] }");
-    let audience = parse(&text).expect("good").campaign.audience.and_then(|a| a.selection);
+    let audience = parse(&text).expect("good").it.audience.and_then(|a| a.selection);
     let Some(Selection::Customers(list)) = audience else { panic!("customers") };
     assert_eq!(list.external_ids, ["C1", "0042"]);
 }
@@ -129,4 +129,44 @@ fn what_the_server_refuses_is_told_with_its_line() {
          c.yaml:4: valid.until: lies before valid.from\n\
          c.yaml:2: name: is too long"
     );
+}
+
+#[test]
+fn saved_texts_are_named_in_the_place_of_texts() {
+    let named = |content: &str| {
+        let (before, _) = GOOD.split_once("content:").expect("a content");
+        parse(&format!("{before}content: {content}\n")).map(|file| {
+            let template = file.it.content.and_then(|content| content.template);
+            template.map(|template| (template.template, template.version))
+        })
+    };
+    let welcome = |version| Some(("Welcome back".to_owned(), version));
+    assert_eq!(named("{ template: Welcome back }").expect("good"), welcome(0));
+    assert_eq!(named("{ template: Welcome back@12 }").expect("good"), welcome(12));
+    for wrong in ["a@", "a@0", "a@b", "'@3'"] {
+        let error = named(&format!("{{ template: {wrong} }}")).expect_err("refused").to_string();
+        assert!(error.starts_with("c.yaml:9: content.template: '"), "{error}");
+    }
+    let error = named("{ template: a, sms: { text: b } }").expect_err("refused").to_string();
+    assert!(error.contains("content.template: stands beside sms or email"), "{error}");
+}
+
+#[test]
+fn an_sms_may_be_downgraded() {
+    let text = GOOD.replace("hot drinks today.\" }", "hot drinks today.\", downgrade: true }");
+    let sms = parse(&text).expect("good").it.content.and_then(|content| content.sms);
+    assert!(sms.expect("an SMS").downgrade);
+    let error = refused(&text.replace("downgrade: true", "downgrade: often"));
+    assert!(error.starts_with("c.yaml:10: downgrade: must be true or false"), "{error}");
+}
+
+#[test]
+fn the_example_of_saved_texts_is_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/template.yaml");
+    let template = TemplateFile::read(&path).expect("good").it;
+    assert_eq!(template.name, "members-monday");
+    assert!(template.content.and_then(|content| content.sms).is_some());
+    let error = Template::parse("t.yaml", "name: a\nschedule: now\n", Path::new("."));
+    let error = error.expect_err("refused").to_string();
+    assert!(error.starts_with("t.yaml:2: unknown key 'schedule'"), "{error}");
 }

@@ -5,6 +5,7 @@ use carillon_contracts::{
     campaign::v1::{
         Audience, Campaign, CampaignState, CustomerList, Validity, audience::Selection,
     },
+    jobs::v1::Content,
     time,
 };
 use carillon_service_kit::status::FieldError;
@@ -33,6 +34,7 @@ pub(crate) const SETTABLE: &[&str] = &[
     "content",
     "content.sms",
     "content.email",
+    "content.template",
 ];
 
 /// The campaign without what only the service sets, what limits nothing, and channels that have
@@ -52,13 +54,16 @@ pub(crate) fn settable(given: Campaign) -> Campaign {
     }
 }
 
-/// `current` with the named fields of `given`.
+/// `current` with the named fields of `given`. What is set in the place of saved texts is the
+/// campaign's own.
 pub(crate) fn merged(current: &Campaign, given: Campaign, paths: &[&'static str]) -> Campaign {
     let mut merged = current.clone();
     let valid = given.valid.clone().unwrap_or_default();
     let content = given.content.clone().unwrap_or_default();
+    let whole_content = paths.contains(&"content");
     for path in paths {
         match *path {
+            part if part.starts_with("content.") && whole_content => {}
             "name" => merged.name.clone_from(&given.name),
             "active" => merged.active = given.active,
             "valid" => merged.valid.clone_from(&given.valid),
@@ -69,14 +74,37 @@ pub(crate) fn merged(current: &Campaign, given: Campaign, paths: &[&'static str]
             "pending_period" => merged.pending_period = given.pending_period,
             "at_most_once_in" => merged.at_most_once_in = given.at_most_once_in,
             "content" => merged.content.clone_from(&given.content),
-            "content.sms" => merged.content.get_or_insert_default().sms.clone_from(&content.sms),
-            _ => merged.content.get_or_insert_default().email.clone_from(&content.email),
+            "content.template" if content.template.is_some() => {
+                let template = content.template.clone();
+                merged.content = Some(Content { template, ..Content::default() });
+            }
+            part => {
+                let merged = merged.content.get_or_insert_default();
+                merged.template = None;
+                match part {
+                    "content.sms" => merged.sms.clone_from(&content.sms),
+                    "content.email" => merged.email.clone_from(&content.email),
+                    _ => {}
+                }
+            }
         }
     }
     merged
 }
 
-/// Every wrong field.
+/// `given` as an update of what was started: naming the saved texts that it has, in whatever version
+/// is the newest by now, changes nothing.
+pub(crate) fn still_pinned(started: &Campaign, given: Campaign) -> Campaign {
+    let pinned = started.content.as_ref().and_then(|content| content.template.as_ref());
+    let named = given.content.as_ref().filter(|content| !content::has_text(content));
+    let named = named.and_then(|content| content.template.as_ref());
+    let (Some(pinned), Some(named)) = (pinned, named) else { return given };
+    let same = [&pinned.template, &pinned.name].contains(&&named.template)
+        && [0, pinned.version].contains(&named.version);
+    if same { Campaign { content: started.content.clone(), ..given } } else { given }
+}
+
+/// Every wrong field but those of the content.
 pub(crate) fn check(campaign: &Campaign) -> Vec<FieldError> {
     let mut errors = Vec::new();
     check_name(&campaign.name, &mut errors);
@@ -88,7 +116,6 @@ pub(crate) fn check(campaign: &Campaign) -> Vec<FieldError> {
     let (pending, once) = (campaign.pending_period.as_ref(), campaign.at_most_once_in.as_ref());
     check_duration("pending_period", pending, PENDING, "1 minute to 7 days", &mut errors);
     check_duration("at_most_once_in", once, AT_MOST_ONCE, "0 to 365 days", &mut errors);
-    content::check(&campaign.content.clone().unwrap_or_default(), &mut errors);
     errors
 }
 

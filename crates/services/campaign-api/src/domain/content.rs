@@ -1,25 +1,30 @@
 //! What a campaign may say.
 
-use carillon_content::Template;
-use carillon_contracts::jobs::v1::{Content, EmailContent, SmsContent};
+use carillon_content::{Template, sms::MAX_CHARACTERS};
+use carillon_contracts::jobs::v1::{Content, EmailContent, TemplateVersion};
 use carillon_service_kit::status::FieldError;
 
-const MOST_SMS: usize = 640;
 const MOST_SUBJECT: usize = 200;
 const MOST_BODY: usize = 200_000;
 
-/// The content with only the channels that have a text: one without is not used.
+/// The content with only the channels that have a text, for one without is not used, and with saved
+/// texts only where some are named.
 pub(crate) fn used(given: Content) -> Content {
     let blank = |text: &str| text.trim().is_empty();
     let sms = given.sms.filter(|sms| !blank(&sms.text));
     let email = given
         .email
         .filter(|email| !(blank(&email.subject) && blank(&email.text) && blank(&email.html)));
-    Content { sms, email }
+    let template = given.template.filter(|named| *named != TemplateVersion::default());
+    Content { sms, email, template }
+}
+
+pub(crate) fn has_text(content: &Content) -> bool {
+    content.sms.is_some() || content.email.is_some()
 }
 
 pub(crate) fn check(content: &Content, errors: &mut Vec<FieldError>) {
-    if content.sms.is_none() && content.email.is_none() {
+    if !has_text(content) {
         errors.push(FieldError::new(
             "content",
             "a campaign with no channel sends nothing; give content.sms.text, or \
@@ -79,15 +84,17 @@ fn check_text(field: &str, text: &str, most: usize, errors: &mut Vec<FieldError>
 
 #[cfg(test)]
 mod tests {
+    use carillon_contracts::jobs::v1::SmsContent;
+
     use super::*;
 
     fn sms(text: impl Into<String>) -> Content {
-        Content { sms: Some(SmsContent { text: text.into(), downgrade: false }), email: None }
+        Content { sms: Some(SmsContent { text: text.into(), downgrade: false }), ..Content::default() }
     }
 
     fn email(subject: &str, text: &str, html: &str) -> Content {
         let [subject, text, html] = [subject, text, html].map(str::to_owned);
-        Content { sms: None, email: Some(EmailContent { subject, text, html }) }
+        Content { email: Some(EmailContent { subject, text, html }), ..Content::default() }
     }
 
     fn errors(content: Content) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What may be stored: the rules for organisations and campaigns.
+//! What may be stored: the rules for organisations, campaigns and templates.
 
 pub(crate) mod address;
 pub(crate) mod campaign;
@@ -12,6 +12,7 @@ pub(crate) mod schedule;
 pub(crate) mod sms;
 mod sms_http;
 pub(crate) mod smtp;
+pub(crate) mod template;
 pub(crate) mod validity;
 
 use carillon_service_kit::status::FieldError;
@@ -21,7 +22,7 @@ fn shown(value: &str) -> String {
     value.chars().take(64).collect()
 }
 
-/// The rule for names of organisations and campaigns: 1 to 100 characters, none of them a
+/// The rule for names of organisations, campaigns and templates: 1 to 100 characters, none of them a
 /// control character, and not blanks alone.
 fn check_name(name: &str, errors: &mut Vec<FieldError>) {
     const MOST: usize = 100;

@@ -40,8 +40,9 @@ impl MigrationTrait for CreateCampaigns {
 }
 
 /// `markets` are words with blanks between them; `smtp`, `sms` and `document` are messages of the
-/// contracts. A revoked key stays, so that revoking it again is known to be that. `told` and
-/// `halt_told` are the events that last told of a change.
+/// contracts. A version of a template is never changed, and a deleted template keeps all of them;
+/// only its name is free again. A revoked key stays, so that revoking it again is known to be that.
+/// `told` and `halt_told` are the events that last told of a change.
 const SQLITE: &str = "
 CREATE TABLE organisations (
     organisation_id BLOB PRIMARY KEY,
@@ -104,6 +105,26 @@ CREATE TABLE campaigns (
     UNIQUE (organisation_id, request_id)
 );
 CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id);
+CREATE TABLE templates (
+    template_id BLOB PRIMARY KEY,
+    organisation_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER,
+    request_id TEXT,
+    request_hash BLOB,
+    UNIQUE (organisation_id, request_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX templates_by_name ON templates (organisation_id, name) WHERE deleted_at IS NULL;
+CREATE INDEX templates_by_organisation ON templates (organisation_id, created_at, template_id);
+CREATE TABLE template_versions (
+    template_id BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    saved_at INTEGER NOT NULL,
+    PRIMARY KEY (template_id, version)
+);
 ";
 
 const POSTGRES: &str = "
@@ -168,4 +189,24 @@ CREATE TABLE campaigns (
     UNIQUE (organisation_id, request_id)
 );
 CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id);
+CREATE TABLE templates (
+    template_id UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    name TEXT COLLATE \"C\" NOT NULL,
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    request_id TEXT COLLATE \"C\",
+    request_hash BYTEA,
+    UNIQUE (organisation_id, request_id)
+);
+CREATE UNIQUE INDEX templates_by_name ON templates (organisation_id, name) WHERE deleted_at IS NULL;
+CREATE INDEX templates_by_organisation ON templates (organisation_id, created_at, template_id);
+CREATE TABLE template_versions (
+    template_id UUID NOT NULL,
+    version BIGINT NOT NULL,
+    document BYTEA NOT NULL,
+    saved_at BIGINT NOT NULL,
+    PRIMARY KEY (template_id, version)
+);
 ";

@@ -1,10 +1,11 @@
-//! Every statement about organisations and campaigns; the report's are in `report/store/`.
+//! Every statement about organisations, campaigns and templates; the report's are in `report/store/`.
 
 mod alerts;
 mod campaigns;
 mod keys;
 mod migration;
 mod organisations;
+mod templates;
 
 pub(crate) use alerts::{add_alert, alerts};
 pub(crate) use campaigns::{
@@ -16,4 +17,8 @@ pub use migration::Migrator;
 pub(crate) use organisations::{
     OrganisationRow, drop_secret, insert_organisation, locked_organisation, organisation,
     organisation_by_request_of_platform, save_secret, save_settings, secrets, set_told,
+};
+pub(crate) use templates::{
+    TemplateRow, delete_template, insert_template, locked_template, save_version, template,
+    template_by_request, template_version, template_versions, templates,
 };

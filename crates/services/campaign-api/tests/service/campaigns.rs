@@ -80,7 +80,7 @@ async fn every_wrong_field_is_named_at_once_the_audiences_among_them() {
         name: String::new(),
         valid: Some(Validity { from: "2026-12-01".into(), until: "2026-11-30".into() }),
         content: Some(Content {
-            sms: Some(SmsContent { text: "x".repeat(641), downgrade: false }),
+            sms: Some(SmsContent { text: "x".repeat(641), ..Default::default() }),
             email: Some(EmailContent {
                 subject: "Hi\nthere".into(),
                 text: String::new(),
@@ -193,7 +193,7 @@ async fn a_page_of_large_campaigns_fits_into_one_answer() {
     let html = "ü".repeat(200_000);
     let email = EmailContent { subject: "Hi".into(), text: String::new(), html };
     for _ in 0..12 {
-        let content = Some(Content { sms: None, email: Some(email.clone()) });
+        let content = Some(Content { sms: None, email: Some(email.clone()), ..Default::default() });
         world.create(Campaign { content, ..campaign("Large") }).await;
     }
     assert_eq!(list(&world, 0).await.len(), 12);
@@ -208,8 +208,8 @@ async fn an_update_sets_what_the_mask_names() {
         name: "Ignored".into(),
         active: false,
         content: Some(Content {
-            sms: Some(SmsContent { text: "Hello".into(), downgrade: false }),
-            email: None,
+            sms: Some(SmsContent { text: "Hello".into(), ..Default::default() }),
+            ..Default::default()
         }),
         ..Campaign::default()
     };
@@ -231,7 +231,7 @@ async fn a_wrong_update_is_refused() {
         status.message(),
         "update_mask: 'state' is not a field that can be set; name one of name, active, valid, \
          valid.from, valid.until, audience, schedule, pending_period, at_most_once_in, content, \
-         content.sms, content.email"
+         content.sms, content.email, content.template"
     );
     let status = update(&world, given.clone(), &["name"]).await.expect_err("empty");
     assert_eq!(status.message(), "name: is missing; give 1 to 100 characters");

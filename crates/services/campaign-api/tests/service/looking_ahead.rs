@@ -1,4 +1,6 @@
-use carillon_contracts::campaign::v1::{ForecastCampaignRequest, PreviewCampaignRequest};
+use carillon_contracts::campaign::v1::{
+    CountSmsRequest, ForecastCampaignRequest, PreviewCampaignRequest,
+};
 use tonic::{Code, Response, Status};
 
 use crate::world::{World, campaign};
@@ -32,4 +34,18 @@ async fn a_draft_is_previewed_for_a_customer_who_exists() {
     );
     let status = preview(&world, &draft.id, "").await.expect_err("missing");
     assert_eq!(status.message(), "customer: is missing; give a customer's external id");
+}
+
+#[tokio::test]
+async fn a_draft_of_an_sms_is_counted_as_written_and_as_sent() {
+    let world = World::new().await;
+    let count = async |text: &str| {
+        let request = CountSmsRequest { text: text.into(), downgrade: false };
+        world.contents().count_sms(world.ours(request)).await.map(Response::into_inner)
+    };
+    let counted = count("Hi {UserName|friend}, {Points}").await.expect("counted");
+    assert_eq!((counted.draft_characters, counted.draft_characters_left), (30, 610));
+    assert_eq!(counted.sms.expect("an SMS").text, "Hi friend, ");
+    let status = count("Hi {Nmae}").await.expect_err("unknown");
+    assert!(status.message().starts_with("text: `{Nmae}` at character 4 is not a variable"));
 }

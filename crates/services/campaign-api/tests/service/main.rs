@@ -13,5 +13,6 @@ mod settings;
 mod sms_settings;
 mod smtp_tests;
 mod starting;
+mod templates;
 mod unsubscribing;
 mod world;

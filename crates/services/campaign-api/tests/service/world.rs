@@ -13,8 +13,10 @@ use carillon_contracts::{
     campaign::v1::{
         Audience, Campaign, CreateCampaignRequest, CreateOrganisationRequest, Organisation,
         Schedule, StartCampaignRequest, audience::Selection,
-        campaign_service_client::CampaignServiceClient, key_service_client::KeyServiceClient,
+        campaign_service_client::CampaignServiceClient,
+        content_service_client::ContentServiceClient, key_service_client::KeyServiceClient,
         organisation_service_client::OrganisationServiceClient, schedule::When,
+        template_service_client::TemplateServiceClient,
     },
     events::v1::{CampaignHalted, Event, OrganisationChanged, event::Body},
     ids::OrganisationId,
@@ -176,6 +178,14 @@ impl World {
         CampaignServiceClient::new(self.transport.clone())
     }
 
+    pub fn templates(&self) -> TemplateServiceClient<Transport> {
+        TemplateServiceClient::new(self.transport.clone())
+    }
+
+    pub fn contents(&self) -> ContentServiceClient<Transport> {
+        ContentServiceClient::new(self.transport.clone())
+    }
+
     pub fn keys(&self) -> KeyServiceClient<Transport> {
         KeyServiceClient::new(self.transport.clone())
     }
@@ -322,8 +332,8 @@ pub fn campaign(name: &str) -> Campaign {
         audience: Some(Audience { selection: Some(Selection::Everyone(true)) }),
         schedule: Some(Schedule { when: Some(When::Now(true)) }),
         content: Some(Content {
-            sms: Some(SmsContent { text: "Hi {UserName|friend}".into(), downgrade: false }),
-            email: None,
+            sms: Some(SmsContent { text: "Hi {UserName|friend}".into(), ..Default::default() }),
+            ..Default::default()
         }),
         ..Campaign::default()
     }

@@ -1,6 +1,6 @@
 use carillon_contracts::{
     campaign::v1::{Schedule, Validity, schedule::When},
-    jobs::v1::{Content, EmailContent, SmsContent},
+    jobs::v1::{Content, EmailContent, SmsContent, TemplateVersion},
 };
 
 use super::*;
@@ -12,8 +12,8 @@ fn campaign() -> Campaign {
         audience: Some(Audience { selection: Some(Selection::Everyone(true)) }),
         schedule: Some(Schedule { when: Some(When::Now(true)) }),
         content: Some(Content {
-            sms: Some(SmsContent { text: "Hi".into(), downgrade: false }),
-            email: None,
+            sms: Some(SmsContent { text: "Hi".into(), ..Default::default() }),
+            ..Default::default()
         }),
         ..Campaign::default()
     }
@@ -50,8 +50,6 @@ fn every_wrong_field_is_named_at_once() {
          schedule.once: 2026-12-01T09:00",
             "pending_period: 59s is not within 1 minute to 7 days; give a duration such as 12h",
             "at_most_once_in: 1s ago is not within 0 to 365 days; give a duration such as 12h",
-            "content: a campaign with no channel sends nothing; give content.sms.text, or \
-         content.email.subject with content.email.text or content.email.html",
         ]
     );
 }
@@ -129,7 +127,7 @@ fn only_the_named_fields_change() {
         name: "Other".into(),
         active: false,
         valid: Some(Validity { from: "2026-12-01".into(), until: "2026-12-31".into() }),
-        content: Some(Content { sms: None, email: Some(email.clone()) }),
+        content: Some(Content { sms: None, email: Some(email.clone()), ..Default::default() }),
         ..Campaign::default()
     };
     let merged = merged(&campaign(), given, &["active", "valid.until", "content.email"]);
@@ -140,4 +138,46 @@ fn only_the_named_fields_change() {
         ..campaign()
     };
     assert_eq!(merged, expected);
+}
+
+fn pinned() -> Campaign {
+    let template = TemplateVersion { template: "id".into(), version: 2, name: "welcome".into() };
+    let content = campaign().content.expect("content");
+    Campaign { content: Some(Content { template: Some(template), ..content }), ..campaign() }
+}
+
+fn naming(template: &str, version: u64) -> Campaign {
+    let template = TemplateVersion { template: template.into(), version, name: String::new() };
+    let content = Content { template: Some(template), ..Content::default() };
+    Campaign { content: Some(content), active: false, ..campaign() }
+}
+
+#[test]
+fn a_text_in_the_place_of_saved_ones_is_the_campaigns_own() {
+    let sms = Some(SmsContent { text: "Other".into(), ..Default::default() });
+    let given = Campaign {
+        content: Some(Content { sms: sms.clone(), ..Default::default() }),
+        ..Campaign::default()
+    };
+    let merged_with = |given: &Campaign, paths: &[&'static str]| {
+        merged(&pinned(), given.clone(), paths).content.expect("content")
+    };
+    let own = merged_with(&given, &["content.sms"]);
+    assert_eq!((own.sms, own.template), (sms, None));
+    let kept = merged_with(&Campaign::default(), &["content.template"]);
+    assert_eq!(Some(kept), campaign().content, "the texts stay, as its own");
+    let named = merged_with(&naming("other", 0), &["content.template"]);
+    assert_eq!(Some(named), naming("other", 0).content);
+    assert_eq!(merged(&pinned(), pinned(), SETTABLE), pinned());
+}
+
+#[test]
+fn to_name_the_same_texts_again_changes_nothing_of_what_was_started() {
+    for (template, version) in [("welcome", 0), ("welcome", 2), ("id", 0), ("id", 2)] {
+        let switched = still_pinned(&pinned(), naming(template, version));
+        assert_eq!(switched, Campaign { active: false, ..pinned() }, "{template}@{version}");
+    }
+    for other in [naming("welcome", 3), naming("other", 0), campaign()] {
+        assert_eq!(still_pinned(&pinned(), other.clone()), other);
+    }
 }
