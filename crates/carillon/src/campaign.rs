@@ -9,6 +9,7 @@ mod preview;
 pub mod show;
 pub use self::show::state_word;
 mod start;
+mod test;
 
 use std::path::PathBuf;
 
@@ -23,10 +24,9 @@ use crate::{
     context::Context,
     error::Error,
     output::{Format, rows::Rows},
+    pages::Pages,
     watch,
 };
-
-const PAGE: u64 = 500;
 
 #[derive(Debug, Subcommand)]
 pub enum CampaignCommand {
@@ -69,6 +69,11 @@ pub enum CampaignCommand {
     /// Show the content as one customer would see it
     #[command(after_help = "Example:\n  carillon campaign preview ID --customer C00004")]
     Preview(preview::PreviewArgs),
+    /// Send the content to one customer's own number and address, now; it costs what it sends
+    #[command(
+        after_help = "Works in every state, drafts above all. A customer who must not get messages gets none, and the report says why.\n\nExample:\n  carillon campaign test ID --customer C00004"
+    )]
+    Test(test::TestArgs),
     /// Show what a start would do: recipients, who is skipped and why, parts
     #[command(after_help = "Example:\n  carillon campaign forecast ID")]
     Forecast(IdArgs),
@@ -127,6 +132,7 @@ pub async fn run(command: CampaignCommand, context: &mut Context) -> Result<(), 
         CampaignCommand::Cancel(args) => halt::cancel(args, context).await,
         CampaignCommand::Next(args) => next::run(args, context).await,
         CampaignCommand::Preview(args) => preview::run(args, context).await,
+        CampaignCommand::Test(args) => test::run(args, context).await,
         CampaignCommand::Forecast(args) => forecast_of(args, context).await,
         CampaignCommand::Watch(args) => {
             let client = context.client().await?;
@@ -185,24 +191,17 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<(), Error> {
         }
     };
     let mut rows = Rows::new(&mut context.out, look, &columns);
-    let mut left = args.limit.unwrap_or(u64::MAX);
-    let mut page_token = String::new();
-    while left > 0 {
-        let page_size = i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX);
+    let mut pages = Pages::new(args.limit);
+    while let Some((page_size, page_token)) = pages.ask() {
         let request = ListCampaignsRequest { page_size, page_token };
         let page = client.campaigns().list_campaigns(request).await?.into_inner();
-        for campaign in page.campaigns.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+        for campaign in pages.cut(page.campaigns, page.next_page_token) {
             rows.row(match look.format {
-                Format::Table => show::table_row(campaign),
+                Format::Table => show::table_row(&campaign),
                 Format::Json | Format::Csv => {
-                    show::fields(campaign).into_iter().map(|(_, value)| value).collect()
+                    show::fields(&campaign).into_iter().map(|(_, value)| value).collect()
                 }
             })?;
-            left -= 1;
-        }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
         }
     }
     if rows.finish()? == 0 && look.format == Format::Table {

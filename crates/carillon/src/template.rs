@@ -17,9 +17,9 @@ use crate::{
     context::Context,
     error::Error,
     output::{Format, Look, Out, instant, instant_text, rows::Rows, write_record},
+    pages::Pages,
 };
 
-const PAGE: u64 = 500;
 const TABLE: [&str; 5] = ["id", "name", "version", "created", "saved"];
 
 #[derive(Debug, Subcommand)]
@@ -171,23 +171,16 @@ async fn list(of: Option<String>, args: ListArgs, context: &mut Context) -> Resu
         }
     };
     let mut rows = Rows::new(&mut context.out, look, &columns);
-    let mut left = args.limit.unwrap_or(u64::MAX);
-    let mut page_token = String::new();
-    while left > 0 {
-        let size = i32::try_from(left.min(PAGE)).unwrap_or(i32::MAX);
-        let (page, next) = page(&client, of.as_deref(), size, page_token).await?;
-        for template in page.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+    let mut pages = Pages::new(args.limit);
+    while let Some((size, token)) = pages.ask() {
+        let (page, next) = page(&client, of.as_deref(), size, token).await?;
+        for template in pages.cut(page, next) {
             rows.row(match look.format {
-                Format::Table => table_row(template),
+                Format::Table => table_row(&template),
                 Format::Json | Format::Csv => {
-                    fields(template).into_iter().map(|(_, value)| value).collect()
+                    fields(&template).into_iter().map(|(_, value)| value).collect()
                 }
             })?;
-            left -= 1;
-        }
-        page_token = next;
-        if page_token.is_empty() {
-            break;
         }
     }
     if rows.finish()? == 0 && look.format == Format::Table {

@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Every command of this version, as words.
-const COMMANDS: [&[&str]; 51] = [
+const COMMANDS: [&[&str]; 52] = [
     &["dev"],
     &["demo"],
     &["org", "create"],
@@ -50,6 +50,7 @@ const COMMANDS: [&[&str]; 51] = [
     &["campaign", "lint"],
     &["campaign", "start"],
     &["campaign", "preview"],
+    &["campaign", "test"],
     &["campaign", "forecast"],
     &["campaign", "watch"],
     &["report"],

@@ -25,9 +25,10 @@ impl CampaignApi {
         request: CreateCampaignRequest,
     ) -> Result<Campaign, Status> {
         let CreateCampaignRequest { campaign, request_id, validate_only } = request;
-        let document = campaign.map(campaign::settable).ok_or_else(|| {
+        let given = campaign.ok_or_else(|| {
             invalid("campaign", "is missing; give its name, audience, schedule and content")
         })?;
+        let document = Campaign { test_of: String::new(), ..campaign::settable(given) };
         let request = Request::new(request_id, &document)?;
         let reader = self.database.reader();
         if let Some(known) = repeated(reader, organisation, request.as_ref()).await? {
@@ -98,7 +99,7 @@ impl CampaignApi {
 }
 
 /// The campaign that the same request created before.
-async fn repeated(
+pub(crate) async fn repeated(
     connection: &impl Sql,
     organisation: OrganisationId,
     request: Option<&Request>,

@@ -11,7 +11,7 @@ use carillon_contracts::{
         ListKeysRequest, ListKeysResponse, ListNextRunsRequest, ListNextRunsResponse, Organisation,
         PauseCampaignRequest, Preview, PreviewCampaignRequest, ResumeCampaignRequest,
         RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, SetSmsGatewayRequest,
-        SetSmtpServerRequest, StartCampaignRequest, TestSmtpServerRequest, TestSmtpServerResponse,
+        SetSmtpServerRequest, StartCampaignRequest, TestCampaignRequest, TestSmtpServerRequest, TestSmtpServerResponse,
         UpdateCampaignRequest, UpdateOrganisationRequest, campaign_service_server::CampaignService,
         key_service_server::KeyService, organisation_service_server::OrganisationService,
     },
@@ -144,6 +144,14 @@ impl CampaignService for CampaignApi {
     ) -> Result<Response<Forecast>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         self.forecast_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn test_campaign(
+        &self,
+        request: Request<TestCampaignRequest>,
+    ) -> Result<Response<Campaign>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.test_campaign(organisation, request.into_inner()).await.map(Response::new)
     }
 
     async fn preview_campaign(

@@ -25,6 +25,7 @@ mod request;
 mod settings;
 mod start_campaign;
 mod store;
+mod test_campaign;
 mod unsubscribe;
 mod update_campaign;
 mod update_organisation;

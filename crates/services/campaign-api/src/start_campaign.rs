@@ -8,7 +8,7 @@ use carillon_contracts::{
 };
 use carillon_service_kit::status::{internal, refused};
 use jiff::{Timestamp, tz::TimeZone};
-use sea_orm::DbErr;
+use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::Status;
 
 use crate::{
@@ -32,16 +32,27 @@ impl CampaignApi {
             return Ok(current.into_campaign());
         }
         check_startable(&current, &zone, now)?;
+        self.launch(tx, organisation, current, now).await
+    }
+
+    /// Starts a draft that the transaction holds.
+    pub(crate) async fn launch(
+        &self,
+        tx: DatabaseTransaction,
+        organisation: OrganisationId,
+        draft: CampaignRow,
+        now: Timestamp,
+    ) -> Result<Campaign, Status> {
         let started = CampaignRow {
-            state: if current.is_scheduled() {
+            state: if draft.is_scheduled() {
                 CampaignState::Scheduled
             } else {
                 CampaignState::Running
             },
-            version: current.version + 1,
+            version: draft.version + 1,
             updated_ms: now.as_millisecond(),
             started_ms: Some(now.as_millisecond()),
-            ..current
+            ..draft
         };
         let (id, campaign) = (started.id, started.clone().into_campaign());
         let published = CampaignPublished {

@@ -17,6 +17,9 @@ pub(crate) mod validity;
 
 use carillon_service_kit::status::FieldError;
 
+/// Characters of a name.
+pub(crate) const MOST_NAME: usize = 100;
+
 /// A wrong value as an error shows it: not longer than a line.
 fn shown(value: &str) -> String {
     value.chars().take(64).collect()
@@ -25,12 +28,14 @@ fn shown(value: &str) -> String {
 /// The rule for names of organisations, campaigns and templates: 1 to 100 characters, none of them a
 /// control character, and not blanks alone.
 fn check_name(name: &str, errors: &mut Vec<FieldError>) {
-    const MOST: usize = 100;
     let length = name.chars().count();
     let problem = if name.trim().is_empty() {
         "is missing; give 1 to 100 characters".to_owned()
-    } else if length > MOST {
-        format!("has {length} characters; {MOST} at most, so shorten it by {}", length - MOST)
+    } else if length > MOST_NAME {
+        format!(
+            "has {length} characters; {MOST_NAME} at most, so shorten it by {}",
+            length - MOST_NAME
+        )
     } else if let Some(at) = name.chars().position(char::is_control) {
         format!(
             "has a control character (a line break, a tab, …) at character {}; remove it",

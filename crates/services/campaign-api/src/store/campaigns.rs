@@ -136,7 +136,7 @@ pub(crate) async fn campaign_by_request(
     Ok(Some((CampaignRow::read(&row)?, row.try_get("", "request_hash")?)))
 }
 
-/// Newest first, from just after a place in the list.
+/// Newest first, from just after a place in the list; tests are left out.
 pub(crate) async fn campaigns(
     connection: &impl Sql,
     organisation: OrganisationId,
@@ -144,7 +144,7 @@ pub(crate) async fn campaigns(
     limit: i64,
 ) -> Result<Vec<CampaignRow>, DbErr> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM campaigns WHERE organisation_id = $1
+        "SELECT {COLUMNS} FROM campaigns WHERE organisation_id = $1 AND NOT is_test
          AND ($2 IS NULL OR (created_at, campaign_id) < ($2, $3))
          ORDER BY created_at DESC, campaign_id DESC LIMIT $4"
     );
@@ -164,8 +164,8 @@ pub(crate) async fn insert_campaign(
     let inserted = tx
         .run(
             "INSERT INTO campaigns (campaign_id, organisation_id, version, state, document,
-                created_at, updated_at, request_id, request_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                created_at, updated_at, request_id, request_hash, is_test)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (organisation_id, request_id) DO NOTHING",
             [
                 row.id.uuid().into(),
@@ -177,6 +177,7 @@ pub(crate) async fn insert_campaign(
                 row.updated_ms.into(),
                 request.map(|request| request.id.clone()).into(),
                 request.map(|request| request.body_hash.to_vec()).into(),
+                (!row.document.test_of.is_empty()).into(),
             ],
         )
         .await?;

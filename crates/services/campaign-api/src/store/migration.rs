@@ -102,9 +102,11 @@ CREATE TABLE campaigns (
     halt_told INTEGER,
     request_id TEXT,
     request_hash BLOB,
+    is_test INTEGER NOT NULL,
     UNIQUE (organisation_id, request_id)
 );
-CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id);
+CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id)
+    WHERE NOT is_test;
 CREATE TABLE templates (
     template_id BLOB PRIMARY KEY,
     organisation_id BLOB NOT NULL,
@@ -186,9 +188,11 @@ CREATE TABLE campaigns (
     halt_told BIGINT,
     request_id TEXT COLLATE \"C\",
     request_hash BYTEA,
+    is_test BOOLEAN NOT NULL,
     UNIQUE (organisation_id, request_id)
 );
-CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id);
+CREATE INDEX campaigns_by_organisation ON campaigns (organisation_id, created_at, campaign_id)
+    WHERE NOT is_test;
 CREATE TABLE templates (
     template_id UUID PRIMARY KEY,
     organisation_id UUID NOT NULL,

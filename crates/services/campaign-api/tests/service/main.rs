@@ -14,5 +14,6 @@ mod sms_settings;
 mod smtp_tests;
 mod starting;
 mod templates;
+mod test_sends;
 mod unsubscribing;
 mod world;

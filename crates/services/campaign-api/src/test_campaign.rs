@@ -1,0 +1,78 @@
+//! Send a campaign to one customer, now, whatever state it is in. The test is a campaign of its own:
+//! recorded, paid for and reported like any other, and once however often it is asked for.
+
+use carillon_contracts::{
+    campaign::v1::{
+        Audience, Campaign, CampaignState, CustomerList, Schedule, TestCampaignRequest,
+        audience::Selection, schedule::When,
+    },
+    ids::{CampaignId, OrganisationId},
+};
+use carillon_service_kit::status::{internal, invalid};
+use tonic::Status;
+
+use crate::{
+    CampaignApi,
+    create_campaign::repeated,
+    domain::MOST_NAME,
+    grpc::find_campaign,
+    request::Request,
+    store::{self, CampaignRow},
+};
+
+impl CampaignApi {
+    pub(crate) async fn test_campaign(
+        &self,
+        organisation: OrganisationId,
+        request: TestCampaignRequest,
+    ) -> Result<Campaign, Status> {
+        if request.customer.is_empty() {
+            return Err(invalid("customer", "is missing; give a customer's external id"));
+        }
+        let body = TestCampaignRequest { request_id: String::new(), ..request.clone() };
+        let TestCampaignRequest { id, customer, request_id } = request;
+        let request = Request::new(request_id, &body)?;
+        let reader = self.database.reader();
+        if let Some(known) = repeated(reader, organisation, request.as_ref()).await? {
+            return Ok(known.into_campaign());
+        }
+        let tested = find_campaign(reader, organisation, "id", &id).await?;
+        // Nobody has a customer whom nobody knows: said here rather than in an empty report.
+        let content = tested.document.content.clone();
+        self.audience.preview(organisation, customer.clone(), content).await?;
+        let document = self.checked_campaign(organisation, test_of(tested, customer)).await?;
+        let now = self.clock.now();
+        let draft = CampaignRow {
+            id: CampaignId::random(),
+            document,
+            state: CampaignState::Draft,
+            version: 1,
+            created_ms: now.as_millisecond(),
+            updated_ms: now.as_millisecond(),
+            started_ms: None,
+            halt_told: None,
+        };
+        let tx = self.database.begin().await.map_err(internal)?;
+        let stored = store::insert_campaign(&tx, organisation, &draft, request.as_ref());
+        if !stored.await.map_err(internal)? {
+            let known = repeated(&tx, organisation, request.as_ref()).await?;
+            return known.map(CampaignRow::into_campaign).ok_or_else(|| internal("a lost request"));
+        }
+        self.launch(tx, organisation, draft, now).await
+    }
+}
+
+fn test_of(tested: CampaignRow, customer: String) -> Campaign {
+    let name = format!("Test of {}", tested.document.name);
+    let customers = CustomerList { external_ids: vec![customer] };
+    Campaign {
+        name: name.chars().take(MOST_NAME).collect(),
+        active: true,
+        audience: Some(Audience { selection: Some(Selection::Customers(customers)) }),
+        schedule: Some(Schedule { when: Some(When::Now(true)) }),
+        pending_period: tested.document.pending_period,
+        content: tested.document.content,
+        test_of: tested.id.to_string(),
+        ..Campaign::default()
+    }
+}
