@@ -94,8 +94,7 @@ fn every_command_has_help_with_an_example() {
 
 #[test]
 fn every_group_has_help_with_an_example() {
-    for group in
-        ["org", "keys", "customers", "activity", "campaign", "template", "balance", "ops"]
+    for group in ["org", "keys", "customers", "activity", "campaign", "template", "balance", "ops"]
     {
         let output = run(&[group, "--help"]);
         assert_eq!(code(&output), 0, "{group}");

@@ -11,9 +11,10 @@ use carillon_contracts::{
         ListKeysRequest, ListKeysResponse, ListNextRunsRequest, ListNextRunsResponse, Organisation,
         PauseCampaignRequest, Preview, PreviewCampaignRequest, ResumeCampaignRequest,
         RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, SetSmsGatewayRequest,
-        SetSmtpServerRequest, StartCampaignRequest, TestCampaignRequest, TestSmtpServerRequest, TestSmtpServerResponse,
-        UpdateCampaignRequest, UpdateOrganisationRequest, campaign_service_server::CampaignService,
-        key_service_server::KeyService, organisation_service_server::OrganisationService,
+        SetSmtpServerRequest, StartCampaignRequest, TestCampaignRequest, TestSmtpServerRequest,
+        TestSmtpServerResponse, UpdateCampaignRequest, UpdateOrganisationRequest,
+        campaign_service_server::CampaignService, key_service_server::KeyService,
+        organisation_service_server::OrganisationService,
     },
     ids::{CampaignId, OrganisationId},
 };

@@ -153,7 +153,7 @@ fn job(run: RunId, clock: &Clock) -> SendJob {
         deadline: Some(time::to_wire(clock.now() + SignedDuration::from_hours(1))),
         customer_ids: pack_customers([customer()]),
         block: Some(block),
-        content: Some(Content { sms: None, email: Some(email) }),
+        content: Some(Content { email: Some(email), ..Content::default() }),
         cause: Cause::Unspecified.into(),
         traceparent: String::new(),
     }

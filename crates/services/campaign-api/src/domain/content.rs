@@ -31,8 +31,8 @@ pub(crate) fn check(content: &Content, errors: &mut Vec<FieldError>) {
              content.email.subject with content.email.text or content.email.html",
         ));
     }
-    if let Some(SmsContent { text, .. }) = &content.sms {
-        check_text("content.sms.text", text, MOST_SMS, errors);
+    if let Some(sms) = &content.sms {
+        check_text("content.sms.text", &sms.text, MAX_CHARACTERS, errors);
     }
     if let Some(email) = &content.email {
         check_email(email, errors);
@@ -89,7 +89,10 @@ mod tests {
     use super::*;
 
     fn sms(text: impl Into<String>) -> Content {
-        Content { sms: Some(SmsContent { text: text.into(), downgrade: false }), ..Content::default() }
+        Content {
+            sms: Some(SmsContent { text: text.into(), downgrade: false }),
+            ..Content::default()
+        }
     }
 
     fn email(subject: &str, text: &str, html: &str) -> Content {

@@ -86,6 +86,7 @@ async fn every_wrong_field_is_named_at_once_the_audiences_among_them() {
                 text: String::new(),
                 html: "<p>{Pionts}</p>".into(),
             }),
+            template: None,
         }),
         ..selecting(Selection::Filter("categroy:VIP".into()))
     };

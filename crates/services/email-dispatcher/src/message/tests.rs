@@ -22,7 +22,7 @@ fn named(name: &str) -> Known {
 
 fn texts(subject: &str, text: &str, html: &str) -> Texts {
     let email = EmailContent { subject: subject.into(), text: text.into(), html: html.into() };
-    Texts::of(&Content { email: Some(email), sms: None }).expect("valid")
+    Texts::of(&Content { email: Some(email), ..Content::default() }).expect("valid")
 }
 
 fn letter(to: &str) -> Letter<'_> {

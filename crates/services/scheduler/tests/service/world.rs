@@ -255,7 +255,7 @@ pub fn started(campaign: CampaignId, version: u64, at: Timestamp) -> CampaignPub
         audience: Some(Audience { selection: Some(Selection::Everyone(true)) }),
         content: Some(Content {
             sms: Some(SmsContent { text: "Hi".into(), downgrade: false }),
-            email: None,
+            ..Content::default()
         }),
         pending_period: Some(time::duration_to_wire(SignedDuration::from_hours(12))),
         at_most_once_in: Some(time::duration_to_wire(SignedDuration::from_hours(48))),

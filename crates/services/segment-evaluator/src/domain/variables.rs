@@ -147,6 +147,7 @@ mod tests {
         let content = Content {
             sms: Some(SmsContent { text: sms.into(), downgrade: false }),
             email: Some(email),
+            template: None,
         };
         Texts::parse(&content).expect("valid")
     }

@@ -39,6 +39,7 @@ fn content() -> Content {
             text: "{attr.city|nowhere} {Organisation}".into(),
             html: "<p title=\"{LastName}\">{LastName}</p>".into(),
         }),
+        template: None,
     }
 }
 
@@ -170,7 +171,7 @@ async fn an_unsubscribe_link_is_shown_and_counted_but_not_planned() {
     let mut world = World::new().await;
     world.import(vec![reachable(1)], &[]).await;
     let text = "Stop: {UnsubscribeUrl}".into();
-    let linked = Content { sms: Some(SmsContent { text, downgrade: false }), email: None };
+    let linked = Content { sms: Some(SmsContent { text, downgrade: false }), ..Content::default() };
     let organisation_id = world.organisation.to_string();
     let request = PreviewContentRequest {
         organisation_id: organisation_id.clone(),

@@ -41,7 +41,7 @@ async fn batches_of_a_paused_campaign_wait_and_take_no_place_from_others() {
             run_id: RunId::of(campaign, occurrence).to_wire(),
             content: Some(Content {
                 sms: Some(SmsContent { text, downgrade: false }),
-                email: None,
+                ..Content::default()
             }),
             ..due("C00001,C00002")
         };

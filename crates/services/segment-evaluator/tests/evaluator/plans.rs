@@ -38,6 +38,7 @@ pub fn content() -> Content {
             text: String::new(),
             html: "<p>{Organisation}</p>".into(),
         }),
+        template: None,
     }
 }
 
@@ -445,7 +446,8 @@ async fn a_block_that_would_be_too_large_is_cut_in_smaller_batches() {
         assert_eq!(world.import(rows.collect(), &[]).await.stored, 100);
     }
     let text = "{attr.a}{attr.b}{attr.c}".into();
-    let content = Content { sms: Some(SmsContent { text, downgrade: false }), email: None };
+    let content =
+        Content { sms: Some(SmsContent { text, downgrade: false }), ..Content::default() };
     tell_due(&mut world, RunDue { content: Some(content), ..due("everyone") }).await;
     let told = Told::hear(&world).await;
     assert!(told.planned().len() > 1);

@@ -27,7 +27,8 @@ pub async fn sms_run(world: &mut World, customers: usize) {
         world.import(rows, &[]).await;
     }
     let text = "Hi {UserName}".into();
-    let content = Content { sms: Some(SmsContent { text, downgrade: false }), email: None };
+    let content =
+        Content { sms: Some(SmsContent { text, downgrade: false }), ..Content::default() };
     tell_due(world, RunDue { content: Some(content), ..due("everyone") }).await;
     let open = "SELECT COUNT(*) FROM runs WHERE closed";
     eventually("the plan is closed", async || count(&world.database, open).await == 1).await;
@@ -254,7 +255,8 @@ async fn forty_batches_flow_through_the_places_there_are() {
         let campaign = CampaignId::new(Uuid::from_u128(number));
         let (campaign_id, run) = (campaign.to_wire(), RunId::of(campaign, "now"));
         let text = "Hi {UserName}".into();
-        let content = Content { sms: Some(SmsContent { text, downgrade: false }), email: None };
+        let content =
+            Content { sms: Some(SmsContent { text, downgrade: false }), ..Content::default() };
         let due = RunDue {
             campaign_id,
             run_id: run.to_wire(),

@@ -30,7 +30,10 @@ async fn replicas(world: &World) -> Vec<World> {
 }
 
 fn sms() -> Option<Content> {
-    Some(Content { sms: Some(SmsContent { text: "Hi".into(), downgrade: false }), email: None })
+    Some(Content {
+        sms: Some(SmsContent { text: "Hi".into(), downgrade: false }),
+        ..Content::default()
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,7 +176,7 @@ impl Harness {
             }),
             content: Some(Content {
                 sms: Some(jobs::SmsContent { text: text.into(), downgrade: false }),
-                email: None,
+                ..Content::default()
             }),
             cause: Cause::Unspecified.into(),
             traceparent: String::new(),

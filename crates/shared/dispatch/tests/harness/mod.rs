@@ -288,7 +288,7 @@ impl Harness {
             block: Some(block),
             content: Some(Content {
                 sms: Some(jobs::SmsContent { text: "hello".into(), downgrade: false }),
-                email: None,
+                ..Content::default()
             }),
             cause: Cause::Unspecified.into(),
             traceparent: String::new(),

@@ -74,8 +74,10 @@ impl World {
             ..OrganisationChanged::default()
         };
         let audience = Audience { selection: Some(Chosen::Everyone(true)) };
-        let content =
-            Content { sms: Some(SmsContent { text: "Hi".into(), downgrade: false }), email: None };
+        let content = Content {
+            sms: Some(SmsContent { text: "Hi".into(), downgrade: false }),
+            ..Content::default()
+        };
         let new = NewRun {
             run: self.run,
             organisation: self.organisation,
