@@ -143,7 +143,9 @@ fn describe(error: &YamlError, key: Option<&str>) -> String {
         YamlError::SerdeUnknownField { field, expected, .. } => {
             format!("unknown key '{}': {}", printable(field), hint(field, expected.iter().copied()))
         }
-        YamlError::InvalidBooleanStrict { .. } => format!("{of_key}must be true or false"),
+        YamlError::InvalidBooleanStrict { .. } | YamlError::InvalidScalar { ty: "boolean", .. } => {
+            format!("{of_key}must be true or false")
+        }
         YamlError::SerdeInvalidType { unexpected, expected, .. } => {
             format!("{of_key}must be {}, not {}", plain(expected), printable(unexpected))
         }

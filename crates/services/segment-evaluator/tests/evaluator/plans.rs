@@ -191,9 +191,10 @@ async fn only_numbers_of_the_organisations_markets_are_sent_sms() {
     rows[2].phone = "+12425551234".into();
     rows[3].phone = "+31612345678".into();
     rows[4].phone = "+31612345678".into();
-    rows[5].phone = "+80012345678".into();
+    rows[5].phone = "+31612345679".into();
     rows[5].subscribe_sms = Some(false);
-    world.import(rows, &[]).await;
+    let imported = world.import(rows, &[]).await;
+    assert_eq!(crate::world::reasons(&imported), []);
     run_due(&mut world, "everyone").await;
     let told = Told::hear(&world).await;
     let sms = &told.planned()[&BatchId::of(run(), Channel::Sms, 0)];

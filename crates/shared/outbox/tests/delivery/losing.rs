@@ -12,7 +12,7 @@ use carillon_broker::{
 use carillon_contracts::{
     events::v1::{
         BalanceLow, BalanceRaised, BatchPlanned, CampaignHalted, CampaignPublished,
-        DeliveryChanged, Event, OrganisationChanged, RunDue, RunMissed, RunPlanned,
+        DeliveryChanged, Event, OrganisationChanged, ReplyReceived, RunDue, RunMissed, RunPlanned,
         SuppressionChanged, event::Body,
     },
     ids::OrganisationId,
@@ -118,6 +118,7 @@ fn body(event: &str) -> Body {
         topology::DELIVERY_CHANGED => Body::DeliveryChanged(DeliveryChanged::default()),
         topology::BALANCE_LOW => Body::BalanceLow(BalanceLow::default()),
         topology::BALANCE_RAISED => Body::BalanceRaised(BalanceRaised::default()),
+        topology::REPLY_RECEIVED => Body::ReplyReceived(ReplyReceived::default()),
         topology::CAMPAIGN_HALTED => Body::CampaignHalted(CampaignHalted::default()),
         topology::SUPPRESSION_CHANGED => Body::SuppressionChanged(SuppressionChanged::default()),
         other => panic!("an event type that this test does not know: {other}"),

@@ -168,7 +168,8 @@ fn a_text_in_the_place_of_saved_ones_is_the_campaigns_own() {
     assert_eq!(Some(kept), campaign().content, "the texts stay, as its own");
     let named = merged_with(&naming("other", 0), &["content.template"]);
     assert_eq!(Some(named), naming("other", 0).content);
-    assert_eq!(merged(&pinned(), pinned(), SETTABLE), pinned());
+    let whole = settable(merged(&pinned(), pinned(), SETTABLE));
+    assert_eq!(whole, pinned());
 }
 
 #[test]
