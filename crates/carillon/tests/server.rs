@@ -170,6 +170,18 @@ fn settings_are_set_shown_without_secrets_and_tested() {
     assert_eq!(set["sms"]["headers"]["Authorization"], "Bearer {token}");
     assert_eq!((&set["sms"]["kind"], &set["sms"]["rate"]), (&"http".into(), &50.into()));
     assert_nowhere(&server.folder.path().join("data"), "tok-123");
+    let password = server.file("password", "hush1234\n");
+    let set = "org sms --kind smpp --base-url smpp://127.0.0.1:9 --account cafe --window 20 \
+               --from 1234";
+    let mut set: Vec<&str> = set.split(' ').collect();
+    let missing = server.refused(&key, &set);
+    assert!(missing.contains("token: "), "{missing}");
+    set.extend(["--token-file", &password]);
+    let set = server.json(&key, &set);
+    assert_eq!((&set["sms"]["kind"], &set["sms"]["account"]), (&"smpp".into(), &"cafe".into()));
+    assert_eq!((&set["sms"]["window"], &set["sms"]["connections"]), (&20.into(), &1.into()));
+    assert_eq!(server.json(&key, &["org", "show"]), set);
+    assert_nowhere(&server.folder.path().join("data"), "hush1234");
     let missing = server
         .refused(&key, &["org", "sms", "--kind", "twilio", "--account", "AC1", "--from", "Cafe"]);
     assert!(missing.contains("token: "), "{missing}");

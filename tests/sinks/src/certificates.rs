@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer},
-};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 /// A private authority. What it signs is trusted by whoever trusts `pem`.
@@ -22,6 +19,7 @@ pub struct Authority {
 #[derive(Clone)]
 pub struct Identity {
     pub(crate) acceptor: TlsAcceptor,
+    pems: (String, String),
 }
 
 impl Authority {
@@ -56,7 +54,7 @@ impl Authority {
     fn signed(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        Identity::of(certificate.der().clone(), &key)
+        Identity::of(&certificate, &key)
     }
 }
 
@@ -65,7 +63,7 @@ impl Identity {
     pub fn self_signed(host: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let certificate = server(host).self_signed(&key).expect("signed");
-        Self::of(certificate.der().clone(), &key)
+        Self::of(&certificate, &key)
     }
 
     /// Signed by itself, and an authority besides, as `openssl req -x509` makes them.
@@ -74,10 +72,17 @@ impl Identity {
         let mut params = server(host);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).expect("signed");
-        Self::of(certificate.der().clone(), &key)
+        Self::of(&certificate, &key)
     }
 
-    fn of(certificate: CertificateDer<'static>, key: &KeyPair) -> Self {
+    /// The certificate, and its key.
+    pub fn pems(&self) -> (&str, &str) {
+        (&self.pems.0, &self.pems.1)
+    }
+
+    fn of(certificate: &Certificate, key: &KeyPair) -> Self {
+        let pems = (certificate.pem(), key.serialize_pem());
+        let certificate = certificate.der().clone();
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key in PKCS#8");
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(ring)
@@ -86,7 +91,7 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .expect("certificate and key belong together");
-        Self { acceptor: TlsAcceptor::from(Arc::new(config)) }
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), pems }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod session;
+pub mod smpp;
 pub mod sms;
 mod smtp;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use carillon_contracts::campaign::v1::{
-    HttpGateway, SetSmsGatewayRequest, SmsGateway, TwilioGateway, sms_gateway::Kind,
+    HttpGateway, SetSmsGatewayRequest, SmppGateway, SmsGateway, TwilioGateway, sms_gateway::Kind,
 };
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -19,6 +19,19 @@ pub enum KindArg {
     Twilio,
     /// A provider described by how it is called
     Http,
+    /// A provider's SMSC, by SMPP 3.4
+    Smpp,
+}
+
+impl KindArg {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Twilio => "twilio",
+            Self::Http => "http",
+            Self::Smpp => "smpp",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -27,27 +40,53 @@ pub struct SmsArgs {
     #[arg(long, value_name = "KIND")]
     pub kind: KindArg,
     /// The sender: a number such as +15035550100, or 1 to 11 letters and digits
-    #[arg(long, value_name = "N", required_if_eq_any = [("kind", "twilio"), ("kind", "http")])]
+    #[arg(
+        long,
+        value_name = "N",
+        required_if_eq_any = [("kind", "twilio"), ("kind", "http"), ("kind", "smpp")]
+    )]
     pub from: Option<String>,
     /// Messages a second over all processes; 0: no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub rate: u32,
-    /// A file that holds the token, or the password
+    /// A file that holds the token, or the password (smpp: 8 characters at most)
     #[arg(long, value_name = "F")]
     pub token_file: Option<PathBuf>,
-    /// twilio: the provider's address [default: https://api.twilio.com]
-    #[arg(long, value_name = "U", help_heading = "Options of --kind twilio")]
+    /// The provider's address; smpp: smpp://HOST:PORT, or smpps:// for TLS [default, twilio:
+    /// https://api.twilio.com]
+    #[arg(
+        long,
+        value_name = "U",
+        required_if_eq("kind", "smpp"),
+        help_heading = "Options of --kind twilio and smpp"
+    )]
     pub base_url: Option<String>,
-    /// twilio: the account SID
+    /// The account: twilio: its SID; smpp: the system id
     #[arg(
         long,
         value_name = "A",
-        required_if_eq("kind", "twilio"),
-        help_heading = "Options of --kind twilio"
+        required_if_eq_any = [("kind", "twilio"), ("kind", "smpp")],
+        help_heading = "Options of --kind twilio and smpp"
     )]
     pub account: Option<String>,
     #[command(flatten)]
+    pub smpp: SmppArgs,
+    #[command(flatten)]
     pub http: HttpArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of --kind smpp")]
+pub struct SmppArgs {
+    /// smpp: the system type, where the provider wants one
+    #[arg(long, value_name = "T")]
+    pub system_type: Option<String>,
+    /// smpp: messages of a session that wait for their answer, 1 to 100 [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub window: Option<u32>,
+    /// smpp: sessions of each process, 1 to 16 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub connections: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +153,13 @@ fn gateway(args: SmsArgs) -> Result<SmsGateway, Error> {
             account: args.account.unwrap_or_default(),
         }),
         KindArg::Http => Kind::Http(http(args.http)?),
+        KindArg::Smpp => Kind::Smpp(SmppGateway {
+            url: args.base_url.unwrap_or_default(),
+            system_id: args.account.unwrap_or_default(),
+            system_type: args.smpp.system_type.unwrap_or_default(),
+            connections: args.smpp.connections.unwrap_or_default(),
+            window: args.smpp.window.unwrap_or_default(),
+        }),
     };
     let from = args.from.unwrap_or_default();
     Ok(SmsGateway { kind: Some(kind), from, rate: args.rate })
@@ -121,31 +167,33 @@ fn gateway(args: SmsArgs) -> Result<SmsGateway, Error> {
 
 /// A flag of another kind would be forgotten in silence.
 fn refuse_foreign(args: &SmsArgs) -> Result<(), Error> {
-    let http = &args.http;
-    let twilio = [("base-url", args.base_url.is_some()), ("account", args.account.is_some())];
-    let described = [
-        ("url", http.url.is_some()),
-        ("method", http.method.is_some()),
-        ("header", !http.headers.is_empty()),
-        ("body", http.body.is_some()),
-        ("content-type", http.content_type.is_some()),
-        ("id-pointer", http.id_pointer.is_some()),
-        ("outcome-pointer", http.outcome_pointer.is_some()),
-        ("accepted-words", !http.accepted_words.is_empty()),
-        ("transient-words", !http.transient_words.is_empty()),
-        ("permanent-words", !http.permanent_words.is_empty()),
-        ("idempotency-header", http.idempotency_header.is_some()),
+    use KindArg::{Http, Smpp, Twilio};
+    let (http, smpp) = (&args.http, &args.smpp);
+    let flags: [(&str, bool, &[KindArg]); 16] = [
+        ("base-url", args.base_url.is_some(), &[Twilio, Smpp]),
+        ("account", args.account.is_some(), &[Twilio, Smpp]),
+        ("system-type", smpp.system_type.is_some(), &[Smpp]),
+        ("window", smpp.window.is_some(), &[Smpp]),
+        ("connections", smpp.connections.is_some(), &[Smpp]),
+        ("url", http.url.is_some(), &[Http]),
+        ("method", http.method.is_some(), &[Http]),
+        ("header", !http.headers.is_empty(), &[Http]),
+        ("body", http.body.is_some(), &[Http]),
+        ("content-type", http.content_type.is_some(), &[Http]),
+        ("id-pointer", http.id_pointer.is_some(), &[Http]),
+        ("outcome-pointer", http.outcome_pointer.is_some(), &[Http]),
+        ("accepted-words", !http.accepted_words.is_empty(), &[Http]),
+        ("transient-words", !http.transient_words.is_empty(), &[Http]),
+        ("permanent-words", !http.permanent_words.is_empty(), &[Http]),
+        ("idempotency-header", http.idempotency_header.is_some(), &[Http]),
     ];
-    let foreign = |kind: KindArg, flags: &[(&'static str, bool)]| {
-        let given = flags.iter().find(|(_, given)| *given && args.kind != kind)?;
-        let kind = if kind == KindArg::Twilio { "twilio" } else { "http" };
-        Some(Error::usage(format!(
-            "--{}: belongs to --kind {kind}; leave it out, or give that kind",
-            given.0
-        )))
-    };
-    let wrong = foreign(KindArg::Twilio, &twilio).or_else(|| foreign(KindArg::Http, &described));
-    wrong.map_or(Ok(()), Err)
+    let foreign = flags.iter().find(|(_, given, kinds)| *given && !kinds.contains(&args.kind));
+    let Some((flag, _, kinds)) = foreign else { return Ok(()) };
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    Err(Error::usage(format!(
+        "--{flag}: belongs to --kind {}; leave it out, or give that kind",
+        kinds.join(" or ")
+    )))
 }
 
 fn http(args: HttpArgs) -> Result<HttpGateway, Error> {
@@ -194,6 +242,14 @@ pub(super) fn shown(sms: &SmsGateway) -> Value {
             "permanent_words": http.permanent_words,
             "idempotency_header": http.idempotency_header,
         }),
+        Some(Kind::Smpp(smpp)) => json!({
+            "kind": "smpp",
+            "base_url": smpp.url,
+            "account": smpp.system_id,
+            "system_type": smpp.system_type,
+            "window": smpp.window,
+            "connections": smpp.connections,
+        }),
     };
     shown["from"] = json!(sms.from);
     shown["rate"] = json!(sms.rate);
@@ -233,6 +289,37 @@ mod tests {
         let Some(Kind::Http(http)) = http.expect("good").kind else { panic!("another kind") };
         assert_eq!(http.headers["X-Key"], "{token}");
         assert_eq!(http.accepted_words, ["ok", "queued"]);
+        let smpp = "--kind|smpp|--base-url|smpp://smsc:2775|--account|me|--from|1234";
+        let expected = SmppGateway {
+            url: "smpp://smsc:2775".into(),
+            system_id: "me".into(),
+            ..SmppGateway::default()
+        };
+        assert_eq!(parsed(smpp).expect("good").kind, Some(Kind::Smpp(expected.clone())));
+        let all = format!("{smpp}|--system-type|VMA|--window|50|--connections|2");
+        let all = parsed(&all).expect("good");
+        let expected =
+            SmppGateway { system_type: "VMA".into(), window: 50, connections: 2, ..expected };
+        assert_eq!(all.kind, Some(Kind::Smpp(expected.clone())));
+        let told = json!({
+            "kind": "smpp", "base_url": "smpp://smsc:2775", "account": "me", "system_type": "VMA",
+            "window": 50, "connections": 2, "from": "1234", "rate": 0,
+        });
+        assert_eq!(shown(&all), told);
+    }
+
+    #[test]
+    fn an_smsc_needs_an_address_a_system_id_and_a_sender() {
+        let flags = ["--base-url|smpp://smsc", "--account|me", "--from|1234"];
+        for missing in flags {
+            let others: Vec<&str> = flags.into_iter().filter(|flag| *flag != missing).collect();
+            let error = parsed(&format!("--kind|smpp|{}", others.join("|"))).expect_err("refused");
+            assert!(error.contains(missing.split('|').next().expect("a flag")), "{error}");
+        }
+        for wrong in ["--window|0", "--window|101", "--connections|17"] {
+            let line = format!("--kind|smpp|{}|{wrong}", flags.join("|"));
+            assert!(parsed(&line).expect_err("refused").contains("is not in 1..="), "{wrong}");
+        }
     }
 
     #[test]
@@ -242,7 +329,11 @@ mod tests {
         assert!(parsed("--kind|http|--url|https://x/").expect_err("refused").contains("--from"));
         assert_eq!(
             parsed("--kind|sandbox|--account|AC1").expect_err("refused"),
-            "--account: belongs to --kind twilio; leave it out, or give that kind"
+            "--account: belongs to --kind twilio or smpp; leave it out, or give that kind"
+        );
+        assert_eq!(
+            parsed("--kind|http|--url|https://x/|--from|C|--window|5").expect_err("refused"),
+            "--window: belongs to --kind smpp; leave it out, or give that kind"
         );
         assert_eq!(
             parsed("--kind|twilio|--account|A|--from|C|--body|x").expect_err("refused"),

@@ -86,6 +86,9 @@ impl CampaignApi {
         let sms = sms::checked(given).map_err(invalid_fields)?;
         if let Some(token) = &token {
             check_secret("token", token)?;
+            if let Some(wrong) = sms::wrong_token(&sms, token) {
+                return Err(invalid_fields(vec![wrong]));
+            }
         }
         self.change_settings(organisation, SMS_TOKEN, |current, has_secret| {
             let before = current.sms.as_ref();

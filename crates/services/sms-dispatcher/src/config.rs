@@ -11,6 +11,8 @@ pub struct Config {
     pub sandbox: SandboxConfig,
     /// Calls to providers.
     pub http: HttpConfig,
+    /// Sessions with SMSCs; `http`'s times for connections and answers hold for them, too.
+    pub smpp: SmppConfig,
     /// A PEM file of certificates to trust besides the system's, for private authorities.
     pub tls_roots: Option<PathBuf>,
 }
@@ -33,5 +35,18 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self { connect_timeout_ms: 5_000, timeout_ms: 15_000, idle_ms: 1_000, connections: 32 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SmppConfig {
+    /// After so long without a word an SMSC is asked whether it is there.
+    pub enquire_ms: u64,
+}
+
+impl Default for SmppConfig {
+    fn default() -> Self {
+        Self { enquire_ms: 30_000 }
     }
 }

@@ -3,6 +3,7 @@
 
 mod callbacks;
 mod config;
+mod correlation;
 mod domain;
 mod funds;
 mod gateway;
@@ -11,7 +12,11 @@ mod replies;
 mod store;
 mod text;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use axum::Router;
 use carillon_broker::{Broker, topology};
@@ -22,11 +27,13 @@ use carillon_tenancy::Tenancy;
 use sea_orm::DbErr;
 
 use callbacks::Callbacks;
-use gateway::{Routes, SmsGateway, Wire};
+use correlation::Correlation;
+use gateway::{Heeded, Routes, Shared, SmsGateway, Wire};
 use receipts::Receipts;
 use replies::Replies;
+use store::SmscStore;
 
-pub use config::{Config, HttpConfig};
+pub use config::{Config, HttpConfig, SmppConfig};
 pub use gateway::RootsError;
 pub use store::Migrator;
 
@@ -70,14 +77,18 @@ pub enum StartError {
 /// Takes over what an earlier worker left, and starts the tasks.
 pub async fn start(parts: Parts) -> Result<Service, StartError> {
     let Parts { database, broker, clock, stop, key, permits, billing, .. } = parts;
-    let Config { sandbox, http, tls_roots } = parts.config;
+    let Config { sandbox, http, smpp, tls_roots } = parts.config;
     let sandbox = match sandbox.enabled {
         true => Some(Arc::new(Sandbox::open(&parts.outbox, "sms", sandbox)?)),
         false => None,
     };
     let wire = Arc::new(Wire::new(parts.egress, Wire::roots(tls_roots.as_deref())?, http));
     let tenancy = Tenancy::new(database.clone());
-    let routes = Arc::new(Routes::new(tenancy, key.clone(), sandbox, wire));
+    let (correlation, correlating) = Correlation::new();
+    let heeded: Heeded = Arc::new(OnceLock::new());
+    let (config, replies) = (smpp, Arc::clone(&heeded));
+    let shared = Shared { wire, correlation, replies, config, stop: stop.clone() };
+    let routes = Arc::new(Routes::new(tenancy, key.clone(), sandbox, shared));
     let receipts = Receipts::new(&parts.public_url, &key);
     let gateway = SmsGateway {
         routes: Arc::clone(&routes),
@@ -98,9 +109,21 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
     })
     .await?;
     stop.spawn("idle connections", Arc::clone(&routes).keep_tidy(stop.clone()));
+    let smsc = SmscStore {
+        database: database.clone(),
+        clock: clock.clone(),
+        evidence: dispatching.evidence.clone(),
+    };
+    correlating.begin(smsc.clone());
+    let (holding, stopping) = (Arc::clone(&routes), stop.clone());
+    stop.keep("SMPP accounts", move || {
+        correlation::hold(smsc.clone(), Arc::clone(&holding), stopping.clone())
+    });
     let gatherer = callbacks::gather(dispatching.evidence, &stop);
     let links = ReplyLinks::new(&parts.public_url, &key);
     let replies = Replies { database, outbox: dispatching.outbox, clock, key, links };
+    // Nobody else sets it.
+    let _ = heeded.set(replies.clone());
     let (forgetting, stopping) = (replies.clone(), stop.clone());
     stop.keep("known replies", move || forgetting.clone().forget(stopping.clone()));
     let internal = dispatching.operator.routes();

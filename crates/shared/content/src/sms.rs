@@ -4,6 +4,16 @@
 //! Part sizes: 3GPP TS 23.040 §9.2.3.24.1 (concatenated short messages, 8-bit reference). National
 //! language shift tables are not used.
 
+mod alphabet;
+mod downgrade;
+mod split;
+mod text;
+
+use alphabet::Septets;
+pub use downgrade::downgraded;
+pub use split::{Part, read, split};
+pub use text::SmsText;
+
 /// The longest SMS text accepted, in Unicode scalar values, substitution done.
 pub const MAX_CHARACTERS: usize = 640;
 
@@ -41,6 +51,14 @@ impl Encoding {
         match self {
             Encoding::Gsm7 => 153,
             Encoding::Ucs2 => 67,
+        }
+    }
+
+    /// Units of a character that the encoding has.
+    fn units_of(self, character: char) -> u32 {
+        match self {
+            Encoding::Gsm7 => septets(character),
+            Encoding::Ucs2 => 1 + u32::from(character > '\u{FFFF}'),
         }
     }
 }
@@ -91,7 +109,7 @@ pub fn count(text: &str) -> SmsCount {
             }
         }
         if forced_by.is_some() {
-            filled.push(1 + u32::from(character > '\u{FFFF}'));
+            filled.push(Encoding::Ucs2.units_of(character));
         }
         characters += 1;
     }
@@ -165,42 +183,12 @@ impl Filled {
 /// Septets a character takes in the GSM 7 bit alphabet: 1, or 2 from the extension table; 0 when it
 /// is in neither.
 fn septets(character: char) -> u32 {
-    match character {
-        '\0'..='\x7F' => u32::from(ASCII_SEPTETS[character as usize]),
-        '£' | '¥' | 'è' | 'é' | 'ù' | 'ì' | 'ò' | 'Ç' | 'Ø' | 'ø' | 'Å' | 'å' | 'Æ' | 'æ' | 'ß'
-        | 'É' | '¤' | '¡' | 'Ä' | 'Ö' | 'Ñ' | 'Ü' | '§' | '¿' | 'ä' | 'ö' | 'ñ' | 'ü' | 'à' => {
-            1
-        }
-        'Δ' | 'Φ' | 'Γ' | 'Λ' | 'Ω' | 'Π' | 'Ψ' | 'Σ' | 'Θ' | 'Ξ' => 1,
-        '€' => 2,
-        _ => 0,
+    match alphabet::septets(character) {
+        Some(Septets::One(_)) => 1,
+        Some(Septets::Two(_)) => 2,
+        None => 0,
     }
 }
-
-/// [`septets`] of ASCII. Of the control characters only LF, CR and (extended) form feed exist; the
-/// grave accent does not.
-const ASCII_SEPTETS: [u8; 128] = {
-    let mut table = [0; 128];
-    let mut code = 0x20;
-    while code < 0x7F {
-        table[code] = match code as u8 {
-            b'`' => 0,
-            b'^' | b'{' | b'}' | b'\\' | b'[' | b'~' | b']' | b'|' => 2,
-            _ => 1,
-        };
-        code += 1;
-    }
-    table[b'\n' as usize] = 1;
-    table[b'\r' as usize] = 1;
-    table[b'\x0C' as usize] = 2;
-    table
-};
-
-mod downgrade;
-mod text;
-
-pub use downgrade::downgraded;
-pub use text::SmsText;
 
 #[cfg(test)]
 mod tests;

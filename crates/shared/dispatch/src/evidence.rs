@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use carillon_contracts::ids::{MessageId, OrganisationId};
 use carillon_service_kit::Stop;
-use sea_orm::DbErr;
+use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::store::{self, Store};
 
@@ -66,6 +66,18 @@ impl EvidenceInbox {
             return Ok(());
         }
         self.0.keep_evidence(&evidence).await
+    }
+
+    /// The same within a transaction of the caller's: it is on disk when that is committed.
+    pub async fn keep_within(
+        &self,
+        tx: &DatabaseTransaction,
+        evidence: &[Evidence],
+    ) -> Result<(), DbErr> {
+        if evidence.is_empty() {
+            return Ok(());
+        }
+        self.0.keep_evidence_within(tx, evidence).await
     }
 
     /// Kept, and not applied yet.

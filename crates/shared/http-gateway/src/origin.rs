@@ -31,6 +31,29 @@ impl Origin {
         if server.contains('@') {
             return Err("a user before the host is not sent; use a header".into());
         }
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let origin = Self::of(server, secure, if secure { 443 } else { 80 })?;
+        Ok((origin, format!("{slash}{path}")))
+    }
+
+    /// An SMSC's URL: `smpps://` for TLS, or `smpp://`, and a server alone.
+    pub fn parse_smsc(url: &str) -> Result<Self, String> {
+        let (rest, secure) = match (url.strip_prefix("smpps://"), url.strip_prefix("smpp://")) {
+            (Some(rest), _) => (rest, true),
+            (None, Some(rest)) => (rest, false),
+            (None, None) => return Err("it does not begin with smpp:// or smpps://".into()),
+        };
+        let server = rest.strip_suffix('/').unwrap_or(rest);
+        if server.contains('@') {
+            return Err("a login has no place in it; give the system id apart".into());
+        }
+        if server.contains(['/', '?', '#']) {
+            return Err("an SMSC has no path; leave out what follows the host and port".into());
+        }
+        Self::of(server, secure, if secure { 3550 } else { 2775 })
+    }
+
+    fn of(server: &str, secure: bool, port: u16) -> Result<Self, String> {
         let authority: Authority =
             server.parse().map_err(|_| format!("'{server}' is not a host, or a host:port"))?;
         let host = authority.host().to_owned();
@@ -38,12 +61,11 @@ impl Origin {
             return Err("the host must stand there as it is".into());
         }
         let port = match authority.port() {
-            Some(port) => port.as_u16(),
+            Some(given) => given.as_u16(),
             None if server.ends_with(':') || server[host.len()..].starts_with(':') => {
                 return Err(format!("'{server}' has no valid port"));
             }
-            None if secure => 443,
-            None => 80,
+            None => port,
         };
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls = if secure {
@@ -54,8 +76,7 @@ impl Origin {
         };
         let header = HeaderValue::try_from(server)
             .map_err(|_| format!("'{server}' is not a host, or a host:port"))?;
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok((Self { tls, host, port, header }, format!("{slash}{path}")))
+        Ok(Self { tls, host, port, header })
     }
 }
 
@@ -75,6 +96,31 @@ mod tests {
             let (origin, path) = Origin::parse(url).expect(url);
             assert_eq!((origin.host.as_str(), origin.port, path.as_str()), (host, port, rest));
             assert_eq!(origin.tls.is_some(), url.starts_with("https"), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_smsc_has_ports_of_its_own_and_no_path() {
+        let cases = [
+            ("smpp://smsc.example", "smsc.example", 2775),
+            ("smpps://smsc.example/", "smsc.example", 3550),
+            ("smpp://[::1]:9000", "[::1]", 9000),
+        ];
+        for (url, host, port) in cases {
+            let origin = Origin::parse_smsc(url).expect(url);
+            assert_eq!((origin.host.as_str(), origin.port), (host, port));
+            assert_eq!(origin.tls.is_some(), url.starts_with("smpps"), "{url}");
+        }
+        for url in [
+            "smsc.example",
+            "http://smsc.example",
+            "smpp://",
+            "smpp://me@smsc.example",
+            "smpp://smsc.example/path",
+            "smpp://smsc.example?a=b",
+            "smpp://smsc.example:x",
+        ] {
+            assert!(Origin::parse_smsc(url).is_err(), "{url}");
         }
     }
 

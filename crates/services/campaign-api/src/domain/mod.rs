@@ -11,6 +11,7 @@ mod region;
 pub(crate) mod schedule;
 pub(crate) mod sms;
 mod sms_http;
+mod sms_smpp;
 pub(crate) mod smtp;
 pub(crate) mod template;
 pub(crate) mod validity;

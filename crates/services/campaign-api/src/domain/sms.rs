@@ -5,7 +5,7 @@ use carillon_http_gateway::Origin;
 use carillon_service_kit::status::FieldError;
 use url::Url;
 
-use super::{address::is_e164, shown, sms_http};
+use super::{address::is_e164, shown, sms_http, sms_smpp};
 
 const TWILIO: &str = "https://api.twilio.com";
 const MOST_A_SECOND: u32 = 100_000;
@@ -17,24 +17,24 @@ const LONGEST_ACCOUNT: usize = 64;
 /// Every wrong field.
 pub(crate) fn checked(given: SmsGateway) -> Result<SmsGateway, Vec<FieldError>> {
     let mut errors = Vec::new();
-    let sandbox = matches!(given.kind, Some(Kind::Sandbox(_)));
     let kind = match given.kind {
         None => {
-            let rule = "has no kind; give sandbox: true, twilio, or http";
+            let rule = "has no kind; give sandbox: true, twilio, http, or smpp";
             errors.push(FieldError::new("sms", rule));
             None
         }
         Some(Kind::Sandbox(on)) => {
             if !on {
-                let rule = "can only be true; for a real gateway give twilio or http";
+                let rule = "can only be true; for a real gateway give twilio, http or smpp";
                 errors.push(FieldError::new("sms.sandbox", rule));
             }
             Some(Kind::Sandbox(on))
         }
         Some(Kind::Twilio(twilio)) => Some(Kind::Twilio(check_twilio(twilio, &mut errors))),
         Some(Kind::Http(http)) => Some(Kind::Http(sms_http::checked(http, &mut errors))),
+        Some(Kind::Smpp(smpp)) => Some(Kind::Smpp(sms_smpp::checked(smpp, &mut errors))),
     };
-    check_from(&given.from, sandbox, &mut errors);
+    check_from(&given.from, kind.as_ref(), &mut errors);
     if given.rate > MOST_A_SECOND {
         let rule = format!("{} a second is more than 100,000; give 0 for no limit", given.rate);
         errors.push(FieldError::new("sms.rate", rule));
@@ -51,9 +51,16 @@ pub(crate) enum TokenUse {
 
 pub(crate) fn token_use(gateway: &SmsGateway) -> TokenUse {
     match &gateway.kind {
-        Some(Kind::Twilio(_)) => TokenUse::Needed,
+        Some(Kind::Twilio(_) | Kind::Smpp(_)) => TokenUse::Needed,
         Some(Kind::Http(http)) if sms_http::uses_token(http) => TokenUse::Needed,
         _ => TokenUse::Unused,
+    }
+}
+
+pub(crate) fn wrong_token(gateway: &SmsGateway, token: &str) -> Option<FieldError> {
+    match &gateway.kind {
+        Some(Kind::Smpp(_)) => sms_smpp::wrong_password(token),
+        _ => None,
     }
 }
 
@@ -62,6 +69,9 @@ pub(crate) fn token_use(gateway: &SmsGateway) -> TokenUse {
 pub(crate) fn same_login(one: &SmsGateway, other: &SmsGateway) -> bool {
     match (&one.kind, &other.kind) {
         (Some(Kind::Twilio(one)), Some(Kind::Twilio(other))) => one == other,
+        (Some(Kind::Smpp(one)), Some(Kind::Smpp(other))) => {
+            (&one.url, &one.system_id) == (&other.url, &other.system_id)
+        }
         // The token may stand anywhere in these: somebody could make it come back to them.
         (Some(Kind::Http(one)), Some(Kind::Http(other))) => {
             (&one.method, &one.url, &one.headers, &one.body, &one.content_type)
@@ -111,15 +121,16 @@ pub(super) fn has_login(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-fn check_from(from: &str, may_be_empty: bool, errors: &mut Vec<FieldError>) {
+fn check_from(from: &str, kind: Option<&Kind>, errors: &mut Vec<FieldError>) {
     let example = "give a number such as +15035550100, or 1 to 11 letters and digits";
     let word = (1..=11).contains(&from.len()) && from.bytes().all(|b| b.is_ascii_alphanumeric());
     // Twilio's messaging services stand in for a sender.
-    let service = from.len() == 34
+    let service = !matches!(kind, Some(Kind::Smpp(_)))
+        && from.len() == 34
         && from.starts_with("MG")
         && from.bytes().skip(2).all(|b| b.is_ascii_hexdigit());
     let rule = if from.is_empty() {
-        if may_be_empty {
+        if matches!(kind, Some(Kind::Sandbox(_))) {
             return;
         }
         format!("is missing; {example}")
@@ -133,11 +144,19 @@ fn check_from(from: &str, may_be_empty: bool, errors: &mut Vec<FieldError>) {
 
 #[cfg(test)]
 mod tests {
+    use carillon_contracts::campaign::v1::SmppGateway;
+
     use super::*;
 
     fn twilio(base_url: &str, account: &str) -> SmsGateway {
         let kind = TwilioGateway { base_url: base_url.into(), account: account.into() };
         SmsGateway { kind: Some(Kind::Twilio(kind)), from: "+15035550100".into(), rate: 0 }
+    }
+
+    fn smpp(url: &str, system_id: &str) -> SmsGateway {
+        let (url, system_id) = (url.into(), system_id.into());
+        let kind = SmppGateway { url, system_id, ..SmppGateway::default() };
+        SmsGateway { kind: Some(Kind::Smpp(kind)), from: "Cafe".into(), rate: 0 }
     }
 
     fn sandbox(from: &str) -> SmsGateway {
@@ -194,6 +213,12 @@ mod tests {
             );
         }
         assert_eq!(errors(SmsGateway { from: String::new(), ..twilio("", "AC1") }).len(), 1);
+        let service = format!("MG{}", "0a".repeat(16));
+        checked(SmsGateway { from: service.clone(), ..twilio("", "AC1") }).expect("Twilio's own");
+        for from in [String::new(), service] {
+            let told = errors(SmsGateway { from, ..smpp("smpp://smsc.example", "me") });
+            assert!(told.len() == 1 && told[0].starts_with("sms.from: "), "{told:?}");
+        }
     }
 
     #[test]
@@ -201,7 +226,7 @@ mod tests {
         assert_eq!(
             errors(SmsGateway { rate: 100_001, ..SmsGateway::default() })[..2],
             [
-                "sms: has no kind; give sandbox: true, twilio, or http".to_owned(),
+                "sms: has no kind; give sandbox: true, twilio, http, or smpp".to_owned(),
                 "sms.from: is missing; give a number such as +15035550100, or 1 to 11 letters and \
                  digits"
                     .to_owned(),
@@ -210,7 +235,7 @@ mod tests {
         let off = SmsGateway { kind: Some(Kind::Sandbox(false)), ..SmsGateway::default() };
         assert_eq!(
             errors(off),
-            ["sms.sandbox: can only be true; for a real gateway give twilio or http"]
+            ["sms.sandbox: can only be true; for a real gateway give twilio, http or smpp"]
         );
     }
 
@@ -221,5 +246,18 @@ mod tests {
         assert!(!same_login(&one, &checked(twilio("", "AC2")).expect("right")));
         assert!(!same_login(&one, &checked(twilio("http://x.example", "AC1")).expect("right")));
         assert!(!same_login(&one, &sandbox("")));
+        let one = checked(smpp("smpp://smsc.example", "me")).expect("right");
+        let Some(Kind::Smpp(kind)) = one.kind.clone() else { panic!("another kind") };
+        let more = SmppGateway { connections: 4, window: 50, system_type: "VMA".into(), ..kind };
+        assert!(same_login(&one, &SmsGateway { kind: Some(Kind::Smpp(more)), ..one.clone() }));
+        for (url, system_id) in [
+            ("smpps://smsc.example", "me"),
+            ("smpp://else.example", "me"),
+            ("smpp://smsc.example", "you"),
+        ] {
+            let other = checked(smpp(url, system_id)).expect("right");
+            assert!(!same_login(&one, &other), "{url} {system_id}");
+        }
+        assert!(!same_login(&one, &checked(twilio("", "AC1")).expect("right")));
     }
 }

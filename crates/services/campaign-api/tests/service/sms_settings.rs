@@ -1,6 +1,6 @@
 use carillon_contracts::campaign::v1::{
-    GetOrganisationRequest, HttpGateway, Organisation, SetSmsGatewayRequest, SmsGateway,
-    TwilioGateway, sms_gateway::Kind,
+    GetOrganisationRequest, HttpGateway, Organisation, SetSmsGatewayRequest, SmppGateway,
+    SmsGateway, TwilioGateway, sms_gateway::Kind,
 };
 use carillon_sealing::ReplyLinks;
 use carillon_tenancy::{SMS_TOKEN, secret_of};
@@ -23,6 +23,11 @@ fn http(authorization: &str) -> SmsGateway {
         headers: [("Authorization".to_owned(), authorization.to_owned())].into(),
         ..HttpGateway::default()
     }))
+}
+
+fn smpp(system_id: &str) -> SmsGateway {
+    let url = "smpp://smsc.provider.example".into();
+    gateway(Kind::Smpp(SmppGateway { url, system_id: system_id.into(), ..SmppGateway::default() }))
 }
 
 async fn set(world: &World, sms: SmsGateway, token: Option<&str>) -> Result<Organisation, Status> {
@@ -79,6 +84,39 @@ async fn a_token_stays_with_its_provider_and_goes_with_its_use() {
     let sandbox = SmsGateway { from: String::new(), ..gateway(Kind::Sandbox(true)) };
     set(&world, sandbox, None).await.expect("set");
     assert_eq!(token_elsewhere(&world).await, None);
+}
+
+#[tokio::test]
+async fn an_smsc_has_a_password_that_stays_with_its_system_id() {
+    let world = World::new().await;
+    let status = set(&world, smpp("me"), Some("9letters!")).await.expect_err("too long");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(
+        status.message(),
+        "token: is no password of SMPP: 8 letters, digits and signs at most, without blanks; ask \
+         the provider for another"
+    );
+    set(&world, smpp("me"), None).await.expect_err("no password yet");
+    let stored = set(&world, smpp("me"), Some("hushhush")).await.expect("set");
+    let Some(Kind::Smpp(kind)) = stored.sms.clone().expect("a gateway").kind else {
+        panic!("another kind")
+    };
+    assert_eq!((kind.connections, kind.window), (1, 10));
+    assert_eq!(stored.replies_url, "", "replies come by the session");
+    assert_eq!(world.known_to_others(world.organisation).await, Some(stored));
+    let wider = gateway(Kind::Smpp(SmppGateway { window: 50, ..kind.clone() }));
+    set(&world, wider, None).await.expect("the same login");
+    assert_eq!(token_elsewhere(&world).await.as_deref(), Some("hushhush"));
+    let elsewhere = SmppGateway { url: "smpp://else.example".into(), ..kind };
+    for other in [smpp("you"), gateway(Kind::Smpp(elsewhere)), twilio("")] {
+        let status = set(&world, other, None).await.expect_err("elsewhere");
+        assert_eq!(
+            status.message(),
+            "token: is not kept for another provider or account; give it again"
+        );
+    }
+    let document = world.document(world.organisation).await;
+    assert!(!format!("{document:?}").contains("hushhush"), "nowhere in clear");
 }
 
 #[tokio::test]

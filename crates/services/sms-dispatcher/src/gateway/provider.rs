@@ -54,6 +54,9 @@ pub(crate) trait Provider: Send + Sync {
 
     /// Called every so often: closes what is unused.
     fn tidy(&self) {}
+
+    /// Called every so often while receipts are awaited: keeps open what they come through.
+    fn hold(&self) {}
 }
 
 /// Stands where nothing can be sent, and says why.

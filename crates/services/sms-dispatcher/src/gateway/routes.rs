@@ -8,7 +8,7 @@ use std::{
 
 use carillon_contracts::{
     campaign::v1::{SmsGateway, sms_gateway::Kind},
-    events::v1::OrganisationChanged,
+    events::v1::{OrganisationChanged, SealedSecret},
     ids::OrganisationId,
 };
 use carillon_dispatch::{Account, Outcome, Throttle, sandbox::Sandbox};
@@ -20,9 +20,9 @@ use super::{
     http::Described,
     provider::{Provider, Refuses},
     sandbox::SandboxGateway,
+    smpp::{Shared, Smpp},
     twilio::Twilio,
     verdict::misconfigured,
-    wire::Wire,
 };
 
 /// Settings are read again after this.
@@ -38,9 +38,17 @@ pub(crate) struct Route {
     /// None where nothing is known of the organisation yet.
     version: Option<u64>,
     pub(crate) account: Account,
-    pub(crate) provider: Box<dyn Provider>,
+    pub(crate) provider: Arc<dyn Provider>,
+    made_from: MadeFrom,
     /// What Twilio's callbacks are signed with.
     pub(crate) twilio_token: Option<String>,
+}
+
+/// What a provider was made from: while it is the same its connections stay.
+#[derive(Default, PartialEq)]
+struct MadeFrom {
+    settings: Option<SmsGateway>,
+    sealed_token: Option<SealedSecret>,
 }
 
 #[derive(Clone)]
@@ -57,7 +65,7 @@ pub(crate) struct Routes {
     tenancy: Tenancy,
     key: WrappingKey,
     sandbox: Option<Arc<Sandbox>>,
-    wire: Arc<Wire>,
+    shared: Shared,
     known: Mutex<HashMap<OrganisationId, Known>>,
     /// One reads at a time, so that a batch of calls asks once.
     reading: tokio::sync::Mutex<()>,
@@ -68,10 +76,10 @@ impl Routes {
         tenancy: Tenancy,
         key: WrappingKey,
         sandbox: Option<Arc<Sandbox>>,
-        wire: Arc<Wire>,
+        shared: Shared,
     ) -> Self {
         let (known, reading) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { tenancy, key, sandbox, wire, known, reading }
+        Self { tenancy, key, sandbox, shared, known, reading }
     }
 
     pub(crate) async fn of(&self, organisation: OrganisationId) -> Result<Arc<Route>, Unreadable> {
@@ -93,7 +101,7 @@ impl Routes {
         let version = document.as_ref().map(|document| document.version);
         let route = match before {
             Some(route) if version.is_some() && route.version == version => route,
-            _ => Arc::new(self.build(organisation, document.as_ref())),
+            before => Arc::new(self.build(organisation, document.as_ref(), before.as_deref())),
         };
         if version.is_some() {
             let known = Known { read_at: Instant::now(), route: Arc::clone(&route) };
@@ -112,24 +120,37 @@ impl Routes {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn build(&self, organisation: OrganisationId, document: Option<&OrganisationChanged>) -> Route {
+    fn build(
+        &self,
+        organisation: OrganisationId,
+        document: Option<&OrganisationChanged>,
+        before: Option<&Route>,
+    ) -> Route {
         let Some(document) = document else {
             let unknown =
                 Outcome::Transient { code: "organisation_unknown".into(), retry_after: None };
-            return route(None, 0, Box::new(Refuses(unknown)), None);
+            return route(None, 0, Arc::new(Refuses(unknown)), None);
         };
-        let none = SmsGateway::default();
         let found =
             document.organisation.as_ref().and_then(|organisation| organisation.sms.as_ref());
-        let settings = found.unwrap_or(&none);
+        let settings = found.cloned().unwrap_or_default();
         let (version, rate) = (Some(document.version), settings.rate);
         let paused = document.organisation.as_ref().is_some_and(|organisation| organisation.paused);
-        let mut route = match self.provider(organisation, settings, document) {
-            Ok((provider, twilio_token)) => route(version, rate, provider, twilio_token),
+        let sealed_token = document.secrets.get(SMS_TOKEN).cloned();
+        let same =
+            MadeFrom { settings: Some(SmsGateway { rate: 0, ..settings.clone() }), sealed_token };
+        let made = match before.filter(|before| before.made_from == same) {
+            Some(before) => Ok((Arc::clone(&before.provider), before.twilio_token.clone())),
+            None => self.provider(organisation, &settings, document),
+        };
+        let mut route = match made {
+            Ok((provider, twilio_token)) => {
+                Route { made_from: same, ..route(version, rate, provider, twilio_token) }
+            }
             Err(why) => {
                 tracing::warn!(%organisation, version, why, "the SMS gateway's settings are wrong");
                 let refuses = Refuses(misconfigured("gateway_misconfigured"));
-                route(version, rate, Box::new(refuses), None)
+                route(version, rate, Arc::new(refuses), None)
             }
         };
         route.account.paused = paused;
@@ -141,7 +162,7 @@ impl Routes {
         organisation: OrganisationId,
         settings: &SmsGateway,
         document: &OrganisationChanged,
-    ) -> Result<(Box<dyn Provider>, Option<String>), String> {
+    ) -> Result<(Arc<dyn Provider>, Option<String>), String> {
         let token = || {
             let token = secret_of(&self.key, organisation, SMS_TOKEN, document);
             let token = token.map_err(|error| format!("the token: {error}"))?;
@@ -151,21 +172,26 @@ impl Routes {
         match &settings.kind {
             Some(Kind::Twilio(twilio)) => {
                 let token = token()?;
-                let provider = Twilio::new(twilio, &settings.from, &token, &self.wire)?;
-                Ok((Box::new(provider), Some(token)))
+                let provider = Twilio::new(twilio, &settings.from, &token, &self.shared.wire)?;
+                Ok((Arc::new(provider), Some(token)))
             }
             Some(Kind::Http(http)) => {
-                let provider = Described::new(http, &settings.from, &token()?, &self.wire)?;
-                Ok((Box::new(provider), None))
+                let provider = Described::new(http, &settings.from, &token()?, &self.shared.wire)?;
+                Ok((Arc::new(provider), None))
+            }
+            Some(Kind::Smpp(smpp)) => {
+                let (from, password) = (&settings.from, token()?);
+                let provider = Smpp::new(smpp, from, &password, organisation, &self.shared)?;
+                Ok((Arc::new(provider), None))
             }
             Some(Kind::Sandbox(_)) | None => Ok((self.sandbox_or_none(), None)),
         }
     }
 
-    fn sandbox_or_none(&self) -> Box<dyn Provider> {
+    fn sandbox_or_none(&self) -> Arc<dyn Provider> {
         match &self.sandbox {
-            Some(sandbox) => Box::new(SandboxGateway(Arc::clone(sandbox))),
-            None => Box::new(Refuses(Outcome::Permanent {
+            Some(sandbox) => Arc::new(SandboxGateway(Arc::clone(sandbox))),
+            None => Arc::new(Refuses(Outcome::Permanent {
                 reason: "no_sms_gateway",
                 code: String::new(),
             })),
@@ -194,7 +220,7 @@ impl Routes {
 fn route(
     version: Option<u64>,
     rate: u32,
-    provider: Box<dyn Provider>,
+    provider: Arc<dyn Provider>,
     twilio_token: Option<String>,
 ) -> Route {
     let account = Account {
@@ -204,18 +230,22 @@ fn route(
         idempotent: provider.is_idempotent(),
         paused: false,
     };
-    Route { version, account, provider, twilio_token }
+    Route { version, account, provider, made_from: MadeFrom::default(), twilio_token }
 }
 
 #[cfg(test)]
 mod tests {
-    use carillon_contracts::campaign::v1::{HttpGateway, Organisation, TwilioGateway};
+    use carillon_contracts::campaign::v1::{HttpGateway, Organisation, SmppGateway, TwilioGateway};
     use carillon_service_kit::egress::Egress;
     use carillon_tenancy::seal_secret;
     use rustls::RootCertStore;
 
     use super::*;
-    use crate::config::HttpConfig;
+    use crate::{
+        config::{HttpConfig, SmppConfig},
+        correlation::Correlation,
+        gateway::Wire,
+    };
 
     const ID: OrganisationId = OrganisationId::new(uuid::Uuid::from_u128(5));
 
@@ -223,8 +253,15 @@ mod tests {
         let at = carillon_testkit::database::<crate::Migrator>().await;
         let key = WrappingKey::new([3; 32]);
         let wire = Wire::new(Egress::default(), RootCertStore::empty(), HttpConfig::default());
+        let shared = Shared {
+            wire: Arc::new(wire),
+            correlation: Correlation::new().0,
+            replies: Arc::default(),
+            config: SmppConfig::default(),
+            stop: Stop::new(),
+        };
         let tenancy = Tenancy::new(at.database.clone());
-        let routes = Routes::new(tenancy.clone(), key.clone(), None, Arc::new(wire));
+        let routes = Routes::new(tenancy.clone(), key.clone(), None, shared);
         let sms = SmsGateway { kind: Some(kind), from: "Carillon".into(), rate };
         let sealed = seal_secret(&key, ID, SMS_TOKEN, b"token").expect("sealed");
         let document = OrganisationChanged {
@@ -256,6 +293,15 @@ mod tests {
         let keyed = account_of(Kind::Http(keyed), 0).await;
         assert!(keyed.idempotent);
         assert_ne!(plain.name, keyed.name, "ids known to one are unknown to the other");
+        let smpp = SmppGateway {
+            url: "smpps://smsc.example".into(),
+            system_id: "me".into(),
+            connections: 2,
+            ..SmppGateway::default()
+        };
+        let account = account_of(Kind::Smpp(smpp), 0).await;
+        assert_eq!(account.name, "smpp/smsc.example:3550/me");
+        assert_eq!((account.connections, account.idempotent), (20, false));
         assert_eq!(account_of(Kind::Sandbox(true), 0).await.name, "none");
     }
 }

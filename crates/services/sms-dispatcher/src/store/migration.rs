@@ -8,21 +8,21 @@ pub struct Migrator;
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         let mut migrations = carillon_dispatch::Migrator::migrations();
-        migrations.push(Box::new(CreateReplies));
+        migrations.push(Box::new(CreateSms));
         migrations
     }
 }
 
-struct CreateReplies;
+struct CreateSms;
 
-impl MigrationName for CreateReplies {
+impl MigrationName for CreateSms {
     fn name(&self) -> &str {
-        "m0200_create_replies"
+        "m0200_create_sms"
     }
 }
 
 #[async_trait::async_trait]
-impl MigrationTrait for CreateReplies {
+impl MigrationTrait for CreateSms {
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -40,9 +40,40 @@ CREATE TABLE replies (
     PRIMARY KEY (organisation_id, fingerprint)
 ) WITHOUT ROWID;
 CREATE INDEX replies_by_age ON replies (heard_at);
+CREATE TABLE smsc_parts (
+    organisation_id BLOB NOT NULL,
+    account TEXT NOT NULL,
+    smsc_id TEXT NOT NULL,
+    run_day INTEGER NOT NULL,
+    message_id BLOB NOT NULL,
+    part INTEGER NOT NULL,
+    parts INTEGER NOT NULL,
+    said TEXT NOT NULL DEFAULT '',
+    kept_at INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, account, smsc_id)
+) WITHOUT ROWID;
+CREATE INDEX smsc_parts_by_message ON smsc_parts (message_id);
+CREATE INDEX smsc_parts_by_age ON smsc_parts (kept_at);
+CREATE TABLE smsc_receipts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    organisation_id BLOB NOT NULL,
+    account TEXT NOT NULL,
+    smsc_id TEXT NOT NULL,
+    as_hex TEXT NOT NULL,
+    as_decimal TEXT NOT NULL,
+    says TEXT NOT NULL,
+    provider_code TEXT NOT NULL,
+    kept_at INTEGER NOT NULL
+);
+CREATE INDEX smsc_receipts_by_id ON smsc_receipts (organisation_id, account, smsc_id);
+CREATE INDEX smsc_receipts_by_age ON smsc_receipts (kept_at);
+CREATE TABLE smsc_accounts (
+    organisation_id BLOB PRIMARY KEY,
+    accepted_at INTEGER NOT NULL
+) WITHOUT ROWID;
 ";
 
-const POSTGRES: &str = "
+const POSTGRES: &str = r#"
 CREATE TABLE replies (
     organisation_id UUID NOT NULL,
     fingerprint BYTEA NOT NULL,
@@ -50,4 +81,35 @@ CREATE TABLE replies (
     PRIMARY KEY (organisation_id, fingerprint)
 );
 CREATE INDEX replies_by_age ON replies (heard_at);
-";
+CREATE TABLE smsc_parts (
+    organisation_id UUID NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    smsc_id TEXT COLLATE "C" NOT NULL,
+    run_day BIGINT NOT NULL,
+    message_id UUID NOT NULL,
+    part BIGINT NOT NULL,
+    parts BIGINT NOT NULL,
+    said TEXT COLLATE "C" NOT NULL DEFAULT '',
+    kept_at BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, account, smsc_id)
+);
+CREATE INDEX smsc_parts_by_message ON smsc_parts (message_id);
+CREATE INDEX smsc_parts_by_age ON smsc_parts (kept_at);
+CREATE TABLE smsc_receipts (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    smsc_id TEXT COLLATE "C" NOT NULL,
+    as_hex TEXT COLLATE "C" NOT NULL,
+    as_decimal TEXT COLLATE "C" NOT NULL,
+    says TEXT COLLATE "C" NOT NULL,
+    provider_code TEXT COLLATE "C" NOT NULL,
+    kept_at BIGINT NOT NULL
+);
+CREATE INDEX smsc_receipts_by_id ON smsc_receipts (organisation_id, account, smsc_id);
+CREATE INDEX smsc_receipts_by_age ON smsc_receipts (kept_at);
+CREATE TABLE smsc_accounts (
+    organisation_id UUID PRIMARY KEY,
+    accepted_at BIGINT NOT NULL
+);
+"#;

@@ -72,6 +72,10 @@ impl Harness {
     }
 
     pub async fn with(config: Config) -> Self {
+        Self::within(config, Policy { allow_private: true }).await
+    }
+
+    pub async fn within(config: Config, egress: Policy) -> Self {
         let database = carillon_testkit::database::<Migrator>().await;
         let broker = carillon_testkit::broker().await;
         let clock = Clock::manual(Timestamp::from_second(1_800_000_000).expect("an instant"));
@@ -88,7 +92,7 @@ impl Harness {
             key: key(),
             permits: Permits::default(),
             billing: rpc::in_process(Routes::new(HoldServiceServer::new(Generous))),
-            egress: Egress::new(Policy { allow_private: true }),
+            egress: Egress::new(egress),
             public_url: format!("{public_url}/"),
             outbox: outbox.clone(),
             config,
@@ -194,6 +198,13 @@ impl Harness {
     pub async fn known_replies(&self) -> i64 {
         let row = self.database.database.reader().row("SELECT COUNT(*) FROM replies", []).await;
         row.expect("readable").expect("a row").try_get_by_index(0).expect("a number")
+    }
+
+    /// Changes the database from outside.
+    pub async fn change(&self, sql: &str) {
+        let tx = self.database.database.begin().await.expect("a transaction");
+        tx.run(sql, []).await.expect("changed");
+        tx.commit().await.expect("committed");
     }
 
     pub async fn recorded(&self, message: MessageId) -> Option<Recorded> {

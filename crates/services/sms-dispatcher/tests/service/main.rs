@@ -4,4 +4,6 @@ mod callbacks;
 mod described;
 mod harness;
 mod replies;
+mod smpp;
+mod suite;
 mod twilio;

@@ -20,10 +20,10 @@ use prost::Message as _;
 use reqwest::{Client, RequestBuilder, Response};
 use uuid::Uuid;
 
-const ANN: &str = "+31612345678";
-const BEA: &str = "+31687654321";
+pub const ANN: &str = "+31612345678";
+pub const BEA: &str = "+31687654321";
 /// Whose reply comes last: nothing follows the event of it.
-const LAST: &str = "+31600000000";
+pub const LAST: &str = "+31600000000";
 
 fn client() -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -95,7 +95,7 @@ fn number(reply: &ReplyReceived) -> String {
 }
 
 /// What was heard, up to the last one's reply.
-async fn heard(replies: &mut dyn Consumer) -> Vec<(String, Keyword)> {
+pub async fn heard(replies: &mut dyn Consumer) -> Vec<(String, Keyword)> {
     let mut heard = Vec::new();
     loop {
         let delivery = replies.next().await.expect("the broker lives");
@@ -114,7 +114,7 @@ async fn heard(replies: &mut dyn Consumer) -> Vec<(String, Keyword)> {
     }
 }
 
-fn of(heard: &[(&str, Keyword)]) -> Vec<(String, Keyword)> {
+pub fn of(heard: &[(&str, Keyword)]) -> Vec<(String, Keyword)> {
     heard.iter().map(|(number, keyword)| ((*number).to_owned(), *keyword)).collect()
 }
 

@@ -37,9 +37,28 @@ fn every_character_costs_what_the_standard_says() {
 }
 
 #[test]
+fn codes_are_those_of_the_standard() {
+    let octets = |text: &str| split(text)[0].octets();
+    assert_eq!(octets("@£Δ_Ξ É\n aà"), b"\x00\x01\x10\x11\x1A \x1F\n a\x7F");
+    let extended =
+        b"\x1B\x0A\x1B\x14\x1B\x28\x1B\x29\x1B\x2F\x1B\x3C\x1B\x3D\x1B\x3E\x1B\x40\x1B\x65";
+    assert_eq!(octets("\u{C}^{}\\[~]|€"), extended);
+    let codes: Vec<u8> = (0..0x80).filter(|code| *code != 0x1B).collect();
+    assert_eq!(octets(DEFAULT_ALPHABET), codes);
+    assert_eq!(octets("я😜"), b"\x04\x4F\xD8\x3D\xDE\x1C");
+}
+
+#[test]
+fn octets_that_say_nothing_are_shown_as_such() {
+    assert_eq!(read(b"a\x1B\x41\x80\x1B", Encoding::Gsm7), "a\u{FFFD}\u{FFFD}\u{FFFD}");
+    assert_eq!(read(b"\xD8\x3D\x00a\x00", Encoding::Ucs2), "\u{FFFD}a\u{FFFD}");
+}
+
+#[test]
 fn an_empty_text_takes_no_part() {
     // Firefox OS, dom/mobilemessage/tests/marionette/test_getsegmentinfofortext.js: "" is 0 segments, 160 left.
     check("", Encoding::Gsm7, 0, 0, 160);
+    assert_eq!(split(""), []);
 }
 
 #[test]
@@ -158,6 +177,28 @@ proptest! {
         prop_assert_eq!(counted.left_in_part, size - parts.last().unwrap_or(&0));
         prop_assert!(counted.units <= counted.encoding.units_in_single()
             || counted.parts >= counted.units.div_ceil(counted.encoding.units_in_part()));
+    }
+
+    #[test]
+    fn a_text_is_split_as_it_is_counted(text in any_text()) {
+        let counted = count(&text);
+        let parts = split(&text);
+        prop_assert_eq!(parts.len(), counted.parts as usize);
+        prop_assert_eq!(parts.iter().map(|part| part.text).collect::<String>(), text.as_str());
+        let size = if parts.len() > 1 { counted.encoding.units_in_part() } else { counted.encoding.units_in_single() };
+        for part in &parts {
+            prop_assert_eq!(part.encoding, counted.encoding);
+            let octets = part.octets();
+            let units = match part.encoding {
+                Encoding::Gsm7 => octets.len(),
+                Encoding::Ucs2 => octets.len() / 2,
+            };
+            prop_assert!(units <= size as usize);
+            // Alone it says the same: nothing was cut in half.
+            prop_assert_eq!(read(&octets, part.encoding), part.text);
+        }
+        let units: u32 = parts.iter().map(|part| part.text.chars().map(|c| part.encoding.units_of(c)).sum::<u32>()).sum();
+        prop_assert_eq!(units, counted.units);
     }
 
     #[test]

@@ -34,6 +34,16 @@ struct Kept {
 impl Store {
     /// Returns once it is on disk.
     pub(crate) async fn keep_evidence(&self, evidence: &[Evidence]) -> Result<(), DbErr> {
+        let tx = self.database.begin().await?;
+        self.keep_evidence_within(&tx, evidence).await?;
+        tx.commit().await
+    }
+
+    pub(crate) async fn keep_evidence_within(
+        &self,
+        tx: &DatabaseTransaction,
+        evidence: &[Evidence],
+    ) -> Result<(), DbErr> {
         let rows: Vec<Json> = evidence
             .iter()
             .map(|one| {
@@ -46,7 +56,6 @@ impl Store {
                 })
             })
             .collect();
-        let tx = self.database.begin().await?;
         tx.run(
             differs(
                 "INSERT INTO evidence
@@ -62,8 +71,8 @@ impl Store {
             ),
             [Json::Array(rows).to_string().into(), self.clock.now_ms().into()],
         )
-        .await?;
-        tx.commit().await
+        .await
+        .map(|_| ())
     }
 
     /// Takes the oldest evidence and raises the states of its messages.

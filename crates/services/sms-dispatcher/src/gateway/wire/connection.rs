@@ -3,8 +3,6 @@
 
 use std::{
     future::poll_fn,
-    io,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -18,18 +16,12 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::Instant,
+use tokio::time::Instant;
+
+use super::{
+    ANSWER_BYTES, Answer,
+    stream::{Dialled, Stream},
 };
-use tokio_rustls::TlsConnector;
-
-use super::{ANSWER_BYTES, Answer};
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 type Driver = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
 
@@ -42,22 +34,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to exactly this address.
-    pub(super) async fn open(
-        address: SocketAddr,
-        tls: Option<(&TlsConnector, &ServerName<'static>)>,
-    ) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let written = Arc::new(AtomicBool::new(false));
-        let stream = Watched { stream, written: Arc::clone(&written) };
-        let stream: Box<dyn Stream> = match tls {
-            Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
-            None => Box::new(stream),
-        };
-        let handshake =
-            http1::Builder::new().max_buf_size(ANSWER_BYTES).handshake(TokioIo::new(stream));
-        let (sender, driver) = handshake.await.map_err(io::Error::other)?;
+    /// Speaks HTTP on a stream that is there.
+    pub(super) async fn over(dialled: Dialled) -> hyper::Result<Self> {
+        let Dialled { stream, written } = dialled;
+        let stream = TokioIo::new(stream);
+        let handshake = http1::Builder::new().max_buf_size(ANSWER_BYTES).handshake(stream);
+        let (sender, driver) = handshake.await?;
         Ok(Self { sender, driver: Some(Box::pin(driver)), written, idle_since: Instant::now() })
     }
 
@@ -103,62 +85,5 @@ fn advance(driver: &mut Option<Pin<Box<Driver>>>, cx: &mut Context<'_>) {
         && running.as_mut().poll(cx).is_ready()
     {
         *driver = None;
-    }
-}
-
-/// Notes whether the system took any byte: below TLS, so that it is what the network may see.
-struct Watched {
-    stream: TcpStream,
-    written: Arc<AtomicBool>,
-}
-
-impl Watched {
-    fn note(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(result, Poll::Ready(Ok(count)) if count > 0) {
-            self.written.store(true, Ordering::Relaxed);
-        }
-        result
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.note(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

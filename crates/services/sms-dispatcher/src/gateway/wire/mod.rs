@@ -1,7 +1,9 @@
-//! HTTP/1.1 to a provider. It knows of every request whether any of it left: what did not may be
-//! tried again, and what did is never written twice. No redirects, no proxy.
+//! The way to a provider: connections, and HTTP/1.1 on them. It knows of every request whether any
+//! of it left: what did not may be tried again, and what did is never written twice. No redirects,
+//! no proxy.
 
 mod connection;
+mod stream;
 
 use std::{
     io,
@@ -24,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use connection::Connection;
+pub(crate) use stream::{Dialled, Stream};
 
 use crate::config::HttpConfig;
 
@@ -100,8 +103,25 @@ impl Wire {
         self.config.connections
     }
 
+    /// How long a call may take once it is written.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.config.timeout_ms)
+    }
+
+    /// How long it may take to be connected.
+    pub(crate) fn connect_patience(&self) -> Duration {
+        Duration::from_millis(self.config.connect_timeout_ms)
+    }
+
     async fn connect(&self, origin: &Origin) -> Result<Connection, Failure> {
-        let until = Instant::now() + Duration::from_millis(self.config.connect_timeout_ms);
+        let dialled = self.dial(origin).await?;
+        Connection::over(dialled).await.map_err(|_| Failure::Unsent("connect_failed"))
+    }
+
+    /// A connection to the first of the server's addresses that takes it, of those that may be
+    /// reached.
+    pub(crate) async fn dial(&self, origin: &Origin) -> Result<Dialled, Failure> {
+        let until = Instant::now() + self.connect_patience();
         let addresses = match timeout_at(until, self.egress.resolve(&origin.host, origin.port))
             .await
         {
@@ -117,8 +137,8 @@ impl Wire {
         for (at, address) in addresses.into_iter().take(tried).enumerate() {
             let share = until.saturating_duration_since(Instant::now()) / share_of(tried - at);
             let tls = origin.tls.as_ref().map(|name| (&self.tls, name));
-            match tokio::time::timeout(share, Connection::open(address, tls)).await {
-                Ok(Ok(connection)) => return Ok(connection),
+            match tokio::time::timeout(share, stream::dial(address, tls)).await {
+                Ok(Ok(dialled)) => return Ok(dialled),
                 Ok(Err(error)) => failure = Failure::Unsent(code_of(&error)),
                 Err(_) => failure = Failure::Unsent("connect_timeout"),
             }
@@ -164,7 +184,7 @@ impl Endpoint {
         request: &Request<Full<Bytes>>,
         may_begin: impl Fn() -> bool,
     ) -> Result<Answer, Failure> {
-        let until = Instant::now() + Duration::from_millis(self.wire.config.timeout_ms);
+        let until = Instant::now() + self.wire.patience();
         loop {
             let (mut connection, reused) = match self.take() {
                 Some(connection) => (connection, true),
