@@ -43,11 +43,17 @@ impl Handler for Deliveries {
     }
 }
 
-/// Who waits for throttle or money would hold up those behind them too, so their batch keeps its
-/// place. A retry, a receipt or quiet hours hold up nobody.
+/// Who waits for throttle, money, or their first turn at a slow gateway would hold up those behind
+/// them too, so their batch keeps its place; so does what the organisation's switch holds back. A
+/// retry, a receipt or quiet hours hold up nobody.
 fn held_up(totals: &Totals) -> u32 {
-    let reasons =
-        [WaitReason::Throttled, WaitReason::InsufficientBalance, WaitReason::BillingUnavailable];
+    let reasons = [
+        WaitReason::Throttled,
+        WaitReason::InsufficientBalance,
+        WaitReason::BillingUnavailable,
+        WaitReason::Backlog,
+        WaitReason::Paused,
+    ];
     let waiting = reasons.iter().filter_map(|reason| totals.waiting.get(reason.word()));
     waiting.fold(0, |sum, count| sum.saturating_add(*count))
 }

@@ -9,7 +9,7 @@ use carillon_contracts::{ids::BatchId, jobs::v1::SendJob, vocabulary::WaitReason
 use carillon_service_kit::Stop;
 use prost::Message as _;
 use sea_orm::DbErr;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     clearance::Boottime,
@@ -25,18 +25,23 @@ use crate::{
 
 const BEAT: Duration = Duration::from_millis(250);
 /// Batches taken in one round, at most; those in hand are passed over.
-const AT_ONCE: usize = 64;
+const A_ROUND: usize = 64;
+/// Batches worked on at a time: memory does not grow with what waits. A place comes free every
+/// moment, and the next batch is picked round-robin by organisation.
+const AT_ONCE: usize = 128;
 /// A batch whose turn does not come goes back, and is picked again.
 const TURN_WITHIN: Duration = Duration::from_secs(30);
 
 impl<G: Gateway> Dispatcher<G> {
     pub(crate) async fn retry(self, stop: Stop) -> Result<(), DbErr> {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
         while stop.sleep(BEAT).await {
             let now_ms = self.store.clock.now_ms();
-            let limit = AT_ONCE + self.in_hand.count();
+            let limit = A_ROUND + self.in_hand.count();
             let reader = self.store.database.reader();
             for due in store::due_of_all_organisations(reader, now_ms, limit).await? {
                 let Some(held) = self.in_hand.take(due.batch) else { continue };
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
                 let (dispatcher, stopping) = (self.clone(), stop.clone());
                 stop.spawn("retry", async move {
                     let batch = due.batch;
@@ -44,7 +49,7 @@ impl<G: Gateway> Dispatcher<G> {
                         tracing::error!(%batch, %error, "due messages not tried");
                         stopping.sleep(Duration::from_secs(5)).await;
                     }
-                    drop(held);
+                    drop((held, place));
                     Ok::<(), DbErr>(())
                 });
             }

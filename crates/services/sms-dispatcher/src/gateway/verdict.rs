@@ -16,12 +16,16 @@ pub(crate) fn misconfigured(code: &str) -> Outcome {
     Outcome::Transient { code: code.into(), retry_after: Some(MENDING) }
 }
 
-/// A status that is not 2xx. 429 and 503 are documented as not processed, 408 and 425 say so by
-/// their meaning; any other failure of the server's may have come after it took the message.
+/// A status that is not 2xx. 429 (RFC 6585) and 425 (RFC 8470) say by their meaning that nothing was
+/// processed; a 503 says so where it names the time to come again. Without that it may be a proxy's,
+/// about a server that took the message, as any other failure may.
 pub(crate) fn by_status(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     let code = format!("http_{}", status.as_u16());
+    let retry_after = wait(headers, now);
     match status.as_u16() {
-        408 | 425 | 429 | 503 => Outcome::Transient { code, retry_after: wait(headers, now) },
+        425 | 429 => Outcome::Transient { code, retry_after },
+        503 if retry_after.is_some() => Outcome::Transient { code, retry_after },
+        408 => Outcome::InDoubt { code },
         401 | 403 | 407 => misconfigured("authentication_refused"),
         // It is elsewhere, or not to be called like this.
         301 | 307 | 308 | 404 | 405 | 406 | 415 => misconfigured(&code),
@@ -78,15 +82,20 @@ mod tests {
         let verdict = |status: u16| {
             by_status(StatusCode::from_u16(status).expect("a status"), &HeaderMap::new(), now())
         };
-        for status in [301, 307, 308, 401, 403, 404, 405, 408, 415, 425, 429, 503] {
+        for status in [301, 307, 308, 401, 403, 404, 405, 415, 425, 429] {
             assert!(matches!(verdict(status), Outcome::Transient { .. }), "{status}");
         }
-        for status in [302, 303, 500, 501, 502, 504, 520] {
+        for status in [302, 303, 408, 500, 501, 502, 503, 504, 520] {
             assert!(matches!(verdict(status), Outcome::InDoubt { .. }), "{status}");
         }
         for status in [400, 402, 409, 410, 413, 422] {
             assert!(matches!(verdict(status), Outcome::Permanent { .. }), "{status}");
         }
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "7".parse().expect("a header"));
+        let verdict = by_status(StatusCode::SERVICE_UNAVAILABLE, &headers, now());
+        let retry_after = Some(Duration::from_secs(7));
+        assert_eq!(verdict, Outcome::Transient { code: "http_503".into(), retry_after });
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Replies over HTTP, from the provider to the event that the segment evaluator hears.
 
+use std::collections::BTreeMap;
+
 use crate::harness::{Harness, TOKEN, key, organisation};
 use carillon_broker::Consumer;
 use carillon_contracts::{
@@ -22,7 +24,7 @@ use uuid::Uuid;
 
 pub const ANN: &str = "+31612345678";
 pub const BEA: &str = "+31687654321";
-/// Whose reply comes last: nothing follows the event of it.
+/// Whose reply comes last: no event has a higher number than that of it.
 pub const LAST: &str = "+31600000000";
 
 fn client() -> Client {
@@ -94,10 +96,11 @@ fn number(reply: &ReplyReceived) -> String {
     String::from_utf8(number).expect("text")
 }
 
-/// What was heard, up to the last one's reply.
-pub async fn heard(replies: &mut dyn Consumer) -> Vec<(String, Keyword)> {
-    let mut heard = Vec::new();
-    loop {
+/// Every reply that became an event before the last one's, in the order of their numbers: on the
+/// wire one may overtake another.
+async fn events(replies: &mut dyn Consumer) -> Vec<ReplyReceived> {
+    let (mut known, mut last) = (BTreeMap::new(), None);
+    while last.is_none_or(|last| known.len() < last) {
         let delivery = replies.next().await.expect("the broker lives");
         let event = Event::decode(delivery.body.clone()).expect("an event");
         assert_eq!(event.organisation_id, organisation().to_wire());
@@ -106,12 +109,20 @@ pub async fn heard(replies: &mut dyn Consumer) -> Vec<(String, Keyword)> {
         let digits = &number.as_bytes()[number.len() - 7..];
         let found = delivery.body.windows(7).any(|part| part == digits);
         assert!(!found, "the number stands there in clear");
+        let seq = delivery.headers.iter().find(|(name, _)| name == "carillon-seq");
+        let seq = seq.expect("its number").1.parse::<usize>().expect("a number");
         delivery.ack();
-        if number == LAST {
-            return heard;
-        }
-        heard.push((number, reply.keyword()));
+        last = last.or((number == LAST).then_some(seq));
+        known.insert(seq, reply);
     }
+    known.pop_last();
+    known.into_values().collect()
+}
+
+/// What was heard, up to the last one's reply.
+pub async fn heard(replies: &mut dyn Consumer) -> Vec<(String, Keyword)> {
+    let events = events(replies).await;
+    events.iter().map(|reply| (number(reply), reply.keyword())).collect()
 }
 
 pub fn of(heard: &[(&str, Keyword)]) -> Vec<(String, Keyword)> {
@@ -125,20 +136,17 @@ async fn keywords_that_twilio_signed_become_events_with_the_number_sealed() {
     says(&house, ANN, " Stop.\n", "SM1").await;
     says(&house, BEA, "СТОП", "SM2").await;
     says(&house, ANN, "start", "SM3").await;
-    let delivery = replies.next().await.expect("an event");
-    let event = Event::decode(delivery.body.clone()).expect("an event");
-    let Some(Body::ReplyReceived(reply)) = event.body else { panic!("another event") };
-    assert_eq!((number(&reply).as_str(), reply.keyword()), (ANN, Stop));
-    let received = time::from_wire(reply.receive_time.as_ref().expect("a time"));
+    says(&house, LAST, "STOP", "SM4").await;
+    let events = events(replies.as_mut()).await;
+    let heard: Vec<_> = events.iter().map(|reply| (number(reply), reply.keyword())).collect();
+    assert_eq!(heard, of(&[(ANN, Stop), (BEA, Stop), (ANN, Start)]));
+    let received = time::from_wire(events[0].receive_time.as_ref().expect("a time"));
     assert_eq!(received, Some(house.clock.now()));
-    let sealed = reply.number.expect("a number");
-    let open = |key: &WrappingKey, id| open_secret(key, id, REPLY_NUMBER, &sealed);
+    let sealed = events[0].number.as_ref().expect("a number");
+    let open = |key: &WrappingKey, id| open_secret(key, id, REPLY_NUMBER, sealed);
     let other = carillon_contracts::ids::OrganisationId::new(Uuid::from_u128(6));
     assert!(open(&key(), other).is_err(), "it opens for its own organisation alone");
     assert!(open(&WrappingKey::new([4; 32]), organisation()).is_err());
-    delivery.ack();
-    says(&house, LAST, "STOP", "SM4").await;
-    assert_eq!(heard(replies.as_mut()).await, of(&[(BEA, Stop), (ANN, Start)]));
     house.stop().await;
 }
 

@@ -65,7 +65,7 @@ async fn what_was_surely_not_taken_is_tried_again_until_it_is() {
     house.settings(Some(gateway(&sink))).await;
     sink.next([
         says(429, Some(2), r#"{"code":20429}"#),
-        says(503, None, ""),
+        says(503, Some(1), ""),
         says(400, None, r#"{"code":21611}"#),
         says(401, None, r#"{"code":20003}"#),
     ]);
@@ -88,6 +88,7 @@ async fn what_may_have_been_taken_is_unknown_and_never_tried_again() {
         (Behaviour::AcceptSaying("<html>".into()), "answer_unreadable", 1),
         (says(500, None, r#"{"code":20500}"#), "http_500", 0),
         (says(502, None, ""), "http_502", 0),
+        (says(503, None, ""), "http_503", 0),
         (says(504, None, ""), "http_504", 0),
     ];
     for (behaviour, code, taken) in doubts {
@@ -102,7 +103,7 @@ async fn what_may_have_been_taken_is_unknown_and_never_tried_again() {
     // Whoever would call again would have done so before this one.
     let last = house.send("hello", 1).await[0];
     house.until(last, "sent").await;
-    assert_eq!(sink.requests(), 8);
+    assert_eq!(sink.requests(), 9);
     house.stop().await;
 }
 

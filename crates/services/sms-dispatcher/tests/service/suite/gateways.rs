@@ -75,7 +75,7 @@ async fn sink(wish: Wish, login: Option<(String, String)>) -> SmsSink {
     let latency = if wish == Wish::TakesSlowly { SLOWLY } else { Duration::ZERO };
     let options = Options { login, receipts, latency, ..Options::default() };
     let sink = SmsSink::start(options).await.expect("it listens");
-    let answer = |status| Behaviour::Answer { status, retry_after: None, body: String::new() };
+    let answer = |status| Behaviour::Answer { status, retry_after: Some(1), body: String::new() };
     match wish {
         Wish::RefusesAll => sink.otherwise(answer(422)),
         Wish::FailsFirst => sink.next([answer(503), answer(429)]),
