@@ -11,24 +11,27 @@ use std::{
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-/// The command, built if it is not there yet.
+/// The command: built by a test; beside a program, such as the benchmark, as it stands there, for
+/// what was built together is measured together.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let own = std::env::current_exe().expect("our own path");
         // A test's is target/<profile>/deps/<test>, a program's target/<profile>/<program>.
-        let mut folders = own.ancestors().skip(1);
-        let profile = folders.find(|folder| !folder.ends_with("deps")).expect("a profile's");
+        let folder = own.parent().expect("a folder");
+        if !folder.ends_with("deps") {
+            let command = folder.join("carillon");
+            assert!(command.exists(), "{}: build it first", command.display());
+            return command;
+        }
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "-p", "carillon"])
-            .args(
-                (profile.file_name().is_some_and(|name| name == "release")).then_some("--release"),
-            )
+            .args(folder.ancestors().any(|at| at.ends_with("release")).then_some("--release"))
             .current_dir(root())
             .status()
             .expect("cargo runs");
         assert!(built.success(), "the command builds");
-        profile.join("carillon")
+        folder.with_file_name("carillon")
     })
 }
 

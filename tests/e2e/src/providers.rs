@@ -1,7 +1,10 @@
 //! An SMTP server and an SMS provider of the test's own, on the wire, and an organisation's settings
 //! that lead to them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use carillon_sinks::{
     Behaviour, SmtpSink,
@@ -67,6 +70,11 @@ impl Providers {
     /// Messages accepted on both channels, those that came twice counted twice.
     pub fn total(&self) -> usize {
         self.smtp.count() + usize::try_from(self.sms.total()).unwrap_or(usize::MAX)
+    }
+
+    /// When the last message was accepted.
+    pub fn last_accepted(&self) -> Option<Instant> {
+        self.smtp.last_accepted().max(self.sms.last_taken())
     }
 
     /// How often each message was accepted, by the id that the report gives it.

@@ -205,6 +205,7 @@ impl Session<'_> {
         let id = message_id(&source);
         let mut seen = self.state.seen();
         *seen.accepted.entry(id).or_default() += 1;
+        seen.last_accepted = Some(Instant::now());
         if self.state.behaviour.keep {
             seen.mails.push(Mail { connection: self.number, from, to, source });
         }

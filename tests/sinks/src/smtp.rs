@@ -137,6 +137,8 @@ pub(crate) struct Seen {
     pub mails: Vec<Mail>,
     /// When each MAIL FROM came.
     pub begun: Vec<Instant>,
+    /// When the last mail was accepted.
+    pub last_accepted: Option<Instant>,
     pub connections: usize,
     pub open: usize,
     pub dots: usize,
@@ -218,6 +220,11 @@ impl SmtpSink {
     /// When each mail was begun, in order.
     pub fn begun(&self) -> Vec<Instant> {
         self.state.seen().begun.clone()
+    }
+
+    /// When the last mail was accepted.
+    pub fn last_accepted(&self) -> Option<Instant> {
+        self.state.seen().last_accepted
     }
 
     pub fn mails(&self) -> Vec<Mail> {

@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -86,6 +86,7 @@ struct State {
     script: Mutex<Script>,
     taken: Mutex<HashMap<String, Vec<Request>>>,
     total: AtomicU64,
+    last_taken: Mutex<Option<Instant>>,
     requests: AtomicU64,
     connections: AtomicU64,
     /// Told to close every connection.
@@ -111,6 +112,7 @@ impl SmsSink {
             script: Mutex::new(script),
             taken: Mutex::default(),
             total: AtomicU64::new(0),
+            last_taken: Mutex::default(),
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             cut: Notify::new(),
@@ -163,6 +165,11 @@ impl SmsSink {
     /// Messages taken, those that were taken twice counted twice.
     pub fn total(&self) -> u64 {
         self.state.total.load(Ordering::Relaxed)
+    }
+
+    /// When the last message was taken.
+    pub fn last_taken(&self) -> Option<Instant> {
+        *locked(&self.state.last_taken)
     }
 
     /// Requests read whole, whatever became of them.
@@ -278,7 +285,7 @@ impl State {
     /// Remembers the message; None where it has no id, and is only counted.
     fn take(&self, request: Request) -> Option<String> {
         let Some(id) = request.message_id() else {
-            self.total.fetch_add(1, Ordering::Relaxed);
+            self.count();
             return None;
         };
         let callback = request.callback_url();
@@ -289,13 +296,18 @@ impl State {
         if is_named && !before.is_empty() {
             return Some(id);
         }
-        self.total.fetch_add(1, Ordering::Relaxed);
+        self.count();
         before.push(if self.options.counts_only { Request::default() } else { request });
         drop(taken);
         if let Some(url) = callback {
             self.receipts.send(url, format!("SM{id}"), self.options.receipts.clone());
         }
         Some(id)
+    }
+
+    fn count(&self) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        *locked(&self.last_taken) = Some(Instant::now());
     }
 
     fn accept(&self, request: Request) -> Vec<u8> {
