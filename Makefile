@@ -40,7 +40,7 @@ demo: compiler ## One campaign from a file to its report
 # What these promise, they promise on PostgreSQL and RabbitMQ as well as on embedded parts: each
 # crate's unit tests and suites. Named by target, so that both ways run what was built once.
 SUITES := $(sort $(basename $(notdir $(wildcard crates/*/tests/*.rs crates/*/*/tests/*.rs))) \
-	$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/*/tests/*/main.rs))) distributed)
+	$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs crates/*/*/tests/*/main.rs))) distributed)
 
 # One red way does not hide the other.
 .PHONY: test

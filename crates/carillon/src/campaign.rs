@@ -1,5 +1,6 @@
 //! `carillon campaign`.
 
+mod copy;
 pub mod file;
 pub mod forecast;
 mod halt;
@@ -22,6 +23,7 @@ use clap::{Args, Subcommand};
 use self::file::CampaignFile;
 use crate::{
     context::Context,
+    effect,
     error::Error,
     output::{Format, rows::Rows},
     pages::Pages,
@@ -35,7 +37,7 @@ pub enum CampaignCommand {
         after_help = "Example:\n  carillon campaign create -f examples/campaign.yaml -o json"
     )]
     Create(CreateArgs),
-    /// List campaigns, newest first
+    /// List campaigns, newest first; archived ones only with --all
     #[command(after_help = "Example:\n  carillon campaign list --limit 10")]
     List(ListArgs),
     /// Show a campaign
@@ -44,6 +46,12 @@ pub enum CampaignCommand {
     /// Replace a draft by what a file says; a started campaign is only switched on or off
     #[command(after_help = "Example:\n  carillon campaign update ID -f examples/campaign.yaml")]
     Update(UpdateArgs),
+    /// Make a draft with the same content and settings, named "Copy of …" and switched off
+    #[command(after_help = "Example:\n  carillon campaign copy ID -o json")]
+    Copy(copy::CopyArgs),
+    /// Put a draft or an ended campaign away: not listed unless asked for, and never started
+    #[command(after_help = "Its report stays.\n\nExample:\n  carillon campaign archive ID")]
+    Archive(IdArgs),
     /// Check a file with the server and count its SMS text; stores nothing
     #[command(after_help = "Example:\n  carillon campaign lint -f examples/campaign.yaml")]
     Lint(FileArgs),
@@ -117,6 +125,9 @@ pub struct ListArgs {
     /// So many at most; all without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Archived campaigns too
+    #[arg(long)]
+    pub all: bool,
 }
 
 pub async fn run(command: CampaignCommand, context: &mut Context) -> Result<(), Error> {
@@ -125,6 +136,8 @@ pub async fn run(command: CampaignCommand, context: &mut Context) -> Result<(), 
         CampaignCommand::List(args) => list(args, context).await,
         CampaignCommand::Show(args) => show(args, context).await,
         CampaignCommand::Update(args) => update(args, context).await,
+        CampaignCommand::Copy(args) => copy::run(args, context).await,
+        CampaignCommand::Archive(args) => copy::archive(args, context).await,
         CampaignCommand::Lint(args) => lint::run(args, context).await,
         CampaignCommand::Start(args) => start::run(args, context).await,
         CampaignCommand::Pause(args) => halt::pause(args, context).await,
@@ -170,6 +183,7 @@ async fn update(args: UpdateArgs, context: &mut Context) -> Result<(), Error> {
     let answer = client.campaigns().update_campaign(request).await;
     let campaign = answer.map_err(|status| file.explain(status))?.into_inner();
     show::print(&mut context.out, context.look, &campaign)?;
+    effect::tell(campaign.in_effect);
     Ok(())
 }
 
@@ -193,7 +207,7 @@ async fn list(args: ListArgs, context: &mut Context) -> Result<(), Error> {
     let mut rows = Rows::new(&mut context.out, look, &columns);
     let mut pages = Pages::new(args.limit);
     while let Some((page_size, page_token)) = pages.ask() {
-        let request = ListCampaignsRequest { page_size, page_token };
+        let request = ListCampaignsRequest { page_size, page_token, show_archived: args.all };
         let page = client.campaigns().list_campaigns(request).await?.into_inner();
         for campaign in pages.cut(page.campaigns, page.next_page_token) {
             rows.row(match look.format {

@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::{
     activity::{ImportArgs, import_file},
     context::Context,
+    effect,
     error::Error,
     output::{Format, thousands, write_record},
 };
@@ -38,7 +39,7 @@ pub enum CustomersCommand {
     /// Count customers
     #[command(after_help = "Example:\n  carillon customers count --filter 'category:\"VIP\"'")]
     Count(FilterArgs),
-    /// Write customers as CSV, in the form that import reads
+    /// Write customers, as CSV that import reads unless another form is asked for
     #[command(
         after_help = "Example:\n  carillon customers export --filter 'category:\"VIP\"' --file vip.csv"
     )]
@@ -90,7 +91,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Where to; standard output without it
-    #[arg(long, value_name = "OUT.csv")]
+    #[arg(long, value_name = "OUT")]
     pub file: Option<PathBuf>,
 }
 
@@ -246,8 +247,13 @@ async fn set_subscription(
     };
     let client = context.client().await?;
     let answer = client.customers().set_subscription(request).await?.into_inner();
-    let fields = [("matched", json!(answer.matched)), ("changed", json!(answer.changed))];
+    let fields = [
+        ("matched", json!(answer.matched)),
+        ("changed", json!(answer.changed)),
+        ("in_effect", json!(answer.in_effect)),
+    ];
     write_record(&mut context.out, context.look, &fields)?;
+    effect::tell(Some(answer.in_effect));
     Ok(())
 }
 
@@ -266,10 +272,12 @@ async fn set_blacklisted(who: Who, blacklisted: bool, context: &mut Context) -> 
     let client = context.client().await?;
     let request = SetBlacklistedRequest { identifier: Some(who.into()), blacklisted };
     let customer = client.customers().set_blacklisted(request).await?.into_inner();
-    let fields = [
+    let mut fields = vec![
         ("external_id", json!(customer.external_id)),
         ("blacklisted", json!(customer.blacklisted)),
     ];
+    fields.extend(effect::field(customer.in_effect));
     write_record(&mut context.out, context.look, &fields)?;
+    effect::tell(customer.in_effect);
     Ok(())
 }

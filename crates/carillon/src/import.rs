@@ -30,6 +30,7 @@ use self::{
 use crate::{
     client::Client,
     csv_rows::Fault,
+    effect,
     error::{Error, is_unreachable},
     output::{self, Format, Look, Out, thousands},
 };
@@ -76,6 +77,8 @@ pub struct Summary {
     pub reasons: BTreeMap<String, u64>,
     /// Where the rejected rows are; `None` without any.
     pub rejects_file: Option<PathBuf>,
+    /// Whether dispatchers obey what rows changed of who may be sent to; `None` if none did.
+    pub in_effect: Option<bool>,
 }
 
 impl Summary {
@@ -107,6 +110,7 @@ impl Summary {
                     ("unchanged", json!(self.unchanged)),
                     ("rejected", json!(self.rejected)),
                     ("reasons", json!(self.reasons)),
+                    ("in_effect", json!(self.in_effect)),
                 ]),
             )?,
             Format::Csv | Format::Table => {
@@ -266,6 +270,9 @@ impl Ledger {
     fn enter(&mut self, batch: Origin, answer: ImportResponse) -> Result<(), Error> {
         self.summary.stored += u64::from(answer.stored);
         self.summary.unchanged += u64::from(answer.unchanged);
+        if let Some(in_effect) = answer.in_effect {
+            self.summary.in_effect = Some(in_effect && self.summary.in_effect != Some(false));
+        }
         let mut faults = batch.faults;
         let sent = batch.rows.len();
         let mut rows: Vec<Option<_>> = batch.rows.into_iter().map(Some).collect();
@@ -321,6 +328,7 @@ pub fn conclude(
         note!("{file}: only a header, there are no rows to import");
     }
     note!("{}", summary.sentence());
+    effect::tell(summary.in_effect);
     summary.write(out, look)?;
     if strict && summary.rejected > 0 {
         return Err(Error::failed(format!(

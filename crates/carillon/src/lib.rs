@@ -19,6 +19,7 @@ pub mod csv_rows;
 pub mod customers;
 pub mod demo;
 pub mod dev;
+mod effect;
 pub mod error;
 pub mod import;
 pub mod keys;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     context::Context,
+    effect,
     error::Error,
     nearest::hint,
     output::{Format, instant, write_record},
@@ -172,7 +173,15 @@ async fn set(args: SetArgs, context: &mut Context) -> Result<(), Error> {
     };
     let client = context.client().await?;
     let answer = client.organisations().update_organisation(request).await?.into_inner();
-    write_record(&mut context.out, context.look, &fields(&answer))?;
+    print_changed(&answer, context)
+}
+
+/// The organisation after a change, and whether that holds yet.
+fn print_changed(organisation: &Organisation, context: &mut Context) -> Result<(), Error> {
+    let mut shown = fields(organisation);
+    shown.extend(effect::field(organisation.in_effect));
+    write_record(&mut context.out, context.look, &shown)?;
+    effect::tell(organisation.in_effect);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Follows a campaign: live on a terminal, a line a second in a pipe.
 
 use std::{
+    collections::BTreeMap,
     io::{self, IsTerminal as _, Write as _},
     time::Duration,
 };
@@ -8,8 +9,10 @@ use std::{
 use carillon_contracts::{
     campaign::v1::{CampaignState, GetCampaignRequest},
     report::v1::{GetReportRequest, Report},
+    vocabulary::MessageState,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -17,7 +20,7 @@ use crate::{
     client::Client,
     context::Context,
     error::Error,
-    output::{Format, Look, Out, printable, thousands},
+    output::{Format, Look, Out, cell, csv_fault, instant, printable, thousands},
     report,
 };
 
@@ -30,9 +33,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How the progress is shown.
 pub enum View<'a> {
     Live(Live),
-    /// A line a second: words, or a JSON document.
-    Lines(Out<'a>, Look),
+    Lines(Lines<'a>),
     Nothing,
+}
+
+/// A line a second: words, a JSON document, or a row of CSV.
+pub struct Lines<'a> {
+    out: Out<'a>,
+    look: Look,
+    /// The header stands above the first row alone.
+    begun: bool,
 }
 
 /// Several lines on standard error that are drawn again and again.
@@ -51,7 +61,7 @@ impl View<'_> {
 
     fn pause(&self) -> Duration {
         match self {
-            Self::Lines(..) => EVERY_SECOND,
+            Self::Lines(_) => EVERY_SECOND,
             Self::Live(_) | Self::Nothing => OFTEN,
         }
     }
@@ -62,13 +72,7 @@ impl View<'_> {
                 live.show(report, rate);
                 Ok(())
             }
-            Self::Lines(out, look) => {
-                match look.format {
-                    Format::Json => writeln!(out, "{}", report::compact_json(report))?,
-                    Format::Table | Format::Csv => writeln!(out, "{}", line(report, rate))?,
-                }
-                out.flush()
-            }
+            Self::Lines(lines) => lines.show(report, rate),
             Self::Nothing => Ok(()),
         }
     }
@@ -80,7 +84,7 @@ impl View<'_> {
                 // Standard error may have gone away; the result does not depend on it.
                 let _ = live.lines.println(note);
             }
-            Self::Lines(..) | Self::Nothing => {
+            Self::Lines(_) | Self::Nothing => {
                 let _ = writeln!(io::stderr(), "{note}");
             }
         }
@@ -90,6 +94,32 @@ impl View<'_> {
         if let Self::Live(live) = self {
             live.close();
         }
+    }
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(out: Out<'a>, look: Look) -> Self {
+        Self { out, look, begun: false }
+    }
+
+    fn show(&mut self, report: &Report, rate: f64) -> io::Result<()> {
+        match self.look.format {
+            Format::Json => writeln!(self.out, "{}", report::compact_json(report))?,
+            Format::Table => writeln!(self.out, "{}", line(report, rate))?,
+            Format::Csv => {
+                let row = progress_row(report, rate);
+                let mut writer = csv::Writer::from_writer(&mut self.out);
+                if !self.begun {
+                    let header = row.iter().map(|(name, _)| *name);
+                    writer.write_record(header).map_err(csv_fault)?;
+                }
+                let cells = row.iter().map(|(_, value)| cell::csv(value));
+                writer.write_record(cells).map_err(csv_fault)?;
+                writer.flush()?;
+            }
+        }
+        self.begun = true;
+        self.out.flush()
     }
 }
 
@@ -150,7 +180,7 @@ pub(crate) async fn run(client: &Client, id: &str, context: &mut Context) -> Res
         let report = follow(client, id, &mut View::Live(Live::new())).await?;
         return report::print(&mut context.out, look, &report);
     }
-    let mut view = View::Lines(&mut context.out, look);
+    let mut view = View::Lines(Lines::new(&mut context.out, look));
     follow(client, id, &mut view).await?;
     Ok(())
 }
@@ -243,6 +273,27 @@ impl Speed {
     }
 }
 
+/// The same columns in every row: each settled state has one, whether it occurs or not.
+fn progress_row(report: &Report, rate: f64) -> Vec<(&'static str, Value)> {
+    let sum = |counts: &BTreeMap<String, u64>| json!(counts.values().sum::<u64>());
+    let mut row = vec![
+        ("time", instant(report.update_time.as_ref())),
+        ("matched", json!(report.matched)),
+        ("skipped", sum(&report.skipped)),
+        ("planned", json!(report.planned)),
+        ("plan_complete", json!(report.plan_complete)),
+        ("settled", json!(settled(report))),
+        ("in_flight", json!(report.in_flight)),
+        ("waiting", sum(&report.waiting)),
+    ];
+    for state in MessageState::ALL.iter().filter(|state| state.is_settled()) {
+        let count = report.states.get(state.word()).copied().unwrap_or(0);
+        row.push((state.word(), json!(count)));
+    }
+    row.push(("messages_per_second", json!(rate as u64)));
+    row
+}
+
 fn line(report: &Report, rate: f64) -> String {
     let mut text = format!(
         "{} of {}{} settled, {} in flight, {} msg/s",
@@ -264,8 +315,6 @@ fn line(report: &Report, rate: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn report(plan_complete: bool, in_flight: u64) -> Report {
@@ -296,6 +345,22 @@ mod tests {
         );
         assert!(line(&report(true, 0), 0.0).ends_with(", finished"));
         assert!(line(&report(false, 0), 0.0).contains("1,500 planned so far"));
+    }
+
+    #[test]
+    fn rows_of_csv_stand_under_one_header_and_have_every_state() {
+        let mut out = Vec::new();
+        let mut lines = Lines::new(&mut out, Look::plain(Format::Csv));
+        lines.show(&report(false, 300), 41.7).expect("written");
+        lines.show(&report(true, 0), 0.0).expect("written");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(
+            text,
+            "time,matched,skipped,planned,plan_complete,settled,in_flight,waiting,sent,delivered,\
+             undelivered,failed,expired,suppressed,cancelled,unknown,messages_per_second\n\
+             ,0,0,1500,false,1200,300,0,0,1200,0,0,0,0,0,0,41\n\
+             ,0,0,1500,true,1200,0,0,0,1200,0,0,0,0,0,0,0\n"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub mod stack;
 
 pub use cli::{Cli, Done, binary, root};
 pub use providers::Providers;
-pub use server::Server;
+pub use server::{LATENCIES, Server};
 pub use stack::Stack;
 
 /// By the shell: a program of this name is not on every machine.

@@ -16,6 +16,12 @@ use crate::{
     signal,
 };
 
+/// How long each call of a sandbox takes, in milliseconds; 128 are under way at a time.
+pub const LATENCIES: [&str; 2] = [
+    "CARILLON__SMS_DISPATCHER__SANDBOX__LATENCY_MS",
+    "CARILLON__EMAIL_DISPATCHER__SANDBOX__LATENCY_MS",
+];
+
 pub struct Server {
     cli: Cli,
     settings: Vec<(String, String)>,
@@ -65,6 +71,12 @@ impl Server {
         let printed = child.stdout.take().expect("its output");
         self.child = Some(child);
         printed
+    }
+
+    /// A `CARILLON__…` variable, from the next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.into(), value.into()));
     }
 
     /// kill -9.

@@ -1,6 +1,9 @@
 //! `carillon demo`, as somebody sees it who has just arrived.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use carillon_e2e::{binary, root};
 
@@ -16,7 +19,10 @@ fn the_demo_ends_by_itself_and_is_plain_text_in_a_pipe() {
     let err = String::from_utf8_lossy(&shown.stderr);
     assert!(shown.status.success(), "{out}{err}");
     assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "no escape codes in a pipe");
-    let wide: Vec<&str> = out.lines().filter(|line| line.chars().count() > 100).collect();
+    let holds_a_path =
+        |line: &str| line.split_whitespace().any(|word| Path::new(word).is_absolute());
+    let wide: Vec<&str> =
+        out.lines().filter(|line| line.chars().count() > 100 && !holds_a_path(line)).collect();
     assert!(wide.is_empty(), "wider than 100 columns: {wide:?}");
     for shows in [
         "2,357 stored",

@@ -56,7 +56,9 @@ fn assert_clean(server: &Server, needles: &Needles, when: &str) {
     assert_eq!(databases.count(), 6, "{all:?}");
     assert!(all.iter().any(|path| path.to_string_lossy().ends_with("-wal")), "{all:?}");
     for path in all {
-        let hits = needles.found_in(&fs::read(&path).unwrap_or_default());
+        let bytes =
+            fs::read(&path).unwrap_or_else(|error| panic!("{when}: {}: {error}", path.display()));
+        let hits = needles.found_in(&bytes);
         assert!(
             hits.is_empty(),
             "{when}: {} holds {:?}",

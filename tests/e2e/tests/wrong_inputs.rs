@@ -152,6 +152,17 @@ fn rows_that_cannot_be_kept() {
     assert_eq!(kept, ["C7", "C8", "K1"], "nothing of a bad row is stored");
 }
 
+/// The sandbox's record of the one message that went to an address.
+fn accepted(server: &Server, channel: &str, to: &str) -> serde_json::Value {
+    let path = server.data().join("outbox").join(format!("{channel}.jsonl"));
+    let lines = fs::read_to_string(path).expect("the sandbox's record");
+    let lines = lines.lines().map(|line| serde_json::from_str(line).expect("a whole line"));
+    let mut found: Vec<serde_json::Value> =
+        lines.filter(|line: &serde_json::Value| line["to"] == to).collect();
+    assert_eq!(found.len(), 1, "{channel} to {to}: {found:?}");
+    found.remove(0)
+}
+
 /// A campaign file that is right but for what replaces one of its lines.
 fn campaign(replace: &str, with: &str) -> String {
     let right = "name: Monday\n\
@@ -289,7 +300,29 @@ fn settings_that_nothing_reads() {
     refused(&server, "config_file_key_unknown", &done);
 }
 
-/// Names that would do harm if anything evaluated them come out as they went in.
+#[test]
+fn a_campaign_that_is_refused_leaves_nothing_behind() {
+    let server = Server::start(&[]);
+    let text = |text: &str| campaign("Hello {UserName|friend}", text);
+    let nothing =
+        "name: Monday\nactive: true\naudience: { everyone: true }\nschedule: now\ncontent: {}\n";
+    for (name, yaml) in [
+        ("campaign_unknown_variable", text("Hello {UserNam}")),
+        ("campaign_unclosed_brace", text("Hello {UserName")),
+        ("campaign_641_characters", text(&"x".repeat(641))),
+        ("campaign_no_channel", nothing.to_owned()),
+        ("campaign_ends_before_it_begins", campaign("2099-12-31", "2025-12-31")),
+    ] {
+        let file = server.write("campaign.yaml", yaml);
+        // Told as `campaign lint` tells it.
+        refused(&server, name, &server.run(&["campaign", "create", "-f", &file]));
+        let listed = server.run(&["campaign", "list", "--all", "-o", "json"]).ok().json();
+        assert_eq!(listed, serde_json::json!([]), "{name} stored something");
+    }
+}
+
+/// Names that would do harm if anything evaluated them come out as they went in: in a preview, in
+/// the SMS, and in the source of the mail, its subject, its text and its HTML.
 #[test]
 fn names_are_never_evaluated() {
     let server = Server::start(&[]);
@@ -298,12 +331,34 @@ fn names_are_never_evaluated() {
         C2,{UserName},+15555550102,b@example.org,true,true\n\
         C3,=cmd(),+15555550103,c@example.org,true,true\n";
     let _ = server.run(&["customers", "import", &server.write("n.csv", rows)]).ok();
-    let id = server.campaign(&campaign("Hello {UserName|friend}", "Hello {UserName}!"));
-    for (customer, text) in
-        [("C1", "Hello {{7*7}}!"), ("C2", "Hello {UserName}!"), ("C3", "Hello =cmd()!")]
-    {
+    let yaml = campaign("Hello {UserName|friend}", "Hello {UserName}!").replace(
+        "subject: \"For you\", text: \"Hello\"",
+        "subject: \"For {UserName}\", text: \"Dear {UserName}.\", html: \"<p>Dear {UserName}.</p>\"",
+    );
+    let id = server.campaign(&yaml);
+    server.credit(10);
+    let _ = server.run(&["campaign", "start", &id, "--yes", "--wait"]).ok();
+    for (customer, name, phone, address) in [
+        ("C1", "{{7*7}}", "+15555550101", "a@example.org"),
+        ("C2", "{UserName}", "+15555550102", "b@example.org"),
+        ("C3", "=cmd()", "+15555550103", "c@example.org"),
+    ] {
         let preview = ["campaign", "preview", &id, "--customer", customer, "-o", "json"];
+        let text = format!("Hello {name}!");
         assert_eq!(server.run(&preview).ok().json()["sms"]["text"], text);
+        assert_eq!(accepted(&server, "sms", phone)["text"], text);
+        let mail = accepted(&server, "email", address);
+        let source =
+            server.data().join("outbox/email").join(mail["source"].as_str().expect("a file"));
+        let source = fs::read_to_string(source).expect("the source");
+        let lines: Vec<&str> = source.lines().collect();
+        for line in [
+            format!("Subject: For {name}"),
+            format!("Dear {name}."),
+            format!("<p>Dear {name}.</p>"),
+        ] {
+            assert!(lines.contains(&line.as_str()), "'{line}' is no line of:\n{source}");
+        }
     }
     let exported = server.run(&["customers", "export"]).ok();
     assert!(exported.out.contains(",'=cmd(),"), "a spreadsheet must not run it: {}", exported.out);

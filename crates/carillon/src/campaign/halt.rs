@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{IdArgs, show};
 use crate::{
     context::Context,
+    effect,
     error::Error,
     output::{Format, write_record},
 };
@@ -39,10 +40,6 @@ fn print(answer: HaltCampaignResponse, context: &mut Context) -> Result<(), Erro
         fields.push(("in_effect", json!(answer.in_effect)));
         write_record(&mut context.out, context.look, &fields)?;
     }
-    if !answer.in_effect {
-        note!(
-            "stored, not yet in effect: not every service has heard of it; each obeys once it has"
-        );
-    }
+    effect::tell(Some(answer.in_effect));
     Ok(())
 }

@@ -9,7 +9,10 @@ use carillon_contracts::{
 };
 use serde_json::{Value, json};
 
-use crate::output::{Format, Look, Out, instant, instant_text, thousands, write_record};
+use crate::{
+    effect,
+    output::{Format, Look, Out, instant, instant_text, thousands, write_record},
+};
 
 pub const TABLE: [&str; 5] = ["id", "name", "state", "active", "created"];
 
@@ -38,7 +41,8 @@ pub fn state_word(state: CampaignState) -> &'static str {
 
 /// Writes a campaign; for people each part of its content has a line of its own, without the HTML.
 pub fn print(out: Out<'_>, look: Look, campaign: &Campaign) -> io::Result<()> {
-    let fields = fields(campaign);
+    let mut fields = fields(campaign);
+    fields.extend(effect::field(campaign.in_effect));
     if look.format != Format::Table {
         return write_record(out, look, &fields);
     }
@@ -109,6 +113,7 @@ pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
         ("version", json!(campaign.version)),
         ("create_time", instant(campaign.create_time.as_ref())),
         ("update_time", instant(campaign.update_time.as_ref())),
+        ("archive_time", instant(campaign.archive_time.as_ref())),
     ]
 }
 

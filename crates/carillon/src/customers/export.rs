@@ -1,9 +1,10 @@
-//! `carillon customers export`: CSV that import reads back to the same customers.
+//! `carillon customers export`: CSV that import reads back to the same customers, unless another
+//! form is asked for.
 
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{BufWriter, Write as _},
 };
 
 use carillon_contracts::audience::v1::Customer;
@@ -12,26 +13,22 @@ use csv::Writer;
 use super::{
     ExportArgs,
     import::COLUMNS,
-    list::{consent_word, walk},
+    list::{self, consent_word, walk},
 };
 use crate::{
     client::Client,
     context::Context,
     error::Error,
     import::{columns::ATTRIBUTE_PREFIX, rejects::temporary_name},
-    output::{Format, cell::defuse, csv_fault, thousands},
+    output::{Format, Look, Out, cell::defuse, csv_fault, thousands},
 };
 
 pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
-    if context.format == Some(Format::Json) {
-        return Err(Error::usage(
-            "--output: an export is CSV; for JSON use `carillon customers list -o json`",
-        ));
-    }
+    let look = Look { format: context.format.unwrap_or(Format::Csv), ..context.look };
     let filter = args.filter.filter.unwrap_or_default();
     let client = context.client().await?;
     let Some(path) = args.file else {
-        return write(&client, &filter, None, &mut context.out).await;
+        return list::write(&client, &filter, None, &mut context.out, look).await;
     };
     let temporary = temporary_name(&path);
     let failed = |error: &std::io::Error| {
@@ -39,7 +36,8 @@ pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
     };
     let file = File::create(&temporary).map_err(|error| failed(&error))?;
     let mut out = BufWriter::new(file);
-    let done = match write(&client, &filter, None, &mut out).await {
+    let look = Look::plain(look.format);
+    let done = match list::write(&client, &filter, None, &mut out, look).await {
         Ok(()) => {
             out.flush().and_then(|()| fs::rename(&temporary, &path)).map_err(|error| failed(&error))
         }
@@ -56,11 +54,11 @@ pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
 
 /// Walks the customers twice, first for the names of the attributes: the header names them all, and
 /// memory does not grow with the number of customers.
-pub async fn write(
+pub async fn write_csv(
     client: &Client,
     filter: &str,
     limit: Option<u64>,
-    out: &mut (impl Write + Send),
+    out: Out<'_>,
 ) -> Result<(), Error> {
     let mut attributes = BTreeSet::new();
     walk(client, filter, limit, |customer| {

@@ -12,7 +12,7 @@ use crate::{
     client::Client,
     context::Context,
     error::Error,
-    output::{Format, instant, rows::Rows},
+    output::{Format, Look, Out, instant, rows::Rows},
 };
 
 /// Customers of a request: what a page may weigh is bounded by the attributes that each may have.
@@ -24,14 +24,24 @@ const TABLE: [&str; 8] =
 pub async fn run(args: ListArgs, context: &mut Context) -> Result<(), Error> {
     let client = context.client().await?;
     let filter = args.filter.filter.unwrap_or_default();
-    let (look, out) = (context.look, &mut context.out);
+    write(&client, &filter, args.limit, &mut context.out, context.look).await
+}
+
+/// Writes the customers that match in the look's format; CSV is what import reads.
+pub async fn write(
+    client: &Client,
+    filter: &str,
+    limit: Option<u64>,
+    out: Out<'_>,
+    look: Look,
+) -> Result<(), Error> {
     match look.format {
-        Format::Csv => export::write(&client, &filter, args.limit, out).await,
+        Format::Csv => export::write_csv(client, filter, limit, out).await,
         Format::Json => {
             let names: Vec<&str> =
                 fields(&Customer::default()).iter().map(|(name, _)| *name).collect();
             let mut rows = Rows::new(out, look, &names);
-            walk(&client, &filter, args.limit, |customer| {
+            walk(client, filter, limit, |customer| {
                 Ok(rows.row(fields(&customer).into_iter().map(|(_, value)| value).collect())?)
             })
             .await?;
@@ -40,8 +50,7 @@ pub async fn run(args: ListArgs, context: &mut Context) -> Result<(), Error> {
         }
         Format::Table => {
             let mut rows = Rows::new(out, look, &TABLE);
-            walk(&client, &filter, args.limit, |customer| Ok(rows.row(table_row(&customer))?))
-                .await?;
+            walk(client, filter, limit, |customer| Ok(rows.row(table_row(&customer))?)).await?;
             if rows.finish()? == 0 {
                 note!("no customer matches");
             }

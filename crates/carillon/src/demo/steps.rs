@@ -239,7 +239,7 @@ impl Progress<'_> {
         let mut lines = Lines(self.0);
         let look: Look = lines.0.look;
         let out: Out<'_> = &mut lines;
-        watch::follow(client, id, &mut View::Lines(out, look)).await
+        watch::follow(client, id, &mut View::Lines(watch::Lines::new(out, look))).await
     }
 }
 

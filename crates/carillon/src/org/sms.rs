@@ -8,8 +8,8 @@ use carillon_contracts::campaign::v1::{
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{fields, secret};
-use crate::{context::Context, error::Error, output::write_record};
+use super::{print_changed, secret};
+use crate::{context::Context, error::Error};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum KindArg {
@@ -140,8 +140,7 @@ pub(super) async fn run(args: SmsArgs, context: &mut Context) -> Result<(), Erro
     let request = SetSmsGatewayRequest { sms: Some(gateway(args)?), token };
     let client = context.client().await?;
     let answer = client.organisations().set_sms_gateway(request).await?.into_inner();
-    write_record(&mut context.out, context.look, &fields(&answer))?;
-    Ok(())
+    print_changed(&answer, context)
 }
 
 fn gateway(args: SmsArgs) -> Result<SmsGateway, Error> {

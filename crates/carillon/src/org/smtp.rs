@@ -12,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{fields, secret};
+use super::{print_changed, secret};
 use crate::{
     context::Context,
     error::Error,
@@ -121,7 +121,7 @@ async fn set(args: SmtpArgs, context: &mut Context) -> Result<(), Error> {
     let request = SetSmtpServerRequest { smtp: Some(server(args)), password };
     let client = context.client().await?;
     let answer = client.organisations().set_smtp_server(request).await?.into_inner();
-    write_record(&mut context.out, context.look, &fields(&answer))?;
+    print_changed(&answer, context)?;
     if context.look.format == Format::Table {
         note!("try it with `carillon org smtp test`");
     }

@@ -1,9 +1,11 @@
 //! What every service shows of its outbox at `/metrics`.
 
-use carillon_outbox::figures;
+use carillon_outbox::{effects_pending, figures};
 use carillon_service_kit::{
     Clock, Database,
-    metrics::{MARKS_LAG, OUTBOX_OLDEST_SECONDS, OUTBOX_ROWS, PARKED, collect, show},
+    metrics::{
+        EFFECTS_PENDING, MARKS_LAG, OUTBOX_OLDEST_SECONDS, OUTBOX_ROWS, PARKED, collect, show,
+    },
 };
 use sea_orm_migration::sea_orm::DbErr;
 
@@ -16,6 +18,8 @@ pub(crate) fn watch(service: &'static str, database: &Database, clock: &Clock) {
             let age_ms = figures.oldest_unsent_ms.map_or(0, |at| clock.now_ms() - at).max(0);
             show(OUTBOX_ROWS, &[("service", service)], figures.unsent);
             show(OUTBOX_OLDEST_SECONDS, &[("service", service)], age_ms / 1_000);
+            let pending = effects_pending(&database, service, clock.now_ms()).await?;
+            show(EFFECTS_PENDING, &[("service", service)], pending);
             show(PARKED, &[("service", service)], figures.parked);
             for lag in figures.lags {
                 let labels = [("stream", lag.stream.as_str()), ("subscriber", lag.subscriber)];

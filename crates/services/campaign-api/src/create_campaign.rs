@@ -1,8 +1,8 @@
 //! Create a campaign: a draft that sends nothing.
 
 use carillon_contracts::{
-    campaign::v1::{Campaign, CampaignState, CreateCampaignRequest},
-    ids::{CampaignId, OrganisationId},
+    campaign::v1::{Campaign, CreateCampaignRequest},
+    ids::OrganisationId,
 };
 use carillon_service_kit::{
     database::Sql,
@@ -35,17 +35,7 @@ impl CampaignApi {
             return Ok(known.into_campaign());
         }
         let document = self.checked_campaign(organisation, document).await?;
-        let now_ms = self.clock.now_ms();
-        let row = CampaignRow {
-            id: CampaignId::random(),
-            document,
-            state: CampaignState::Draft,
-            version: 1,
-            created_ms: now_ms,
-            updated_ms: now_ms,
-            started_ms: None,
-            halt_told: None,
-        };
+        let row = CampaignRow::draft(document, self.clock.now_ms());
         if validate_only {
             let draft = row.into_campaign();
             return Ok(Campaign {
@@ -55,18 +45,28 @@ impl CampaignApi {
                 ..draft
             });
         }
+        self.insert_draft(organisation, row, request.as_ref()).await
+    }
+
+    /// Stores a draft, or answers the one that the same request made before.
+    pub(crate) async fn insert_draft(
+        &self,
+        organisation: OrganisationId,
+        draft: CampaignRow,
+        request: Option<&Request>,
+    ) -> Result<Campaign, Status> {
         let tx = self.database.begin().await.map_err(internal)?;
-        if let Some(known) = repeated(&tx, organisation, request.as_ref()).await? {
+        if let Some(known) = repeated(&tx, organisation, request).await? {
             return Ok(known.into_campaign());
         }
-        let stored = store::insert_campaign(&tx, organisation, &row, request.as_ref());
+        let stored = store::insert_campaign(&tx, organisation, &draft, request);
         if !stored.await.map_err(internal)? {
             // Another replica carried the same request out, between the look and the write.
-            let known = repeated(&tx, organisation, request.as_ref()).await?;
+            let known = repeated(&tx, organisation, request).await?;
             return known.map(CampaignRow::into_campaign).ok_or_else(|| internal("a lost request"));
         }
         tx.commit().await.map_err(internal)?;
-        Ok(row.into_campaign())
+        Ok(draft.into_campaign())
     }
 
     /// The campaign with the saved texts that it names; or every wrong field at once, the

@@ -1,7 +1,5 @@
 //! Create an organisation, with its first API key.
 
-use std::time::Duration;
-
 use carillon_contracts::{
     campaign::v1::{CreateOrganisationRequest, CreateOrganisationResponse},
     events::v1::{KeyHash, OrganisationChanged, event::Body},
@@ -23,8 +21,6 @@ use crate::{
     store::{self, OrganisationRow},
 };
 
-/// How long an answer waits until every service knows.
-pub(crate) const IN_EFFECT_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_KEY: &str = "first";
 
 impl CampaignApi {
@@ -90,7 +86,7 @@ impl CampaignApi {
             Ok::<i64, DbErr>(told)
         };
         let told = stored.await.map_err(internal)?;
-        let in_effect = self.in_effect(Some(told)).await?;
+        let in_effect = self.in_effect(Some(told)).await;
         let (organisation, api_key) = (Some(row.organisation), key.api_key);
         Ok(CreateOrganisationResponse { organisation, api_key, in_effect })
     }
@@ -113,7 +109,7 @@ impl CampaignApi {
         &self,
         known: OrganisationRow,
     ) -> Result<CreateOrganisationResponse, Status> {
-        let in_effect = self.in_effect(known.told).await?;
+        let in_effect = self.in_effect(known.told).await;
         let organisation = Some(known.organisation);
         Ok(CreateOrganisationResponse { organisation, api_key: String::new(), in_effect })
     }
@@ -139,14 +135,11 @@ impl CampaignApi {
     }
 
     /// Waits until every service has heard, after the commit; 2 s at most.
-    pub(crate) async fn in_effect(&self, told: Option<i64>) -> Result<bool, Status> {
-        let Some(told) = told else { return Ok(false) };
-        self.outbox.wake();
-        // What is told of is committed: not knowing how far it got must not look like a failure.
-        Ok(self.outbox.passed(told, IN_EFFECT_WITHIN).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "not known whether it is in effect");
-            false
-        }))
+    pub(crate) async fn in_effect(&self, told: Option<i64>) -> bool {
+        match told {
+            Some(told) => self.outbox.in_effect([told]).await,
+            None => false,
+        }
     }
 }
 

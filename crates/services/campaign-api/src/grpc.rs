@@ -4,17 +4,17 @@ mod texts;
 
 use carillon_contracts::{
     campaign::v1::{
-        Campaign, CancelCampaignRequest, CreateCampaignRequest, CreateKeyRequest,
-        CreateKeyResponse, CreateOrganisationRequest, CreateOrganisationResponse, Forecast,
-        ForecastCampaignRequest, GetCampaignRequest, GetOrganisationRequest, HaltCampaignResponse,
-        ListAlertsRequest, ListAlertsResponse, ListCampaignsRequest, ListCampaignsResponse,
-        ListKeysRequest, ListKeysResponse, ListNextRunsRequest, ListNextRunsResponse, Organisation,
-        PauseCampaignRequest, Preview, PreviewCampaignRequest, ResumeCampaignRequest,
-        RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, SetSmsGatewayRequest,
-        SetSmtpServerRequest, StartCampaignRequest, TestCampaignRequest, TestSmtpServerRequest,
-        TestSmtpServerResponse, UpdateCampaignRequest, UpdateOrganisationRequest,
-        campaign_service_server::CampaignService, key_service_server::KeyService,
-        organisation_service_server::OrganisationService,
+        ArchiveCampaignRequest, Campaign, CancelCampaignRequest, CopyCampaignRequest,
+        CreateCampaignRequest, CreateKeyRequest, CreateKeyResponse, CreateOrganisationRequest,
+        CreateOrganisationResponse, Forecast, ForecastCampaignRequest, GetCampaignRequest,
+        GetOrganisationRequest, HaltCampaignResponse, ListAlertsRequest, ListAlertsResponse,
+        ListCampaignsRequest, ListCampaignsResponse, ListKeysRequest, ListKeysResponse,
+        ListNextRunsRequest, ListNextRunsResponse, Organisation, PauseCampaignRequest, Preview,
+        PreviewCampaignRequest, ResumeCampaignRequest, RevokeKeyRequest, RevokeKeyResponse,
+        RotateKeyRequest, SetSmsGatewayRequest, SetSmtpServerRequest, StartCampaignRequest,
+        TestCampaignRequest, TestSmtpServerRequest, TestSmtpServerResponse, UpdateCampaignRequest,
+        UpdateOrganisationRequest, campaign_service_server::CampaignService,
+        key_service_server::KeyService, organisation_service_server::OrganisationService,
     },
     ids::{CampaignId, OrganisationId},
 };
@@ -153,6 +153,22 @@ impl CampaignService for CampaignApi {
     ) -> Result<Response<Campaign>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         self.test_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn copy_campaign(
+        &self,
+        request: Request<CopyCampaignRequest>,
+    ) -> Result<Response<Campaign>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.copy_campaign(organisation, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn archive_campaign(
+        &self,
+        request: Request<ArchiveCampaignRequest>,
+    ) -> Result<Response<Campaign>, Status> {
+        let organisation = self.tenancy.caller(request.metadata()).await?;
+        self.archive_campaign(organisation, request.into_inner()).await.map(Response::new)
     }
 
     async fn preview_campaign(

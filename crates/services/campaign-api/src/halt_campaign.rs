@@ -29,12 +29,14 @@ impl CampaignApi {
         let current = locked_campaign(&tx, organisation, "id", id).await?;
         let ordered = self.ordered(&tx, organisation, current, order).await?;
         tx.commit().await.map_err(internal)?;
-        // One that was never halted is as it was started.
-        let in_effect = match ordered.halt_told {
-            Some(told) => self.in_effect(Some(told)).await?,
-            None => true,
-        };
+        let in_effect = self.obeyed(&ordered).await;
         Ok(HaltCampaignResponse { campaign: Some(ordered.into_campaign()), in_effect })
+    }
+
+    /// Whether every service obeys what was last ordered of a campaign; waits 2 s at most. One that
+    /// was never halted is as it was started.
+    pub(crate) async fn obeyed(&self, row: &CampaignRow) -> bool {
+        row.halt_told.is_none() || self.in_effect(row.halt_told).await
     }
 
     /// The locked campaign after an order, stored and told of if that changes anything.

@@ -131,10 +131,10 @@ impl CampaignApi {
             }
             let now_ms = self.clock.now_ms();
             store::revoke_key(&tx, organisation, key.id, now_ms).await.map_err(internal)?;
-            Some(self.store_changed(&tx, row).await.map_err(internal)?.1)
+            self.store_changed(&tx, row).await.map_err(internal)?.told
         };
         tx.commit().await.map_err(internal)?;
-        Ok(RevokeKeyResponse { in_effect: self.in_effect(told).await? })
+        Ok(RevokeKeyResponse { in_effect: self.in_effect(told).await })
     }
 
     async fn locked(
@@ -152,9 +152,9 @@ impl CampaignApi {
         row: OrganisationRow,
         key: NewKey,
     ) -> Result<CreateKeyResponse, Status> {
-        let (_, told) = self.store_changed(&tx, row).await.map_err(internal)?;
+        let told = self.store_changed(&tx, row).await.map_err(internal)?.told;
         tx.commit().await.map_err(internal)?;
-        let in_effect = self.in_effect(Some(told)).await?;
+        let in_effect = self.in_effect(told).await;
         let NewKey { row, api_key } = key;
         Ok(CreateKeyResponse { key: Some(row.into_key()), api_key, in_effect })
     }

@@ -2,7 +2,9 @@
 //! what became of them.
 
 mod alerts;
+mod archive_campaign;
 mod audience;
+mod copy_campaign;
 mod count_sms;
 mod create_campaign;
 mod create_organisation;

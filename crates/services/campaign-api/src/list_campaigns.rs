@@ -31,7 +31,9 @@ impl CampaignApi {
                 invalid("page_token", "is not one that this method gave; start without it")
             })?),
         };
-        let (rows, more) = self.page(organisation, after, page).await.map_err(internal)?;
+        let archived = request.show_archived;
+        let (rows, more) =
+            self.page(organisation, after, archived, page).await.map_err(internal)?;
         let next_page_token = rows
             .last()
             .filter(|_| more)
@@ -45,11 +47,12 @@ impl CampaignApi {
         &self,
         organisation: OrganisationId,
         mut after: Option<Place>,
+        archived: bool,
         mut page: Page<CampaignRow>,
     ) -> Result<(Vec<CampaignRow>, bool), DbErr> {
         loop {
             let reader = self.database.reader();
-            let read = store::campaigns(reader, organisation, after, CHUNK).await?;
+            let read = store::campaigns(reader, organisation, after, archived, CHUNK).await?;
             let Some(last) = read.last() else { return Ok((page.rows, false)) };
             after = Some((last.created_ms, last.id));
             for row in read {

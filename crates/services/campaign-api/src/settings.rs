@@ -126,7 +126,8 @@ impl CampaignApi {
         let before = row.organisation.clone();
         let secret = change(&mut row.organisation, secrets.contains_key(name))?;
         if before == row.organisation && matches!(secret, Secret::Keep) {
-            return Ok(before);
+            drop(tx);
+            return Ok(self.answered(row).await);
         }
         match secret {
             Secret::Keep => {}
@@ -137,23 +138,27 @@ impl CampaignApi {
                 store::save_secret(&tx, id, name, &sealed).await.map_err(internal)?;
             }
         }
-        let (row, told) = self.store_changed(&tx, row).await.map_err(internal)?;
+        let row = self.store_changed(&tx, row).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
-        self.in_effect(Some(told)).await?;
-        Ok(row.organisation)
+        Ok(self.answered(row).await)
     }
 
-    /// Stores the organisation under its next version, and tells of it. Answers the event, for
-    /// `in_effect`.
+    /// Stores the organisation under its next version, and tells of it.
     pub(crate) async fn store_changed(
         &self,
         tx: &DatabaseTransaction,
         row: OrganisationRow,
-    ) -> Result<(OrganisationRow, i64), DbErr> {
+    ) -> Result<OrganisationRow, DbErr> {
         let row = OrganisationRow { version: row.version + 1, ..row };
         store::save_settings(tx, &row).await?;
-        let told = self.tell_changed(tx, &row).await?;
-        Ok((row, told))
+        let told = Some(self.tell_changed(tx, &row).await?);
+        Ok(OrganisationRow { told, ..row })
+    }
+
+    /// The organisation, and whether every service knows what was last changed of it.
+    pub(crate) async fn answered(&self, row: OrganisationRow) -> Organisation {
+        let in_effect = Some(self.in_effect(row.told).await);
+        Organisation { in_effect, ..row.organisation }
     }
 
     /// A dispatcher tries the settings that are stored.

@@ -80,6 +80,15 @@ impl CampaignApi {
 
 fn check_startable(current: &CampaignRow, zone: &TimeZone, now: Timestamp) -> Result<(), Status> {
     let CampaignRow { id, document, .. } = current;
+    if current.archived_ms.is_some() {
+        return Err(refused(
+            "CAMPAIGN_ARCHIVED",
+            format!(
+                "id: campaign {id} is archived and can't be started; copy it with `carillon campaign \
+                 copy {id}`, and start the copy"
+            ),
+        ));
+    }
     if !document.active {
         return Err(refused(
             "CAMPAIGN_INACTIVE",

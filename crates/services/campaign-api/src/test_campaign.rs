@@ -3,10 +3,10 @@
 
 use carillon_contracts::{
     campaign::v1::{
-        Audience, Campaign, CampaignState, CustomerList, Schedule, TestCampaignRequest,
-        audience::Selection, schedule::When,
+        Audience, Campaign, CustomerList, Schedule, TestCampaignRequest, audience::Selection,
+        schedule::When,
     },
-    ids::{CampaignId, OrganisationId},
+    ids::OrganisationId,
 };
 use carillon_service_kit::status::{internal, invalid};
 use tonic::Status;
@@ -14,7 +14,7 @@ use tonic::Status;
 use crate::{
     CampaignApi,
     create_campaign::repeated,
-    domain::MOST_NAME,
+    domain::named_after,
     grpc::find_campaign,
     request::Request,
     store::{self, CampaignRow},
@@ -42,16 +42,7 @@ impl CampaignApi {
         self.audience.preview(organisation, customer.clone(), content).await?;
         let document = self.checked_campaign(organisation, test_of(tested, customer)).await?;
         let now = self.clock.now();
-        let draft = CampaignRow {
-            id: CampaignId::random(),
-            document,
-            state: CampaignState::Draft,
-            version: 1,
-            created_ms: now.as_millisecond(),
-            updated_ms: now.as_millisecond(),
-            started_ms: None,
-            halt_told: None,
-        };
+        let draft = CampaignRow::draft(document, now.as_millisecond());
         let tx = self.database.begin().await.map_err(internal)?;
         let stored = store::insert_campaign(&tx, organisation, &draft, request.as_ref());
         if !stored.await.map_err(internal)? {
@@ -63,10 +54,9 @@ impl CampaignApi {
 }
 
 fn test_of(tested: CampaignRow, customer: String) -> Campaign {
-    let name = format!("Test of {}", tested.document.name);
     let customers = CustomerList { external_ids: vec![customer] };
     Campaign {
-        name: name.chars().take(MOST_NAME).collect(),
+        name: named_after("Test of", &tested.document.name),
         active: true,
         audience: Some(Audience { selection: Some(Selection::Customers(customers)) }),
         schedule: Some(Schedule { when: Some(When::Now(true)) }),

@@ -73,7 +73,8 @@ async fn unsubscribe(
     let call = api.audience.opt_out(organisation, customer, channel);
     let answer = tokio::time::timeout(OPT_OUT_WITHIN, call).await;
     match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in 10 s"))) {
-        Ok(_) => page::done(&name, channel),
+        Ok(true) => page::done(&name, channel),
+        Ok(false) => page::stored(&name, channel),
         Err(status) if status.code() == Code::NotFound => page::no_such_link(),
         Err(status) => {
             tracing::warn!(code = ?status.code(), message = status.message(), "an opt-out was not carried out");

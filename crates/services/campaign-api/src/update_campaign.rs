@@ -70,7 +70,7 @@ impl CampaignApi {
             ));
         }
         if document == seen.document {
-            return Ok(seen.into_campaign());
+            return Ok(self.answered_campaign(seen).await);
         }
         let order = if document.active { Order::Resume } else { Order::Pause };
         let tx = self.database.begin().await.map_err(internal)?;
@@ -88,8 +88,13 @@ impl CampaignApi {
             store::save_campaign(&tx, organisation, &row).await.map_err(internal)?;
         }
         tx.commit().await.map_err(internal)?;
-        self.in_effect(row.halt_told).await?;
-        Ok(row.into_campaign())
+        Ok(self.answered_campaign(row).await)
+    }
+
+    /// The campaign, and whether every service obeys what was last ordered of it.
+    async fn answered_campaign(&self, row: CampaignRow) -> Campaign {
+        let in_effect = Some(self.obeyed(&row).await);
+        Campaign { in_effect, ..row.into_campaign() }
     }
 }
 

@@ -42,12 +42,12 @@ impl CampaignApi {
         let merged = organisation::merged(&row.organisation, given, &paths);
         let organisation = organisation::checked(merged).map_err(invalid_fields)?;
         if organisation == row.organisation {
-            return Ok(organisation);
+            drop(tx);
+            return Ok(self.answered(row).await);
         }
         let row = OrganisationRow { organisation, ..row };
-        let (row, told) = self.store_changed(&tx, row).await.map_err(internal)?;
+        let row = self.store_changed(&tx, row).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
-        self.in_effect(Some(told)).await?;
-        Ok(row.organisation)
+        Ok(self.answered(row).await)
     }
 }

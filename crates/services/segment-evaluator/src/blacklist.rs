@@ -4,7 +4,6 @@ use carillon_contracts::{
     audience::v1::{Customer, SetBlacklistedRequest},
     ids::OrganisationId,
 };
-use carillon_service_kit::status::internal;
 use tonic::Status;
 
 use crate::Evaluator;
@@ -22,7 +21,8 @@ impl Evaluator {
             standing.blacklisted = request.blacklisted;
         };
         let changed = self.change_standings(organisation, &ids, set).await?;
-        self.in_effect(changed.told).await.map_err(internal)?;
-        self.customer(organisation, &external_id).await
+        let in_effect = Some(self.in_effect(changed.told).await);
+        let customer = self.customer(organisation, &external_id).await?;
+        Ok(Customer { in_effect, ..customer })
     }
 }

@@ -139,5 +139,6 @@ pub(crate) fn to_wire(record: Record) -> Customer {
         pending_channels: pending.map(|(channel, _)| (*channel).into()).collect(),
         create_time: instant(record.created_at),
         update_time: instant(record.updated_at),
+        in_effect: None,
     }
 }

@@ -1,5 +1,7 @@
 //! The way in: who asks, and which verb answers.
 
+use std::sync::{Arc, atomic::AtomicBool};
+
 use carillon_contracts::{
     audience::v1::{
         CheckAudienceRequest, CheckAudienceResponse, ConfirmSubscriptionRequest,
@@ -45,9 +47,10 @@ impl CustomerService for Evaluator {
     ) -> Result<Response<Responses>, Status> {
         let organisation = self.tenancy.caller(request.metadata()).await?;
         let evaluator = self.clone();
+        let late = Arc::new(AtomicBool::default());
         let responses = answers(request.into_inner(), move |request| {
-            let evaluator = evaluator.clone();
-            async move { evaluator.import_customers(organisation, request).await }
+            let (evaluator, late) = (evaluator.clone(), Arc::clone(&late));
+            async move { evaluator.import_customers(organisation, request, &late).await }
         });
         Ok(Response::new(responses.boxed()))
     }

@@ -1,5 +1,7 @@
 //! Import: many customers, request by request, and changes of one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use carillon_contracts::{
     audience::v1::{
         Customer, Identifier, ImportCustomersRequest, ImportResponse, Reject,
@@ -8,7 +10,7 @@ use carillon_contracts::{
     ids::OrganisationId,
     limits::IMPORT_ROWS,
 };
-use carillon_service_kit::status::{FieldError, already_exists, internal, invalid};
+use carillon_service_kit::status::{FieldError, already_exists, invalid};
 use prost_types::FieldMask;
 use tonic::Status;
 
@@ -19,15 +21,25 @@ use crate::{
 };
 
 impl Evaluator {
+    /// One request of an import. `late` is of the whole import: once a request was not in effect in
+    /// time, those after it do not wait.
     pub(crate) async fn import_customers(
         &self,
         organisation: OrganisationId,
         request: ImportCustomersRequest,
+        late: &AtomicBool,
     ) -> Result<ImportResponse, Status> {
         check_rows("customers", request.customers.len())?;
         let mask = mask(request.update_mask)?;
         let upsert = Upsert { organisation, mask: &mask, by: "import" };
-        Ok(self.upsert(&upsert, request.customers).await?.into())
+        let outcome = self.upsert(&upsert, request.customers).await?;
+        let in_effect = match outcome.told {
+            None => None,
+            Some(_) if late.load(Ordering::Relaxed) => Some(false),
+            told => Some(self.in_effect(told).await),
+        };
+        late.fetch_or(in_effect == Some(false), Ordering::Relaxed);
+        Ok(ImportResponse { in_effect, ..outcome.into() })
     }
 
     /// `by` names the caller in the log of consent.
@@ -51,8 +63,14 @@ impl Evaluator {
         match outcome.rejects.pop() {
             Some((_, fault)) => Err(refusal(fault)),
             None => {
-                self.in_effect(outcome.told).await.map_err(internal)?;
-                self.customer(organisation, &external_id).await
+                // A change of a name, say, is nothing that a dispatcher must hear of.
+                let concerns = outcome.told.is_some() || outcome.unchanged > 0;
+                let in_effect = match concerns {
+                    true => Some(self.in_effect(outcome.told).await),
+                    false => None,
+                };
+                let customer = self.customer(organisation, &external_id).await?;
+                Ok(Customer { in_effect, ..customer })
             }
         }
     }
@@ -89,6 +107,7 @@ impl From<Outcome> for ImportResponse {
             stored: outcome.stored,
             unchanged: outcome.unchanged,
             rejects: outcome.rejects.into_iter().map(reject).collect(),
+            in_effect: None,
         }
     }
 }

@@ -40,7 +40,7 @@ impl Evaluator {
                 Ok(None) => break,
                 Ok(Some(told)) => {
                     self.outbox.wake();
-                    let in_effect = self.in_effect([told]).await.map_err(internal)?;
+                    let in_effect = self.in_effect([told]).await;
                     return Ok(OptOutResponse { in_effect });
                 }
             }

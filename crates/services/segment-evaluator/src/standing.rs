@@ -1,8 +1,9 @@
 //! Changes of who may be sent to: subscriptions, the blacklist, opt-outs. Dispatchers hear of them
 //! in the transaction that makes them, so that they hold for queued messages too.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use carillon_broker::topology::SUPPRESSION_CHANGED;
 use carillon_contracts::{
     events::v1::{Suppression, SuppressionChanged, event::Body},
     ids::OrganisationId,
@@ -17,8 +18,6 @@ use crate::{
     store,
 };
 
-/// How long an answer waits for a change to be in effect.
-const IN_EFFECT: Duration = Duration::from_secs(2);
 /// Writers that met others on the same rows try again this often, a little later each time.
 pub(crate) const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -98,19 +97,20 @@ impl Evaluator {
         self.outbox.append(tx, organisation, body).await.map(Some)
     }
 
-    /// Waits until dispatchers have heard of all, 2 s at most; answers whether they have.
-    pub(crate) async fn in_effect(
-        &self,
-        told: impl IntoIterator<Item = i64>,
-    ) -> Result<bool, DbErr> {
-        let begun = Instant::now();
-        for row in told {
-            let left = IN_EFFECT.saturating_sub(begun.elapsed());
-            if !self.outbox.passed(row, left).await? {
-                return Ok(false);
+    /// Waits until dispatchers have heard of all, 2 s at most; answers whether they have. Where
+    /// nothing was to be told, it was before, and waits for what is still under way.
+    pub(crate) async fn in_effect(&self, told: impl IntoIterator<Item = i64>) -> bool {
+        let mut told: Vec<i64> = told.into_iter().collect();
+        if told.is_empty() {
+            match self.outbox.newest(SUPPRESSION_CHANGED).await {
+                Ok(newest) => told.extend(newest),
+                Err(error) => {
+                    tracing::warn!(%error, "not known whether a change is in effect");
+                    return false;
+                }
             }
         }
-        Ok(true)
+        self.outbox.in_effect(told).await
     }
 }
 

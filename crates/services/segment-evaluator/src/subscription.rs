@@ -8,7 +8,7 @@ use carillon_contracts::{
     ids::OrganisationId,
     jobs::v1::Channel,
 };
-use carillon_service_kit::status::{internal, invalid, refused};
+use carillon_service_kit::status::{invalid, refused};
 use tonic::Status;
 
 use crate::{
@@ -61,14 +61,13 @@ impl Evaluator {
             Some(Customers::Identifier(identifier)) => {
                 let id = self.find(organisation, Some(identifier)).await?.external_id;
                 let changed = self.subscribe(organisation, &[id], &asked).await?;
-                self.in_effect(changed.told).await.map_err(internal)?;
-                Ok(SetSubscriptionResponse { changed: changed.customers, matched: 1 })
+                let in_effect = self.in_effect(changed.told).await;
+                Ok(SetSubscriptionResponse { changed: changed.customers, matched: 1, in_effect })
             }
             Some(Customers::Filter(filter)) => {
                 let selection = selection(&filter)?;
                 let (answer, told) = self.subscribe_all(organisation, &selection, &asked).await?;
-                self.in_effect(told).await.map_err(internal)?;
-                Ok(answer)
+                Ok(SetSubscriptionResponse { in_effect: self.in_effect(told).await, ..answer })
             }
         }
     }

@@ -124,7 +124,8 @@ impl Outbox {
         Ok(passed_by_all(reader, &stream).await? >= seq)
     }
 
-    /// Starts the relay, the listener for marks, and the resending of overtaken rows.
+    /// Starts the relay, the listener for marks, the resending of overtaken rows, and the watch over
+    /// what was answered "not yet in effect".
     pub fn spawn(&self, stop: &Stop) {
         let (outbox, stopping) = (self.clone(), stop.clone());
         stop.keep(relay::TASK, move || outbox.clone().relay(stopping.clone()));
@@ -132,6 +133,8 @@ impl Outbox {
         stop.keep("outbox marks", move || outbox.clone().hear_marks(stopping.clone()));
         let (outbox, stopping) = (self.clone(), stop.clone());
         stop.keep("outbox again", move || outbox.clone().send_again(stopping.clone()));
+        let (outbox, stopping) = (self.clone(), stop.clone());
+        stop.keep("outbox effects", move || outbox.clone().watch_effects(stopping.clone()));
     }
 }
 

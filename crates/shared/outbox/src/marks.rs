@@ -102,14 +102,23 @@ impl Outbox {
 
 /// The seq up to which every listed subscriber has passed a stream: 0 before each was heard of.
 pub(crate) async fn passed_by_all(connection: &impl Sql, stream: &str) -> Result<i64, DbErr> {
-    let Some((producer, event)) = topology::parse_stream(stream) else { return Ok(0) };
+    let marks = marks_of(connection, stream).await?;
+    Ok(marks.into_iter().map(|(_, mark)| mark).min().unwrap_or(0))
+}
+
+/// The listed subscribers of a stream and the seq that each has passed: 0 before it was heard of.
+pub(crate) async fn marks_of(
+    connection: &impl Sql,
+    stream: &str,
+) -> Result<Vec<(&'static str, i64)>, DbErr> {
+    let Some((producer, event)) = topology::parse_stream(stream) else { return Ok(Vec::new()) };
     let sql = "SELECT subscriber, mark FROM subscribers WHERE stream = $1";
     let mut marks: BTreeMap<String, i64> = BTreeMap::new();
     for row in connection.rows(sql, [stream.into()]).await? {
         marks.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
     }
     let listed = topology::subscribers(event, producer).iter();
-    Ok(listed.map(|name| marks.get(*name).copied().unwrap_or(0)).min().unwrap_or(0))
+    Ok(listed.map(|name| (*name, marks.get(*name).copied().unwrap_or(0))).collect())
 }
 
 /// Rows that another replica holds for publishing leave with a later mark.

@@ -19,6 +19,7 @@ pub const OLDEST_UNSETTLED_SECONDS: &str = "carillon_oldest_unsettled_seconds";
 pub const OUTBOX_ROWS: &str = "carillon_outbox_rows";
 pub const OUTBOX_OLDEST_SECONDS: &str = "carillon_outbox_oldest_seconds";
 pub const MARKS_LAG: &str = "carillon_marks_lag";
+pub const EFFECTS_PENDING: &str = "carillon_effects_pending";
 pub const CLAIM_SECONDS: &str = "carillon_claim_seconds";
 pub const GATEWAY_SECONDS: &str = "carillon_gateway_seconds";
 pub const PERMITS_IN_USE: &str = "carillon_permits_in_use";
@@ -56,7 +57,7 @@ const fn seconds_of(
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 12] = [
     gauge_of(MESSAGES, &["channel", "state"], "messages of the runs kept, by state"),
     gauge_of(
         BACKLOG_MESSAGES,
@@ -74,6 +75,11 @@ pub const METRICS: [Metric; 11] = [
         MARKS_LAG,
         &["stream", "subscriber"],
         "events that the subscriber has not yet passed, as the producer knows",
+    ),
+    gauge_of(
+        EFFECTS_PENDING,
+        &["service"],
+        "changes (halts, opt-outs, settings, keys) stored for 2 s and not yet in effect everywhere",
     ),
     seconds_of(CLAIM_SECONDS, &["channel"], "one round trip that records and claims"),
     seconds_of(GATEWAY_SECONDS, &["channel", "outcome"], "one call of a gateway"),

@@ -129,12 +129,29 @@ pub fn parse<T: DeserializeOwned>(name: &str, text: &str, example: &str) -> Resu
         return Err(Error::failed(format!("{name}: the file is empty; see {example}")));
     }
     serde_saphyr::from_str(text).map_err(|error| {
+        if let Some(broken) = broken(name, text) {
+            return broken;
+        }
         let error = error.without_snippet();
         let at = error.location();
         let line = at.map_or(1, |at| at.line());
         let key = at.and_then(|at| key_at(text, at.line(), at.column()));
         Error::failed(format!("{name}:{line}: {}", describe(error, key)))
     })
+}
+
+/// What keeps the text from being YAML at all: a value that looks wrong may only be cut short by it.
+fn broken(name: &str, text: &str) -> Option<Error> {
+    let error = serde_saphyr::from_str::<IgnoredAny>(text).err()?;
+    let error = error.without_snippet();
+    if !matches!(error, YamlError::ExternalMessage { .. } | YamlError::Eof { .. }) {
+        return None;
+    }
+    let line = error.location().map_or(1, |at| at.line());
+    Some(Error::failed(format!(
+        "{name}:{line}: is not YAML: {}; close each bracket and quote, and indent with blanks",
+        describe(error, None)
+    )))
 }
 
 fn describe(error: &YamlError, key: Option<&str>) -> String {

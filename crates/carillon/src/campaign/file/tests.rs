@@ -101,8 +101,10 @@ fn a_word_that_is_no_schedule_is_refused() {
 #[test]
 fn yaml_that_is_broken_or_empty_says_where() {
     assert!(refused("").contains("empty"));
-    let error = refused("name: [a\nactive: true\n");
-    assert!(error.starts_with("c.yaml:"), "{error}");
+    for broken in ["name: [a\nactive: true\n", "name: [unclosed\n", "name: \"a\nactive: true\n"] {
+        let error = refused(broken);
+        assert!(error.starts_with("c.yaml:") && error.contains(": is not YAML: "), "{error}");
+    }
     let error = refused("name: a\nname: b\n");
     assert!(error.starts_with("c.yaml:2:") && error.contains("name"), "{error}");
 }

@@ -47,6 +47,8 @@ pub(crate) fn settable(given: Campaign) -> Campaign {
         update_time: None,
         run_id: String::new(),
         version: 0,
+        archive_time: None,
+        in_effect: None,
         // Open at both ends is as good as none.
         valid: given.valid.filter(|valid| *valid != Validity::default()),
         content: given.content.map(content::used),

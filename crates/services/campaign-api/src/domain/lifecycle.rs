@@ -48,6 +48,12 @@ impl Order {
     }
 }
 
+/// Whether it may be put away: nothing of it is to be sent any more, or ever was.
+pub(crate) fn may_be_archived(state: CampaignState) -> bool {
+    use CampaignState::{Cancelled, Draft, Finished};
+    matches!(state, Draft | Cancelled | Finished)
+}
+
 /// A run of the campaign began.
 pub(crate) fn begun(state: CampaignState) -> Option<CampaignState> {
     (state == CampaignState::Scheduled).then_some(CampaignState::Running)
@@ -94,10 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_begins_what_was_scheduled_and_the_last_message_ends_what_is_not_cancelled() {
+    fn a_run_begins_what_was_scheduled_and_the_last_message_ends_what_may_then_be_archived() {
         let all = [Draft, Scheduled, Running, Paused, Cancelled, Finished];
         assert_eq!(all.map(begun), [None, Some(Running), None, None, None, None]);
         let end = Some(Finished);
         assert_eq!(all.map(ended), [None, end, end, end, None, None]);
+        assert_eq!(all.map(may_be_archived), [true, false, false, false, true, true]);
     }
 }

@@ -19,7 +19,12 @@ pub(crate) mod validity;
 use carillon_service_kit::status::FieldError;
 
 /// Characters of a name.
-pub(crate) const MOST_NAME: usize = 100;
+const MOST_NAME: usize = 100;
+
+/// `Copy of Monday`, and no longer than a name may be.
+pub(crate) fn named_after(what: &str, name: &str) -> String {
+    format!("{what} {name}").chars().take(MOST_NAME).collect::<String>().trim_end().to_owned()
+}
 
 /// A wrong value as an error shows it: not longer than a line.
 fn shown(value: &str) -> String {

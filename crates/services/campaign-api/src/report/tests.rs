@@ -55,6 +55,7 @@ async fn start(api: &CampaignApi, history: &History) {
         updated_ms: 0,
         started_ms: None,
         halt_told: None,
+        archived_ms: None,
     };
     let tx = api.database.begin().await.expect("a transaction");
     insert_campaign(&tx, history.organisation, &row, None).await.expect("stored");

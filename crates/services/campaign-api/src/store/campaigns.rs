@@ -23,6 +23,7 @@ pub(crate) struct CampaignRow {
     pub started_ms: Option<i64>,
     /// The event that last told of a pause, a resumption or a cancellation.
     pub halt_told: Option<i64>,
+    pub archived_ms: Option<i64>,
 }
 
 /// Whether a change of a campaign took place.
@@ -34,9 +35,24 @@ pub(crate) enum Saved {
 }
 
 const COLUMNS: &str = "campaign_id, version, state, document, created_at, updated_at, started_at,
-    halt_told";
+    halt_told, archived_at";
 
 impl CampaignRow {
+    /// A new one that sends nothing.
+    pub(crate) fn draft(document: Campaign, now_ms: i64) -> Self {
+        Self {
+            id: CampaignId::random(),
+            document,
+            state: CampaignState::Draft,
+            version: 1,
+            created_ms: now_ms,
+            updated_ms: now_ms,
+            started_ms: None,
+            halt_told: None,
+            archived_ms: None,
+        }
+    }
+
     fn read(row: &QueryResult) -> Result<Self, DbErr> {
         let wrong = |error: &dyn std::fmt::Display| DbErr::Type(error.to_string());
         let document: Vec<u8> = row.try_get("", "document")?;
@@ -50,6 +66,7 @@ impl CampaignRow {
             updated_ms: row.try_get("", "updated_at")?,
             started_ms: row.try_get("", "started_at")?,
             halt_told: row.try_get("", "halt_told")?,
+            archived_ms: row.try_get("", "archived_at")?,
         })
     }
 
@@ -72,13 +89,14 @@ impl CampaignRow {
             update_time: instant(self.updated_ms),
             run_id: self.first_run().map_or_else(String::new, |run| run.to_string()),
             version: self.version,
+            archive_time: self.archived_ms.and_then(instant),
             ..self.document
         }
     }
 }
 
 /// The vocabulary's word for a state.
-fn word(state: CampaignState) -> &'static str {
+pub(crate) fn state_word(state: CampaignState) -> &'static str {
     match state {
         CampaignState::Unspecified => "unspecified",
         CampaignState::Draft => "draft",
@@ -93,7 +111,7 @@ fn word(state: CampaignState) -> &'static str {
 fn state_of(text: &str) -> Option<CampaignState> {
     use CampaignState::{Cancelled, Draft, Finished, Paused, Running, Scheduled};
     let all = [Draft, Scheduled, Running, Paused, Cancelled, Finished];
-    all.into_iter().find(|state| word(*state) == text)
+    all.into_iter().find(|state| state_word(*state) == text)
 }
 
 pub(crate) async fn campaign(
@@ -136,22 +154,25 @@ pub(crate) async fn campaign_by_request(
     Ok(Some((CampaignRow::read(&row)?, row.try_get("", "request_hash")?)))
 }
 
-/// Newest first, from just after a place in the list; tests are left out.
+/// Newest first, from just after a place in the list; tests are left out, and so are archived ones
+/// unless they are asked for.
 pub(crate) async fn campaigns(
     connection: &impl Sql,
     organisation: OrganisationId,
     after: Option<(i64, CampaignId)>,
+    archived: bool,
     limit: i64,
 ) -> Result<Vec<CampaignRow>, DbErr> {
     let sql = format!(
         "SELECT {COLUMNS} FROM campaigns WHERE organisation_id = $1 AND NOT is_test
          AND ($2 IS NULL OR (created_at, campaign_id) < ($2, $3))
-         ORDER BY created_at DESC, campaign_id DESC LIMIT $4"
+         AND ($4 OR archived_at IS NULL)
+         ORDER BY created_at DESC, campaign_id DESC LIMIT $5"
     );
     let (created, id): (Value, Value) =
         (after.map(|(at, _)| at).into(), after.map(|(_, id)| id.uuid()).into());
-    let rows = connection.rows(&sql, [organisation.uuid().into(), created, id, limit.into()]);
-    rows.await?.iter().map(CampaignRow::read).collect()
+    let values = [organisation.uuid().into(), created, id, archived.into(), limit.into()];
+    connection.rows(&sql, values).await?.iter().map(CampaignRow::read).collect()
 }
 
 /// Answers whether it was new: the same request may just have been carried out elsewhere.
@@ -171,7 +192,7 @@ pub(crate) async fn insert_campaign(
                 row.id.uuid().into(),
                 organisation.uuid().into(),
                 row.version.cast_signed().into(),
-                word(row.state).into(),
+                state_word(row.state).into(),
                 row.document.encode_to_vec().into(),
                 row.created_ms.into(),
                 row.updated_ms.into(),
@@ -193,17 +214,18 @@ pub(crate) async fn save_campaign(
     let changed = tx
         .run(
             "UPDATE campaigns SET version = $3, state = $4, document = $5, updated_at = $6,
-                started_at = $7, halt_told = $8
+                started_at = $7, halt_told = $8, archived_at = $9
              WHERE campaign_id = $1 AND organisation_id = $2 AND version = $3 - 1",
             [
                 row.id.uuid().into(),
                 organisation.uuid().into(),
                 row.version.cast_signed().into(),
-                word(row.state).into(),
+                state_word(row.state).into(),
                 row.document.encode_to_vec().into(),
                 row.updated_ms.into(),
                 row.started_ms.into(),
                 row.halt_told.into(),
+                row.archived_ms.into(),
             ],
         )
         .await?;

@@ -16,6 +16,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateTenancy),
             Box::new(CreateCampaigns),
             Box::new(CreateReport),
+            Box::new(ArchiveCampaigns),
         ]
     }
 }
@@ -38,6 +39,28 @@ impl MigrationTrait for CreateCampaigns {
         run_migration(manager, differs(SQLITE, POSTGRES)).await
     }
 }
+
+struct ArchiveCampaigns;
+
+impl MigrationName for ArchiveCampaigns {
+    fn name(&self) -> &str {
+        "m0102_archive_campaigns"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for ArchiveCampaigns {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run_migration(manager, differs(ARCHIVE_SQLITE, ARCHIVE_POSTGRES)).await
+    }
+}
+
+const ARCHIVE_SQLITE: &str = "ALTER TABLE campaigns ADD COLUMN archived_at INTEGER;";
+const ARCHIVE_POSTGRES: &str = "ALTER TABLE campaigns ADD COLUMN archived_at BIGINT;";
 
 /// `markets` are words with blanks between them; `smtp`, `sms` and `document` are messages of the
 /// contracts. A version of a template is never changed, and a deleted template keeps all of them;

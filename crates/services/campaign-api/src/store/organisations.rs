@@ -50,6 +50,7 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             sms: message::<SmsGateway>(row, "sms")?,
             markets: words(&row.try_get::<String>("", "markets")?),
             replies_url: String::new(),
+            in_effect: None,
         },
     })
 }

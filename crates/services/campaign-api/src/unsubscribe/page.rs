@@ -60,6 +60,20 @@ pub(super) fn done(organisation: &str, channel: Channel) -> Response {
     )
 }
 
+/// It will hold, and does not hold everywhere yet.
+pub(super) fn stored(organisation: &str, channel: Channel) -> Response {
+    let (what, who) = (messages(channel), escaped(organisation));
+    answer(
+        StatusCode::OK,
+        "You are unsubscribed",
+        format!(
+            "<p>Your wish is stored and will take effect in a moment: then \
+             <strong>{who}</strong> will send you no more {what}. Until then one that is just \
+             leaving may still reach you. There is nothing more for you to do.</p>"
+        ),
+    )
+}
+
 /// A POST that did not come from the page, nor from a mail program's button.
 pub(super) fn nothing_changed(organisation: &str, channel: Channel) -> Response {
     let (what, who) = (messages(channel), escaped(organisation));

@@ -25,17 +25,18 @@ use carillon_service_kit::{
 use tonic::{Request, Response, Status, service::Routes};
 
 /// Every organisation has the same customers, by external id.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Customers {
     external_ids: Arc<Vec<String>>,
     opted_out: Arc<Mutex<Vec<OptOutRequest>>>,
     down: Arc<AtomicBool>,
+    late: Arc<AtomicBool>,
 }
 
 impl Customers {
     pub fn new(external_ids: impl IntoIterator<Item = String>) -> Self {
         let external_ids = Arc::new(external_ids.into_iter().collect());
-        Self { external_ids, opted_out: Arc::default(), down: Arc::default() }
+        Self { external_ids, ..Self::default() }
     }
 
     pub fn opted_out(&self) -> Vec<OptOutRequest> {
@@ -45,6 +46,11 @@ impl Customers {
     /// Answers no opt-out from now on, or again.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Stores opt-outs from now on, and does not see them in effect in time.
+    pub fn set_late(&self) {
+        self.late.store(true, Ordering::SeqCst);
     }
 
     pub fn transport(&self) -> Transport {
@@ -127,7 +133,7 @@ impl AudienceService for Customers {
             return Err(Status::unavailable("connection refused"));
         }
         self.opted_out.lock().expect("not poisoned").push(request.into_inner());
-        Ok(Response::new(OptOutResponse { in_effect: true }))
+        Ok(Response::new(OptOutResponse { in_effect: !self.late.load(Ordering::SeqCst) }))
     }
 
     async fn resolve_customers(

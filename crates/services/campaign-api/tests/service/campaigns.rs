@@ -28,7 +28,8 @@ async fn get(world: &World, key: &str, id: &str) -> Result<Campaign, Status> {
 async fn list(world: &World, page_size: i32) -> Vec<String> {
     let (mut names, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = world.ours(ListCampaignsRequest { page_size, page_token });
+        let request =
+            world.ours(ListCampaignsRequest { page_size, page_token, show_archived: false });
         let page = world.campaigns().list_campaigns(request).await.expect("listed").into_inner();
         assert!(page_size == 0 || page.campaigns.len() <= page_size as usize);
         names.extend(page.campaigns.into_iter().map(|campaign| campaign.name));

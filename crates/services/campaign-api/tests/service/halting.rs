@@ -181,6 +181,7 @@ async fn a_running_campaign_that_is_switched_off_pauses_and_switched_on_goes_on(
     let started = world.started().await;
     let off = switch(&world, &started.id, false).await.expect("switched off");
     assert_eq!((off.state(), off.active), (CampaignState::Paused, false));
+    assert_eq!(off.in_effect, Some(true));
     assert_eq!(switch(&world, &started.id, false).await.expect("the same"), off);
     let on = switch(&world, &started.id, true).await.expect("switched on");
     assert_eq!((on.state(), on.active), (CampaignState::Running, true));
@@ -194,6 +195,20 @@ async fn a_running_campaign_that_is_switched_off_pauses_and_switched_on_goes_on(
     let off = switch(&world, &started.id, false).await.expect("switched off");
     assert_eq!((off.state(), off.active), (CampaignState::Paused, false));
     assert_eq!(world.halts.told().len(), 5, "it was paused already");
+}
+
+#[tokio::test]
+async fn a_switch_that_not_every_service_obeys_is_stored_and_not_yet_in_effect() {
+    let world = World::new().await;
+    let started = world.started().await;
+    for _ in 0..2 {
+        let off = switch(&world, &started.id, false).await.expect("stored");
+        assert_eq!((off.state(), off.in_effect), (CampaignState::Paused, Some(false)));
+    }
+    assert_eq!(get(&world, &started.id).await.in_effect, None, "it is of an answer alone");
+    world.everyone_obeys();
+    let off = switch(&world, &started.id, false).await.expect("the same");
+    assert_eq!(off.in_effect, Some(true));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The campaign API on a real database and the in-memory broker.
 
 mod alerts;
+mod archiving;
 mod audience;
 mod campaigns;
 mod halting;
@@ -14,6 +15,7 @@ mod sms_settings;
 mod smtp_tests;
 mod starting;
 mod templates;
+mod tenants;
 mod test_sends;
 mod unsubscribing;
 mod world;

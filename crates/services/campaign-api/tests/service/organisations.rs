@@ -147,6 +147,8 @@ async fn an_update_sets_what_the_mask_names_and_is_known_everywhere_when_answere
     assert!(updated.paused && updated.low_balance == 500);
     assert_eq!((updated.name.as_str(), updated.default_region.as_str()), ("Café Zoë", "NL"));
     assert!(updated.require_consent && !updated.subscribe_default);
+    assert_eq!(updated.in_effect, Some(true));
+    let updated = Organisation { in_effect: None, ..updated };
     assert_eq!(get(&world, &world.key).await.expect("its own key"), updated);
     assert_eq!(world.known_to_others(world.organisation).await, Some(updated));
 }
@@ -193,6 +195,43 @@ async fn a_wrong_update_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_change_that_not_every_service_knows_is_stored_and_not_yet_in_effect() {
+    let mut world = World::alone().await;
+    (world.organisation, world.key) = world.create_organisation("Café Zoë").await;
+    let paused = Organisation { paused: true, in_effect: Some(true), ..Organisation::default() };
+    let stored = update(&world, paused.clone(), &["paused"]).await.expect("stored");
+    assert_eq!((stored.paused, stored.in_effect), (true, Some(false)), "nobody listens");
+    let again = update(&world, paused.clone(), &["paused"]).await.expect("the same");
+    assert_eq!(again.in_effect, Some(false), "what was stored then still is not");
+    assert_eq!(get(&world, &world.key).await.expect("its own").in_effect, None);
+    world.everyone_listens();
+    let again = update(&world, paused, &["paused"]).await.expect("the same");
+    assert_eq!(again.in_effect, Some(true));
+}
+
+#[tokio::test]
+async fn an_organisation_named_in_a_field_must_be_the_keys_own() {
+    let world = World::new().await;
+    let (other, _) = world.create_organisation("Other").await;
+    let given =
+        |id: String| Organisation { id, name: "Mine now".into(), ..Organisation::default() };
+    let denied = update(&world, given(other.to_string()), &["name"]).await.expect_err("denied");
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    assert_eq!(
+        denied.message(),
+        "organisation.id: names another organisation than the key's; leave it out"
+    );
+    let reason = denied.get_details_error_info().expect("a reason").reason;
+    assert_eq!(reason, "OTHER_ORGANISATION");
+    for id in [world.organisation, other] {
+        let known = world.known_to_others(id).await.expect("known");
+        assert_ne!(known.name, "Mine now");
+    }
+    let own = given(world.organisation.to_string());
+    assert_eq!(update(&world, own, &["name"]).await.expect("its own").name, "Mine now");
+}
+
+#[tokio::test]
 async fn markets_are_set_and_told_and_given_up() {
     let world = World::new().await;
     let of = |markets: &[&str]| Organisation {
@@ -201,6 +240,7 @@ async fn markets_are_set_and_told_and_given_up() {
     };
     let updated = update(&world, of(&["NL", "DE", "NL"]), &["markets"]).await.expect("updated");
     assert_eq!(updated.markets, ["DE", "NL"]);
+    let updated = Organisation { in_effect: None, ..updated };
     assert_eq!(get(&world, &world.key).await.expect("its own"), updated);
     assert_eq!(world.known_to_others(world.organisation).await, Some(updated));
     let everywhere = update(&world, of(&[]), &["markets"]).await.expect("updated");

@@ -53,6 +53,8 @@ async fn a_server_is_known_everywhere_when_answered_and_its_password_is_sealed()
     let set = set(&world, server(), Some("s3cret")).await.expect("set");
     let smtp = set.smtp.clone().expect("a server");
     assert_eq!((smtp.port, smtp.tls(), smtp.connections), (587, SmtpTls::Starttls, 16));
+    assert_eq!(set.in_effect, Some(true));
+    let set = Organisation { in_effect: None, ..set };
     assert_eq!(shown(&world).await, set);
     assert_eq!(world.known_to_others(world.organisation).await, Some(set.clone()));
     assert_eq!(password_elsewhere(&world, world.organisation).await.as_deref(), Some("s3cret"));
@@ -61,6 +63,19 @@ async fn a_server_is_known_everywhere_when_answered_and_its_password_is_sealed()
     let other = OrganisationId::random();
     let opened = secret_of(&wrapping_key(), other, SMTP_PASSWORD, &document);
     assert!(opened.is_err(), "it opens for its own organisation alone");
+}
+
+#[tokio::test]
+async fn a_server_that_not_every_service_knows_is_stored_and_not_yet_in_effect() {
+    let mut world = World::alone().await;
+    (world.organisation, world.key) = world.create_organisation("Café Zoë").await;
+    for password in [Some("s3cret"), None] {
+        let stored = set(&world, server(), password).await.expect("stored");
+        assert_eq!(stored.in_effect, Some(false), "nobody listens");
+    }
+    world.everyone_listens();
+    let known = set(&world, server(), None).await.expect("the same");
+    assert_eq!(known.in_effect, Some(true));
 }
 
 #[tokio::test]

@@ -87,6 +87,21 @@ async fn a_post_unsubscribes_whoever_sends_it() {
 }
 
 #[tokio::test]
+async fn a_page_says_plainly_where_an_opt_out_does_not_hold_yet() {
+    let world = World::new().await;
+    let path = path(&world, Channel::Email);
+    let held = call(&world, "POST", &path, FORM, ONE_CLICK).await;
+    assert!(held.page.contains("<strong>Café Zoë</strong> will send you no more e-mails"));
+    assert!(!held.page.contains("will take effect in a moment"), "{}", held.page);
+    world.customers.set_late();
+    let stored = call(&world, "POST", &path, FORM, ONE_CLICK).await;
+    assert_eq!(stored.status, StatusCode::OK);
+    assert!(stored.page.contains("You are unsubscribed"), "{}", stored.page);
+    assert!(stored.page.contains("is stored and will take effect in a moment"), "{}", stored.page);
+    assert_eq!(world.customers.opted_out().len(), 2);
+}
+
+#[tokio::test]
 async fn a_post_without_the_field_changes_nothing() {
     let world = World::new().await;
     let path = path(&world, Channel::Email);

@@ -77,6 +77,80 @@ async fn consent_that_is_taken_back_counts_where_it_is_required() {
     dispatchers.told(&[(Sms, 2, true), (Email, 2, true)]).await;
 }
 
+/// Every way to change who may be sent to, and its word on being in effect.
+async fn changed(world: &mut World, on: bool) -> Vec<(&'static str, Option<bool>)> {
+    let one = || identified(By::ExternalId("C00001".into()));
+    let mut said = Vec::new();
+    let whom = [Customers::Identifier(one().expect("one")), Customers::Filter("everyone".into())];
+    for (customers, channel) in whom.into_iter().zip([Sms, Email]) {
+        let request = SetSubscriptionRequest {
+            customers: Some(customers),
+            channels: vec![channel.into()],
+            subscribed: on,
+        };
+        let set = world.customers.set_subscription(signed(request, KEY)).await.expect("set");
+        said.push(("set_subscription", Some(set.into_inner().in_effect)));
+    }
+    let given = Customer { subscribe_email: Some(!on), ..customer("C00001") };
+    let paths = vec!["subscribe_email".to_owned()];
+    for _ in 0..2 {
+        let request = UpdateCustomerRequest {
+            customer: Some(given.clone()),
+            update_mask: Some(FieldMask { paths: paths.clone() }),
+            allow_missing: false,
+        };
+        let updated = world.customers.update_customer(signed(request, KEY)).await.expect("updated");
+        said.push(("update_customer", updated.into_inner().in_effect));
+    }
+    let given = Customer { subscribe_email: Some(on), ..customer("C00001") };
+    said.push(("import", world.import(vec![given], &["subscribe_email"]).await.in_effect));
+    for blacklisted in [true, false] {
+        let request = SetBlacklistedRequest { identifier: one(), blacklisted };
+        let listed = world.customers.set_blacklisted(signed(request, KEY)).await.expect("set");
+        said.push(("set_blacklisted", listed.into_inner().in_effect));
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_says_whether_dispatchers_obey_it_and_not_yet_where_they_do_not() {
+    let mut world = World::new().await;
+    let new = world.import(vec![reachable(1)], &[]).await;
+    assert_eq!(new.in_effect, None, "nothing can be queued for somebody new");
+    for (verb, in_effect) in changed(&mut world, false).await {
+        assert_eq!(in_effect, Some(false), "{verb}: no dispatcher has said anything");
+    }
+    assert_eq!(world.get("C00001").await.in_effect, None, "it is of an answer alone");
+    let named = Customer { first_name: "Zoë".into(), ..customer("C00001") };
+    let request = UpdateCustomerRequest {
+        customer: Some(named),
+        update_mask: Some(FieldMask { paths: vec!["first_name".into()] }),
+        allow_missing: false,
+    };
+    let updated = world.customers.update_customer(signed(request, KEY)).await.expect("updated");
+    assert_eq!(updated.into_inner().in_effect, None, "a name is no dispatcher's business");
+
+    let _dispatchers = Dispatchers::start(&world).await;
+    let everyone = || SetSubscriptionRequest {
+        customers: Some(Customers::Filter("everyone".into())),
+        channels: vec![Email.into()],
+        subscribed: false,
+    };
+    let mut tries = 0;
+    // Nothing changes any more: it says when what was stored before is in effect.
+    loop {
+        let set = world.customers.set_subscription(signed(everyone(), KEY)).await.expect("set");
+        if set.into_inner().in_effect {
+            break;
+        }
+        tries += 1;
+        assert!(tries < 30, "what was stored never takes effect");
+    }
+    for (verb, in_effect) in changed(&mut world, true).await {
+        assert_eq!(in_effect, Some(true), "{verb}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opt_out_is_in_effect_once_dispatchers_have_heard_of_it() {
     let mut world = World::new().await;

@@ -1,5 +1,8 @@
 //! The command against a running server: settings, keys, halts and operators, as a script sees them.
 
+mod campaigns;
+mod results;
+
 use std::{
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -90,6 +93,13 @@ impl Drop for Server {
     }
 }
 
+/// What a change answered, without its own word on being in effect: it must have one.
+fn in_effect(mut changed: Value) -> Value {
+    let said = changed.as_object_mut().and_then(|fields| fields.remove("in_effect"));
+    assert_eq!(said, Some(Value::Bool(true)), "{changed}");
+    changed
+}
+
 /// Nobody finds the secret in any file of the server.
 fn assert_nowhere(folder: &Path, secret: &str) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -137,7 +147,7 @@ fn settings_are_set_shown_without_secrets_and_tested() {
     let set = server.json(&key, &set);
     assert_eq!((&set["smtp"]["port"], &set["smtp"]["user"]), (&1.into(), &"cafe".into()));
     assert_eq!(set["smtp"]["throttle"]["gap"], "100ms");
-    assert_eq!(server.json(&key, &["org", "show"]), set);
+    assert_eq!(server.json(&key, &["org", "show"]), in_effect(set.clone()));
     assert!(!set.to_string().contains("correct horse"));
     assert_nowhere(&server.folder.path().join("data"), "correct horse");
 
@@ -180,7 +190,7 @@ fn settings_are_set_shown_without_secrets_and_tested() {
     let set = server.json(&key, &set);
     assert_eq!((&set["sms"]["kind"], &set["sms"]["account"]), (&"smpp".into(), &"cafe".into()));
     assert_eq!((&set["sms"]["window"], &set["sms"]["connections"]), (&20.into(), &1.into()));
-    assert_eq!(server.json(&key, &["org", "show"]), set);
+    assert_eq!(server.json(&key, &["org", "show"]), in_effect(set));
     assert_nowhere(&server.folder.path().join("data"), "hush1234");
     let missing = server
         .refused(&key, &["org", "sms", "--kind", "twilio", "--account", "AC1", "--from", "Cafe"]);
@@ -245,6 +255,7 @@ fn a_scheduled_campaign_is_shown_paused_resumed_and_cancelled() {
     let off = server.file("off.yaml", &off);
     let switched = server.json(&key, &["campaign", "update", id, "-f", &off]);
     assert_eq!((&switched["state"], &switched["active"]), (&"paused".into(), &false.into()));
+    assert_eq!(switched["in_effect"], true);
     assert_eq!(server.json(&key, &["campaign", "cancel", id])["state"], "cancelled");
     assert_eq!(server.json(&key, &["campaign", "cancel", id])["state"], "cancelled");
     assert!(server.refused(&key, &["campaign", "resume", id]).contains("final"));
