@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Every command of this version, as words.
-const COMMANDS: [&[&str]; 52] = [
+const COMMANDS: [&[&str]; 54] = [
     &["dev"],
     &["demo"],
     &["org", "create"],
@@ -79,6 +79,8 @@ const COMMANDS: [&[&str]; 52] = [
     &["balance", "show"],
     &["balance", "credit"],
     &["balance", "statement"],
+    &["org", "audit"],
+    &["ops", "audit"],
 ];
 
 #[test]
@@ -164,6 +166,7 @@ fn what_is_missing_or_said_twice_is_bad_usage() {
         &["org", "sms", "--kind", "twilio", "--from", "Cafe"],
         &["org", "sms", "--kind", "smpp", "--base-url", "smpp://smsc", "--from", "Cafe"],
         &["keys", "revoke"],
+        &["org", "audit", "--limit", "3", "--verify"],
         &["campaign", "next", "ID", "-n", "0"],
         &["template", "show", "NAME", "--version", "0"],
         &["campaign", "next", "ID", "--from", "tomorrow"],

@@ -1,6 +1,7 @@
 //! What holds of credits, whichever way Carillon runs.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -84,6 +85,37 @@ pub fn assert_statement_adds_up(cli: &Cli) {
     }
 }
 
+/// Asks until the audit has these acts, whichever service they were done in, each by the same key; and
+/// it is whole.
+///
+/// # Panics
+/// If it never has them, or others.
+pub fn until_audited(cli: &Cli, expected: &[&str]) {
+    let begun = Instant::now();
+    loop {
+        let audit = cli.run(&["org", "audit", "-o", "json"]).ok().json();
+        let entries = audit.as_array().expect("entries");
+        let mut acts: Vec<&str> =
+            entries.iter().filter_map(|entry| entry["act"].as_str()).collect();
+        // Gateways are set where the test has some.
+        acts.retain(|act| !act.ends_with("_set"));
+        acts.sort_unstable();
+        if acts == expected {
+            let own = entries.iter().filter(|entry| entry["act"] != "organisation.created");
+            let keys: BTreeSet<&str> = own.filter_map(|entry| entry["key_id"].as_str()).collect();
+            assert_eq!(keys.len(), 1, "{audit}");
+            let whole = cli.run(&["org", "audit", "--verify", "-o", "json"]).ok().json();
+            assert_eq!(
+                (&whole["entries"], &whole["hash"]),
+                (&entries.len().into(), &entries[0]["hash"])
+            );
+            return;
+        }
+        assert!(begun.elapsed() < TOLD, "never {expected:?}: {audit}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// 100 credits, 300 recipients of one part; 150 more; the deadline. Another organisation meanwhile.
 ///
 /// # Panics
@@ -145,6 +177,19 @@ pub fn three_parts_at_the_edge(cli: &Cli) {
     let parts = detail.iter().map(|row| row["parts"].parse::<u64>().expect("a count"));
     assert_eq!(parts.sum::<u64>(), 111, "what was spent, message by message");
     assert_statement_adds_up(cli);
+    until_audited(
+        cli,
+        &[
+            "balance.credited",
+            "balance.credited",
+            "balance.credited",
+            "campaign.created",
+            "campaign.started",
+            "customers.imported",
+            "organisation.created",
+            "organisation.updated",
+        ],
+    );
 }
 
 /// 20 campaigns to 1,000 customers each, at once, on 10,000 credits; `disturb` is called again and

@@ -1,5 +1,6 @@
 //! Create a campaign: a draft that sends nothing.
 
+use carillon_audit::{Change, acts};
 use carillon_contracts::{
     campaign::v1::{Campaign, CampaignState, CreateCampaignRequest},
     ids::{CampaignId, OrganisationId},
@@ -8,12 +9,13 @@ use carillon_service_kit::{
     database::Sql,
     status::{internal, invalid, invalid_fields},
 };
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
     CampaignApi,
     audience::CheckError,
-    domain::{campaign, content},
+    domain::{audited, campaign, content},
     request::Request,
     store::{self, CampaignRow},
 };
@@ -21,9 +23,10 @@ use crate::{
 impl CampaignApi {
     pub(crate) async fn create_campaign(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: CreateCampaignRequest,
     ) -> Result<Campaign, Status> {
+        let organisation = caller.organisation;
         let CreateCampaignRequest { campaign, request_id, validate_only } = request;
         let given = campaign.ok_or_else(|| {
             invalid("campaign", "is missing; give its name, audience, schedule and content")
@@ -65,6 +68,10 @@ impl CampaignApi {
             let known = repeated(&tx, organisation, request.as_ref()).await?;
             return known.map(CampaignRow::into_campaign).ok_or_else(|| internal("a lost request"));
         }
+        let change = Change::to(audited::campaign(&row.document));
+        self.record(&tx, caller, acts::CAMPAIGN_CREATED, row.subject(), change)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         Ok(row.into_campaign())
     }

@@ -1,6 +1,7 @@
 //! The API keys of an organisation: made, listed, rotated, revoked. A key is shown once; what is
 //! kept is its hash, and its first characters by which people tell keys apart.
 
+use carillon_audit::{Change, acts};
 use carillon_contracts::{
     campaign::v1::{
         CreateKeyRequest, CreateKeyResponse, ListKeysResponse, RevokeKeyRequest, RevokeKeyResponse,
@@ -9,7 +10,7 @@ use carillon_contracts::{
     ids::OrganisationId,
 };
 use carillon_service_kit::status::{internal, invalid, not_found, refused};
-use carillon_tenancy::hash_key;
+use carillon_tenancy::{Caller, hash_key};
 use rand::{TryRng as _, rngs::SysRng};
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::Status;
@@ -57,9 +58,10 @@ impl NewKey {
 impl CampaignApi {
     pub(crate) async fn create_key(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: CreateKeyRequest,
     ) -> Result<CreateKeyResponse, Status> {
+        let organisation = caller.organisation;
         check_name(&request.name)?;
         let tx = self.database.begin().await.map_err(internal)?;
         let row = self.locked(&tx, organisation).await?;
@@ -74,7 +76,8 @@ impl CampaignApi {
         }
         let key = NewKey::make(&request.name, self.clock.now_ms())?;
         key.insert(&tx, organisation).await.map_err(internal)?;
-        self.answer_with(tx, row, key).await
+        let deed = (acts::KEY_CREATED, key.row.subject(), Change::to(key.row.audited()));
+        self.answer_with(tx, caller, row, key, deed).await
     }
 
     pub(crate) async fn list_keys(
@@ -88,9 +91,10 @@ impl CampaignApi {
     /// The new key comes and the old one goes at the same moment, in every service.
     pub(crate) async fn rotate_key(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: RotateKeyRequest,
     ) -> Result<CreateKeyResponse, Status> {
+        let organisation = caller.organisation;
         let tx = self.database.begin().await.map_err(internal)?;
         let row = self.locked(&tx, organisation).await?;
         let old = find_key(&tx, organisation, &request.id).await?;
@@ -104,14 +108,18 @@ impl CampaignApi {
         let key = NewKey::make(&old.name, now_ms)?;
         store::revoke_key(&tx, organisation, old.id, now_ms).await.map_err(internal)?;
         key.insert(&tx, organisation).await.map_err(internal)?;
-        self.answer_with(tx, row, key).await
+        let mut after = key.row.audited();
+        after.insert("id".to_owned(), key.row.id.to_string().into());
+        let change = Change::between(old.audited(), after);
+        self.answer_with(tx, caller, row, key, (acts::KEY_ROTATED, old.subject(), change)).await
     }
 
     pub(crate) async fn revoke_key(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: RevokeKeyRequest,
     ) -> Result<RevokeKeyResponse, Status> {
+        let organisation = caller.organisation;
         let tx = self.database.begin().await.map_err(internal)?;
         let row = self.locked(&tx, organisation).await?;
         let key = find_key(&tx, organisation, &request.id).await?;
@@ -131,7 +139,12 @@ impl CampaignApi {
             }
             let now_ms = self.clock.now_ms();
             store::revoke_key(&tx, organisation, key.id, now_ms).await.map_err(internal)?;
-            Some(self.store_changed(&tx, row).await.map_err(internal)?.1)
+            let told = self.store_changed(&tx, row).await.map_err(internal)?.1;
+            let change = Change::from(key.audited());
+            self.record(&tx, caller, acts::KEY_REVOKED, key.subject(), change)
+                .await
+                .map_err(internal)?;
+            Some(told)
         };
         tx.commit().await.map_err(internal)?;
         Ok(RevokeKeyResponse { in_effect: self.in_effect(told).await? })
@@ -149,10 +162,13 @@ impl CampaignApi {
     async fn answer_with(
         &self,
         tx: DatabaseTransaction,
+        caller: &Caller,
         row: OrganisationRow,
         key: NewKey,
+        (act, subject, change): (&'static str, String, Change),
     ) -> Result<CreateKeyResponse, Status> {
         let (_, told) = self.store_changed(&tx, row).await.map_err(internal)?;
+        self.record(&tx, caller, act, subject, change).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         let in_effect = self.in_effect(Some(told)).await?;
         let NewKey { row, api_key } = key;

@@ -48,6 +48,19 @@ impl Order {
     }
 }
 
+/// The vocabulary's word for a state.
+pub(crate) fn word(state: CampaignState) -> &'static str {
+    match state {
+        CampaignState::Unspecified => "unspecified",
+        CampaignState::Draft => "draft",
+        CampaignState::Scheduled => "scheduled",
+        CampaignState::Running => "running",
+        CampaignState::Paused => "paused",
+        CampaignState::Cancelled => "cancelled",
+        CampaignState::Finished => "finished",
+    }
+}
+
 /// A run of the campaign began.
 pub(crate) fn begun(state: CampaignState) -> Option<CampaignState> {
     (state == CampaignState::Scheduled).then_some(CampaignState::Running)

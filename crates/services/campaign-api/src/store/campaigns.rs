@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
 
-use crate::{domain::schedule, request::Request};
+use crate::{
+    domain::{lifecycle::word, schedule},
+    request::Request,
+};
 
 /// A campaign as it is stored: what was set, and what became of it.
 #[derive(Clone)]
@@ -58,6 +61,16 @@ impl CampaignRow {
         self.started_ms.map(|_| RunId::of(self.id, &schedule::occurrence_key(&self.document)))
     }
 
+    /// As the audit names it.
+    pub(crate) fn subject(&self) -> String {
+        format!("campaigns/{}", self.id)
+    }
+
+    /// What starting it makes of a draft.
+    pub(crate) fn started_state(&self) -> CampaignState {
+        if self.is_scheduled() { CampaignState::Scheduled } else { CampaignState::Running }
+    }
+
     /// It runs at a time of its own, not when it is started.
     pub(crate) fn is_scheduled(&self) -> bool {
         schedule::once(&self.document).is_some()
@@ -74,19 +87,6 @@ impl CampaignRow {
             version: self.version,
             ..self.document
         }
-    }
-}
-
-/// The vocabulary's word for a state.
-fn word(state: CampaignState) -> &'static str {
-    match state {
-        CampaignState::Unspecified => "unspecified",
-        CampaignState::Draft => "draft",
-        CampaignState::Scheduled => "scheduled",
-        CampaignState::Running => "running",
-        CampaignState::Paused => "paused",
-        CampaignState::Cancelled => "cancelled",
-        CampaignState::Finished => "finished",
     }
 }
 

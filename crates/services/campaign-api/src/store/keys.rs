@@ -1,4 +1,5 @@
-use carillon_contracts::{campaign::v1::Key, ids::OrganisationId, time};
+use carillon_audit::{Fields, fields};
+use carillon_contracts::{campaign::v1::Key, events::v1::KeyHash, ids::OrganisationId, time};
 use carillon_service_kit::database::Sql;
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
@@ -14,6 +15,15 @@ pub(crate) struct KeyRow {
 }
 
 impl KeyRow {
+    /// As the audit names it.
+    pub(crate) fn subject(&self) -> String {
+        format!("keys/{}", self.id)
+    }
+
+    pub(crate) fn audited(&self) -> Fields {
+        fields([("name", self.name.as_str().into()), ("prefix", self.prefix.as_str().into())])
+    }
+
     pub(crate) fn into_key(self) -> Key {
         Key {
             id: self.id.to_string(),
@@ -88,11 +98,17 @@ pub(crate) async fn keys(
 pub(crate) async fn key_hashes(
     connection: &impl Sql,
     organisation: OrganisationId,
-) -> Result<Vec<Vec<u8>>, DbErr> {
-    let sql = "SELECT hash FROM api_keys WHERE organisation_id = $1 AND revoked_at IS NULL
-               ORDER BY hash";
+) -> Result<Vec<KeyHash>, DbErr> {
+    let sql = "SELECT hash, key_id, prefix FROM api_keys
+               WHERE organisation_id = $1 AND revoked_at IS NULL ORDER BY hash";
     let rows = connection.rows(sql, [organisation.uuid().into()]).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    rows.iter()
+        .map(|row| {
+            let (hash, id): (Vec<u8>, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            let id = id.as_bytes().to_vec().into();
+            Ok(KeyHash { hash: hash.into(), id, prefix: row.try_get_by_index(2)? })
+        })
+        .collect()
 }
 
 pub(crate) async fn revoke_key(

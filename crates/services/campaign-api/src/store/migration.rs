@@ -1,6 +1,7 @@
+use carillon_audit::CreateAudit;
 use carillon_outbox::CreateOutbox;
 use carillon_service_kit::database::{differs, run_migration};
-use carillon_tenancy::CreateTenancy;
+use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
 
 use crate::report::CreateReport;
@@ -14,6 +15,8 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(CreateOutbox),
             Box::new(CreateTenancy),
+            Box::new(NameKeys),
+            Box::new(CreateAudit),
             Box::new(CreateCampaigns),
             Box::new(CreateReport),
         ]

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod audience;
+mod auditing;
 mod campaigns;
 mod halting;
 mod keys;
