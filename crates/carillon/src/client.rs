@@ -9,7 +9,7 @@ use carillon_contracts::{
     },
     billing::v1::account_service_client::AccountServiceClient,
     campaign::v1::{
-        campaign_service_client::CampaignServiceClient,
+        audit_service_client::AuditServiceClient, campaign_service_client::CampaignServiceClient,
         content_service_client::ContentServiceClient, key_service_client::KeyServiceClient,
         organisation_service_client::OrganisationServiceClient,
         template_service_client::TemplateServiceClient,
@@ -94,6 +94,7 @@ impl Client {
 
     services! {
         organisations => OrganisationServiceClient,
+        audit => AuditServiceClient,
         keys => KeyServiceClient,
         campaigns => CampaignServiceClient,
         contents => ContentServiceClient,

@@ -10,6 +10,7 @@ macro_rules! note {
 }
 
 pub mod activity;
+pub mod audit;
 pub mod balance;
 pub mod campaign;
 pub mod cli;

@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::{
+    audit::{self, AuditArgs},
     context::Context,
     error::Error,
     output::{Format, instant, instant_text, printable, rows::Rows, thousands, write_json},
@@ -28,12 +29,18 @@ pub enum OpsCommand {
         after_help = "Example:\n  carillon ops parked list\n  carillon ops parked replay billing/7"
     )]
     Parked(parked::ParkedCommand),
+    /// What was done with the platform's key, and when; newest first
+    #[command(
+        after_help = "Organisations created, and parked messages replayed or discarded. What is done to a parked message is written down before it is done: `parked.refused` follows where it was not.\n\nExample:\n  carillon ops audit -o csv\n  carillon ops audit --verify"
+    )]
+    Audit(AuditArgs),
 }
 
 pub async fn run(command: OpsCommand, context: &mut Context) -> Result<(), Error> {
     match command {
         OpsCommand::Status => status(context).await,
         OpsCommand::Parked(command) => parked::run(command, context).await,
+        OpsCommand::Audit(args) => audit::run(args, true, context).await,
     }
 }
 

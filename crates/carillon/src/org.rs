@@ -14,6 +14,7 @@ use prost_types::FieldMask;
 use serde_json::{Value, json};
 
 use crate::{
+    audit::{self, AuditArgs},
     context::Context,
     effect,
     error::Error,
@@ -41,6 +42,11 @@ pub enum OrgCommand {
         after_help = "balance_low: fewer credits are available than `org set low_balance` says.\n\nExample:\n  carillon org alerts -o json"
     )]
     Alerts(alerts::AlertsArgs),
+    /// Who changed what, by which key, and when; newest first
+    #[command(
+        after_help = "Nothing of it can be changed or removed: each entry carries the hash of the one before it, and --verify recomputes them all. Of customers the fields are named, never what is in them; a secret is set, changed or removed.\n\nExample:\n  carillon org audit --limit 20\n  carillon org audit --verify"
+    )]
+    Audit(AuditArgs),
     /// Set the organisation's own SMTP server, or test it
     #[command(
         after_help = "Each call sets the whole of it. The password is kept sealed and never shown; it may be left out while host, port and user stay.\n\nExample:\n  carillon org smtp --host smtp.cafe.example --port 587 --user cafe --password-file password --from news@cafe.example\n  carillon org smtp test --to zoe@cafe.example"
@@ -124,6 +130,7 @@ pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error
         }
         OrgCommand::Set(args) => set(args, context).await,
         OrgCommand::Alerts(args) => alerts::run(args, context).await,
+        OrgCommand::Audit(args) => audit::run(args, false, context).await,
         OrgCommand::Smtp(args) => smtp::run(args, context).await,
         OrgCommand::Sms(args) => sms::run(*args, context).await,
     }

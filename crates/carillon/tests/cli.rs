@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Every command of this version, as words.
-const COMMANDS: [&[&str]; 59] = [
+const COMMANDS: [&[&str]; 61] = [
     &["dev"],
     &["demo"],
     &["serve"],
@@ -88,6 +88,8 @@ const COMMANDS: [&[&str]; 59] = [
     &["balance", "packages"],
     &["balance", "holds"],
     &["balance", "statement"],
+    &["org", "audit"],
+    &["ops", "audit"],
 ];
 
 /// Those that do something by themselves.
@@ -189,6 +191,7 @@ fn what_is_missing_or_said_twice_is_bad_usage() {
         &["org", "sms", "--kind", "twilio", "--from", "Cafe"],
         &["org", "sms", "--kind", "smpp", "--base-url", "smpp://smsc", "--from", "Cafe"],
         &["keys", "revoke"],
+        &["org", "audit", "--limit", "3", "--verify"],
         &["campaign", "next", "ID", "-n", "0"],
         &["template", "show", "NAME", "--version", "0"],
         &["campaign", "next", "ID", "--from", "tomorrow"],

@@ -4,9 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 14] = [
+const PROTOS: [&str; 15] = [
     "carillon/jobs/v1/job.proto",
     "carillon/events/v1/event.proto",
+    "carillon/campaign/v1/audit.proto",
     "carillon/campaign/v1/organisation.proto",
     "carillon/campaign/v1/campaign.proto",
     "carillon/campaign/v1/key.proto",

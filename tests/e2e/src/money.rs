@@ -1,6 +1,7 @@
 //! What holds of credits, whichever way Carillon runs.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -84,6 +85,37 @@ pub fn assert_statement_adds_up(cli: &Cli) {
     }
 }
 
+/// Asks until the audit has these acts, whichever service they were done in, each by the same key; and
+/// it is whole.
+///
+/// # Panics
+/// If it never has them, or others.
+pub fn until_audited(cli: &Cli, expected: &[&str]) {
+    let begun = Instant::now();
+    loop {
+        let audit = cli.run(&["org", "audit", "-o", "json"]).ok().json();
+        let entries = audit.as_array().expect("entries");
+        let mut acts: Vec<&str> =
+            entries.iter().filter_map(|entry| entry["act"].as_str()).collect();
+        // Gateways are set where the test has some.
+        acts.retain(|act| !act.ends_with("_set"));
+        acts.sort_unstable();
+        if acts == expected {
+            let own = entries.iter().filter(|entry| entry["act"] != "organisation.created");
+            let keys: BTreeSet<&str> = own.filter_map(|entry| entry["key_id"].as_str()).collect();
+            assert_eq!(keys.len(), 1, "{audit}");
+            let whole = cli.run(&["org", "audit", "--verify", "-o", "json"]).ok().json();
+            assert_eq!(
+                (&whole["entries"], &whole["hash"]),
+                (&entries.len().into(), &entries[0]["hash"])
+            );
+            return;
+        }
+        assert!(begun.elapsed() < TOLD, "never {expected:?}: {audit}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// 100 credits, 300 recipients of one part; 150 more; the deadline. Another organisation meanwhile.
 ///
 /// # Panics
@@ -145,6 +177,55 @@ pub fn three_parts_at_the_edge(cli: &Cli) {
     let parts = detail.iter().map(|row| row["parts"].parse::<u64>().expect("a count"));
     assert_eq!(parts.sum::<u64>(), 111, "what was spent, message by message");
     assert_statement_adds_up(cli);
+    until_audited(
+        cli,
+        &[
+            "balance.credited",
+            "balance.credited",
+            "balance.credited",
+            "campaign.created",
+            "campaign.started",
+            "customers.imported",
+            "organisation.created",
+            "organisation.updated",
+        ],
+    );
+}
+
+/// With a test key, and no credits: by SMS and by e-mail, in a campaign and a test send.
+///
+/// # Panics
+/// If a provider is asked for anything, or a credit is.
+pub fn by_a_test_key(cli: &Cli, providers: &Providers) {
+    let made = cli.run(&["keys", "create", "--test", "-o", "json"]).ok().json();
+    let key = made["api_key"].as_str().expect("a key");
+    let file = cli.write("customers.csv", customers::csv(100));
+    let _ = cli.run(&["customers", "import", &file]).ok();
+    let id = cli.campaign(
+        "name: A try\nactive: true\naudience: { everyone: true }\nschedule: now\ncontent:\n  \
+         sms: { text: Hi }\n  email: { subject: Hi, text: Hi }\n",
+    );
+    let sent = ["campaign", "test", &id, "--customer", "C000000", "-o", "json"];
+    let test = cli.run_as(key, &sent).ok().json();
+    let _ = cli.run_as(key, &["campaign", "start", &id, "--yes"]).ok();
+    let test = test["id"].as_str().expect("an id");
+    let begun = Instant::now();
+    for (campaign, most) in [(id.as_str(), 200), (test, 2)] {
+        loop {
+            let report = cli.report(campaign);
+            assert_eq!(report["test"], true, "{report}");
+            let sent = report["states"]["sent"].as_u64().unwrap_or_default();
+            if report["plan_complete"] == true && report["in_flight"] == 0 {
+                assert_eq!((report["planned"].as_u64(), sent), (Some(most), most), "{report}");
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not settled: {report}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert_eq!(providers.total(), 0, "nothing left");
+    let balance = cli.balance();
+    assert_eq!((&balance["spent"], &balance["held"]), (&0.into(), &0.into()), "{balance}");
 }
 
 /// 20 campaigns to 1,000 customers each, at once, on 10,000 credits; `disturb` is called again and

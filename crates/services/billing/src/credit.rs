@@ -1,10 +1,9 @@
 //! Credit: adds credits once per request id.
 
-use carillon_contracts::{
-    billing::v1::{Account, CreditAccountRequest},
-    ids::OrganisationId,
-};
+use carillon_audit::{Change, Deed, acts, fields, tell};
+use carillon_contracts::billing::v1::{Account, CreditAccountRequest};
 use carillon_service_kit::status::{already_exists, internal, invalid};
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
@@ -19,9 +18,10 @@ const REQUEST_ID_LENGTH: usize = 100;
 impl Billing {
     pub(crate) async fn credit(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: CreditAccountRequest,
     ) -> Result<Account, Status> {
+        let organisation = caller.organisation;
         let CreditAccountRequest { amount, request_id } = request;
         if !(1..=MOST).contains(&amount) {
             let rule = format!("{amount} is not from 1 to {MOST}; give a whole number of credits");
@@ -54,11 +54,16 @@ impl Billing {
                 store::keep_request(&tx, organisation, &request_id, amount)
                     .await
                     .map_err(internal)?;
+                let before = ledger.account.available;
                 ledger.post(Kind::Credit, amount);
+                let change = credited(before, ledger.account.available, amount, &request_id);
                 ledger.account.low &= ledger.account.available < settings.low_balance;
                 let (reference, at_ms) = (Reference::Request(&request_id), self.clock.now_ms());
                 store::save(&tx, organisation, ledger, reference, at_ms).await.map_err(internal)?;
                 self.tell_raised(&tx, organisation).await.map_err(internal)?;
+                let (by, act, subject) = (caller, acts::BALANCE_CREDITED, "account".to_owned());
+                let deed = Deed { by, act, subject, change };
+                tell(&self.outbox, &tx, &deed).await.map_err(internal)?;
             }
         }
         let account = store::account(&tx, organisation).await.map_err(internal)?;
@@ -66,4 +71,15 @@ impl Billing {
         self.outbox.wake();
         Ok(Account { low_balance: settings.low_balance, ..account })
     }
+}
+
+fn credited(before: i64, available: i64, amount: i64, request_id: &str) -> Change {
+    Change::between(
+        fields([("available", before.into())]),
+        fields([
+            ("available", available.into()),
+            ("amount", amount.into()),
+            ("request_id", request_id.into()),
+        ]),
+    )
 }

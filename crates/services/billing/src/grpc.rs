@@ -17,7 +17,7 @@ impl AccountService for Billing {
         &self,
         request: Request<GetAccountRequest>,
     ) -> Result<Response<Account>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         let settings = self.tenancy.organisation(organisation).await.map_err(internal)?;
         let low_balance = settings.unwrap_or_default().low_balance;
         let account = store::account(self.database.reader(), organisation).await;
@@ -28,15 +28,15 @@ impl AccountService for Billing {
         &self,
         request: Request<CreditAccountRequest>,
     ) -> Result<Response<Account>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.credit(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.credit(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_entries(
         &self,
         request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.statement(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -44,7 +44,7 @@ impl AccountService for Billing {
         &self,
         request: Request<ListHoldsRequest>,
     ) -> Result<Response<ListHoldsResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_holds(organisation, request.into_inner()).await.map(Response::new)
     }
 

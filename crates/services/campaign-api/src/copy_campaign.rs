@@ -1,9 +1,7 @@
 //! Copy a campaign: a draft like it, switched off.
 
-use carillon_contracts::{
-    campaign::v1::{Campaign, CopyCampaignRequest},
-    ids::OrganisationId,
-};
+use carillon_contracts::campaign::v1::{Campaign, CopyCampaignRequest};
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
@@ -15,9 +13,10 @@ impl CampaignApi {
     /// What was good when it was stored is not checked again: switching the copy on does that.
     pub(crate) async fn copy_campaign(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: CopyCampaignRequest,
     ) -> Result<Campaign, Status> {
+        let organisation = caller.organisation;
         let body = CopyCampaignRequest { request_id: String::new(), ..request.clone() };
         let CopyCampaignRequest { id, request_id } = request;
         let request = Request::new(request_id, &body)?;
@@ -30,9 +29,10 @@ impl CampaignApi {
             name: named_after("Copy of", &copied.name),
             active: false,
             test_of: String::new(),
+            test: false,
             ..copied
         };
         let draft = CampaignRow::draft(document, self.clock.now_ms());
-        self.insert_draft(organisation, draft, request.as_ref()).await
+        self.insert_draft(caller, draft, request.as_ref()).await
     }
 }

@@ -1,5 +1,6 @@
 //! Create a campaign: a draft that sends nothing.
 
+use carillon_audit::{Change, acts};
 use carillon_contracts::{
     campaign::v1::{Campaign, CreateCampaignRequest},
     ids::OrganisationId,
@@ -8,12 +9,13 @@ use carillon_service_kit::{
     database::Sql,
     status::{internal, invalid, invalid_fields},
 };
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
     CampaignApi,
     audience::CheckError,
-    domain::{campaign, content},
+    domain::{audited, campaign, content},
     request::Request,
     store::{self, CampaignRow},
 };
@@ -21,14 +23,16 @@ use crate::{
 impl CampaignApi {
     pub(crate) async fn create_campaign(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: CreateCampaignRequest,
     ) -> Result<Campaign, Status> {
+        let organisation = caller.organisation;
         let CreateCampaignRequest { campaign, request_id, validate_only } = request;
         let given = campaign.ok_or_else(|| {
             invalid("campaign", "is missing; give its name, audience, schedule and content")
         })?;
-        let document = Campaign { test_of: String::new(), ..campaign::settable(given) };
+        let document =
+            Campaign { test_of: String::new(), test: false, ..campaign::settable(given) };
         let request = Request::new(request_id, &document)?;
         let reader = self.database.reader();
         if let Some(known) = repeated(reader, organisation, request.as_ref()).await? {
@@ -45,16 +49,17 @@ impl CampaignApi {
                 ..draft
             });
         }
-        self.insert_draft(organisation, row, request.as_ref()).await
+        self.insert_draft(caller, row, request.as_ref()).await
     }
 
     /// Stores a draft, or answers the one that the same request made before.
     pub(crate) async fn insert_draft(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         draft: CampaignRow,
         request: Option<&Request>,
     ) -> Result<Campaign, Status> {
+        let organisation = caller.organisation;
         let tx = self.database.begin().await.map_err(internal)?;
         if let Some(known) = repeated(&tx, organisation, request).await? {
             return Ok(known.into_campaign());
@@ -65,6 +70,10 @@ impl CampaignApi {
             let known = repeated(&tx, organisation, request).await?;
             return known.map(CampaignRow::into_campaign).ok_or_else(|| internal("a lost request"));
         }
+        let change = Change::to(audited::campaign(&draft.document));
+        self.record(&tx, caller, acts::CAMPAIGN_CREATED, draft.subject(), change)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         Ok(draft.into_campaign())
     }

@@ -1,38 +1,45 @@
 //! Create an organisation, with its first API key.
 
+use carillon_audit::{Change, PLATFORM, acts};
 use carillon_contracts::{
     campaign::v1::{CreateOrganisationRequest, CreateOrganisationResponse},
-    events::v1::{KeyHash, OrganisationChanged, event::Body},
+    events::v1::{OrganisationChanged, event::Body},
     ids::OrganisationId,
     time,
 };
 use carillon_service_kit::status::{
     internal, invalid, invalid_fields, permission_denied, unauthenticated,
 };
-use carillon_tenancy::{PLATFORM_PREFIX, Tenancy, hash_key};
+use carillon_tenancy::{Caller, Key, PLATFORM_PREFIX, Tenancy, hash_key};
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::{Status, metadata::MetadataMap};
 
 use crate::{
     CampaignApi,
-    domain::organisation,
+    domain::{audited, organisation},
     keys::NewKey,
     request::Request,
     store::{self, OrganisationRow},
 };
 
+/// Characters of the platform's key, after those that all begin with, by which it is told apart.
+const SHOWN: usize = 4;
 const FIRST_KEY: &str = "first";
 
 impl CampaignApi {
-    /// Only the platform does `what`.
+    /// Only the platform does `what`; its deeds stand in a log of its own.
     pub(crate) async fn platform_caller(
         &self,
         metadata: &MetadataMap,
         what: &str,
-    ) -> Result<(), Status> {
+    ) -> Result<Caller, Status> {
         let key = Tenancy::bearer(metadata)?;
         if same(&hash_key(key), &self.platform_key) {
-            return Ok(());
+            let prefix = key.chars().take(PLATFORM_PREFIX.len() + SHOWN).collect();
+            return Ok(Caller {
+                organisation: PLATFORM,
+                key: Key { id: None, prefix, test: false },
+            });
         }
         if key.starts_with(PLATFORM_PREFIX) {
             return Err(unauthenticated(
@@ -53,6 +60,7 @@ impl CampaignApi {
 
     pub(crate) async fn create_organisation(
         &self,
+        caller: &Caller,
         request: CreateOrganisationRequest,
     ) -> Result<CreateOrganisationResponse, Status> {
         let CreateOrganisationRequest { organisation, request_id } = request;
@@ -71,7 +79,7 @@ impl CampaignApi {
         let mut row = OrganisationRow { id, organisation: settings, version: 1, told: None };
         row.organisation.id = id.to_string();
         row.organisation.create_time = Some(time::to_wire(now));
-        let key = NewKey::make(FIRST_KEY, now.as_millisecond())?;
+        let key = NewKey::make(FIRST_KEY, false, now.as_millisecond())?;
         let stored = store::insert_organisation(&tx, &row, request.as_ref(), now.as_millisecond());
         if !stored.await.map_err(internal)? {
             // Another replica carried the same request out, between the look and the write.
@@ -82,6 +90,14 @@ impl CampaignApi {
         let stored = async {
             key.insert(&tx, id).await?;
             let told = self.tell_changed(&tx, &row).await?;
+            let change = Change::to(audited::settings(&row.organisation));
+            // In the platform's log and in the organisation's own, which begins with it.
+            for (organisation, subject) in
+                [(PLATFORM, format!("organisations/{id}")), (id, "organisation".to_owned())]
+            {
+                let by = Caller { organisation, ..caller.clone() };
+                self.record(&tx, &by, acts::ORGANISATION_CREATED, subject, change.clone()).await?;
+            }
             tx.commit().await?;
             Ok::<i64, DbErr>(told)
         };
@@ -121,11 +137,10 @@ impl CampaignApi {
         tx: &DatabaseTransaction,
         row: &OrganisationRow,
     ) -> Result<i64, DbErr> {
-        let hashes = store::key_hashes(tx, row.id).await?;
         let document = OrganisationChanged {
             organisation: Some(row.organisation.clone()),
             version: row.version,
-            keys: hashes.into_iter().map(|hash| KeyHash { hash: hash.into() }).collect(),
+            keys: store::key_hashes(tx, row.id).await?,
             secrets: store::secrets(tx, row.id).await?,
         };
         self.tenancy.apply(tx, row.id, &document).await?;

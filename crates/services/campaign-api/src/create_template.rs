@@ -1,5 +1,6 @@
 //! Save texts under a name: the first version.
 
+use carillon_audit::{Change, acts};
 use carillon_contracts::{
     campaign::v1::{CreateTemplateRequest, Template},
     ids::{OrganisationId, TemplateId},
@@ -8,11 +9,12 @@ use carillon_service_kit::{
     database::Sql,
     status::{already_exists, internal, invalid, invalid_fields},
 };
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
     CampaignApi,
-    domain::{content, template},
+    domain::{audited, content, template},
     request::Request,
     store::{self, TemplateRow},
 };
@@ -20,9 +22,10 @@ use crate::{
 impl CampaignApi {
     pub(crate) async fn create_template(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: CreateTemplateRequest,
     ) -> Result<Template, Status> {
+        let organisation = caller.organisation;
         let CreateTemplateRequest { template: given, request_id } = request;
         let given =
             given.ok_or_else(|| invalid("template", "is missing; give name and content"))?;
@@ -54,6 +57,10 @@ impl CampaignApi {
             let known = repeated(&tx, organisation, request.as_ref()).await?;
             return known.map(TemplateRow::into_template).ok_or_else(|| taken(&row.name));
         }
+        let change = Change::to(audited::template(&row.name, row.version, &row.content));
+        self.record(&tx, caller, acts::TEMPLATE_CREATED, row.subject(), change)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         Ok(row.into_template())
     }

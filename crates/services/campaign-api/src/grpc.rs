@@ -1,5 +1,6 @@
 //! The way in: who asks, and which verb answers. The report's is in `report/`.
 
+mod audit;
 mod texts;
 
 use carillon_contracts::{
@@ -37,15 +38,15 @@ impl OrganisationService for CampaignApi {
         &self,
         request: Request<CreateOrganisationRequest>,
     ) -> Result<Response<CreateOrganisationResponse>, Status> {
-        self.platform_caller(request.metadata(), "creates organisations").await?;
-        self.create_organisation(request.into_inner()).await.map(Response::new)
+        let caller = self.platform_caller(request.metadata(), "creates organisations").await?;
+        self.create_organisation(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_organisation(
         &self,
         request: Request<GetOrganisationRequest>,
     ) -> Result<Response<Organisation>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         let row = store::organisation(self.database.reader(), organisation).await;
         let row = row.map_err(internal)?.ok_or_else(|| no_organisation(organisation))?;
         Ok(Response::new(self.shown(organisation, row.organisation)))
@@ -55,25 +56,25 @@ impl OrganisationService for CampaignApi {
         &self,
         request: Request<UpdateOrganisationRequest>,
     ) -> Result<Response<Organisation>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        let stored = self.update_organisation(organisation, request.into_inner()).await?;
-        Ok(Response::new(self.shown(organisation, stored)))
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        let stored = self.update_organisation(&caller, request.into_inner()).await?;
+        Ok(Response::new(self.shown(caller.organisation, stored)))
     }
 
     async fn set_smtp_server(
         &self,
         request: Request<SetSmtpServerRequest>,
     ) -> Result<Response<Organisation>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        let stored = self.set_smtp_server(organisation, request.into_inner()).await?;
-        Ok(Response::new(self.shown(organisation, stored)))
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        let stored = self.set_smtp_server(&caller, request.into_inner()).await?;
+        Ok(Response::new(self.shown(caller.organisation, stored)))
     }
 
     async fn test_smtp_server(
         &self,
         request: Request<TestSmtpServerRequest>,
     ) -> Result<Response<TestSmtpServerResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.test_smtp_server(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -81,16 +82,16 @@ impl OrganisationService for CampaignApi {
         &self,
         request: Request<SetSmsGatewayRequest>,
     ) -> Result<Response<Organisation>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        let stored = self.set_sms_gateway(organisation, request.into_inner()).await?;
-        Ok(Response::new(self.shown(organisation, stored)))
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        let stored = self.set_sms_gateway(&caller, request.into_inner()).await?;
+        Ok(Response::new(self.shown(caller.organisation, stored)))
     }
 
     async fn list_alerts(
         &self,
         request: Request<ListAlertsRequest>,
     ) -> Result<Response<ListAlertsResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_alerts(organisation, request.into_inner()).await.map(Response::new)
     }
 }
@@ -101,15 +102,15 @@ impl CampaignService for CampaignApi {
         &self,
         request: Request<CreateCampaignRequest>,
     ) -> Result<Response<Campaign>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.create_campaign(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.create_campaign(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_campaign(
         &self,
         request: Request<GetCampaignRequest>,
     ) -> Result<Response<Campaign>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         let row = find_campaign(self.database.reader(), organisation, "id", &request.get_ref().id)
             .await?;
         Ok(Response::new(row.into_campaign()))
@@ -119,7 +120,7 @@ impl CampaignService for CampaignApi {
         &self,
         request: Request<ListCampaignsRequest>,
     ) -> Result<Response<ListCampaignsResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_campaigns(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -127,23 +128,23 @@ impl CampaignService for CampaignApi {
         &self,
         request: Request<UpdateCampaignRequest>,
     ) -> Result<Response<Campaign>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.update_campaign(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.update_campaign(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn start_campaign(
         &self,
         request: Request<StartCampaignRequest>,
     ) -> Result<Response<Campaign>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.start_campaign(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.start_campaign(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn forecast_campaign(
         &self,
         request: Request<ForecastCampaignRequest>,
     ) -> Result<Response<Forecast>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.forecast_campaign(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -151,31 +152,31 @@ impl CampaignService for CampaignApi {
         &self,
         request: Request<TestCampaignRequest>,
     ) -> Result<Response<Campaign>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.test_campaign(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.test_campaign(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn copy_campaign(
         &self,
         request: Request<CopyCampaignRequest>,
     ) -> Result<Response<Campaign>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.copy_campaign(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.copy_campaign(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn archive_campaign(
         &self,
         request: Request<ArchiveCampaignRequest>,
     ) -> Result<Response<Campaign>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.archive_campaign(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.archive_campaign(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn preview_campaign(
         &self,
         request: Request<PreviewCampaignRequest>,
     ) -> Result<Response<Preview>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.preview_campaign(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -183,34 +184,34 @@ impl CampaignService for CampaignApi {
         &self,
         request: Request<PauseCampaignRequest>,
     ) -> Result<Response<HaltCampaignResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let caller = self.tenancy.caller(request.metadata()).await?;
         let id = &request.get_ref().id;
-        self.halt_campaign(organisation, id, Order::Pause).await.map(Response::new)
+        self.halt_campaign(&caller, id, Order::Pause).await.map(Response::new)
     }
 
     async fn resume_campaign(
         &self,
         request: Request<ResumeCampaignRequest>,
     ) -> Result<Response<HaltCampaignResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let caller = self.tenancy.caller(request.metadata()).await?;
         let id = &request.get_ref().id;
-        self.halt_campaign(organisation, id, Order::Resume).await.map(Response::new)
+        self.halt_campaign(&caller, id, Order::Resume).await.map(Response::new)
     }
 
     async fn cancel_campaign(
         &self,
         request: Request<CancelCampaignRequest>,
     ) -> Result<Response<HaltCampaignResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let caller = self.tenancy.caller(request.metadata()).await?;
         let id = &request.get_ref().id;
-        self.halt_campaign(organisation, id, Order::Cancel).await.map(Response::new)
+        self.halt_campaign(&caller, id, Order::Cancel).await.map(Response::new)
     }
 
     async fn list_next_runs(
         &self,
         request: Request<ListNextRunsRequest>,
     ) -> Result<Response<ListNextRunsResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_next_runs(organisation, request.into_inner()).await.map(Response::new)
     }
 }
@@ -221,15 +222,15 @@ impl KeyService for CampaignApi {
         &self,
         request: Request<CreateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.create_key(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.create_key(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_keys(
         &self,
         request: Request<ListKeysRequest>,
     ) -> Result<Response<ListKeysResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_keys(organisation).await.map(Response::new)
     }
 
@@ -237,16 +238,16 @@ impl KeyService for CampaignApi {
         &self,
         request: Request<RotateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.rotate_key(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.rotate_key(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn revoke_key(
         &self,
         request: Request<RevokeKeyRequest>,
     ) -> Result<Response<RevokeKeyResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.revoke_key(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.revoke_key(&caller, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -1,17 +1,21 @@
 //! Pause, resume and cancel a campaign. Doing it again changes nothing and answers the same.
 
+use carillon_audit::{Change, acts};
 use carillon_contracts::{
     campaign::v1::HaltCampaignResponse,
     events::v1::{CampaignHalted, event::Body},
-    ids::OrganisationId,
 };
 use carillon_service_kit::status::{internal, refused};
+use carillon_tenancy::Caller;
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::Status;
 
 use crate::{
     CampaignApi,
-    domain::lifecycle::{Order, Refusal},
+    domain::{
+        audited,
+        lifecycle::{Order, Refusal},
+    },
     grpc::locked_campaign,
     report,
     store::{self, CampaignRow},
@@ -21,13 +25,15 @@ impl CampaignApi {
     /// Answers once every service obeys, or after 2 s: it is stored then, and soon will hold.
     pub(crate) async fn halt_campaign(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         id: &str,
         order: Order,
     ) -> Result<HaltCampaignResponse, Status> {
+        let organisation = caller.organisation;
         let tx = self.database.begin().await.map_err(internal)?;
         let current = locked_campaign(&tx, organisation, "id", id).await?;
-        let ordered = self.ordered(&tx, organisation, current, order).await?;
+        let active = current.document.active;
+        let ordered = self.ordered(&tx, caller, current, order, active).await?;
         tx.commit().await.map_err(internal)?;
         let in_effect = self.obeyed(&ordered).await;
         Ok(HaltCampaignResponse { campaign: Some(ordered.into_campaign()), in_effect })
@@ -39,14 +45,17 @@ impl CampaignApi {
         row.halt_told.is_none() || self.in_effect(row.halt_told).await
     }
 
-    /// The locked campaign after an order, stored and told of if that changes anything.
+    /// The locked campaign after an order, stored with its switch and told of if that changes its
+    /// state.
     pub(crate) async fn ordered(
         &self,
         tx: &DatabaseTransaction,
-        organisation: OrganisationId,
+        caller: &Caller,
         current: CampaignRow,
         order: Order,
+        active: bool,
     ) -> Result<CampaignRow, Status> {
+        let organisation = caller.organisation;
         let begun = report::has_begun(tx, organisation, current.id).await.map_err(internal)?;
         let begun = begun || !current.is_scheduled();
         let state = order
@@ -55,6 +64,17 @@ impl CampaignApi {
         if state == current.state {
             return Ok(current);
         }
+        if order == Order::Resume && caller.key.test && !current.document.test {
+            return Err(refused(
+                "TEST_KEY",
+                format!(
+                    "id: campaign {} was not started with a test key, and its messages reach their \
+                     gateways, so a test key can't resume it; use another key",
+                    current.id
+                ),
+            ));
+        }
+        let before = audited::standing(current.state, &current.document);
         let mut row = CampaignRow {
             state,
             version: current.version + 1,
@@ -62,7 +82,7 @@ impl CampaignApi {
             ..current
         };
         // Who resumes a campaign that was switched off means it to be on.
-        row.document.active |= order == Order::Resume;
+        row.document.active = active || order == Order::Resume;
         let halted = CampaignHalted {
             campaign_id: row.id.to_wire(),
             halt: order.halt().into(),
@@ -71,10 +91,20 @@ impl CampaignApi {
         let stored = async {
             let told = self.outbox.append(tx, organisation, Body::CampaignHalted(halted)).await?;
             row.halt_told = Some(told);
-            store::save_campaign(tx, organisation, &row).await
+            store::save_campaign(tx, organisation, &row).await?;
+            let change = Change::between(before, audited::standing(row.state, &row.document));
+            self.record(tx, caller, act(order), row.subject(), change).await
         };
         stored.await.map_err(|error: DbErr| internal(error))?;
         Ok(row)
+    }
+}
+
+fn act(order: Order) -> &'static str {
+    match order {
+        Order::Pause => acts::CAMPAIGN_PAUSED,
+        Order::Resume => acts::CAMPAIGN_RESUMED,
+        Order::Cancel => acts::CAMPAIGN_CANCELLED,
     }
 }
 

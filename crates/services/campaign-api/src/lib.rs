@@ -4,6 +4,7 @@
 mod alerts;
 mod archive_campaign;
 mod audience;
+mod audit;
 mod copy_campaign;
 mod count_sms;
 mod create_campaign;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use carillon_broker::{Broker, topology};
 use carillon_contracts::{
     campaign::v1::{
-        campaign_service_server::CampaignServiceServer,
+        audit_service_server::AuditServiceServer, campaign_service_server::CampaignServiceServer,
         content_service_server::ContentServiceServer, key_service_server::KeyServiceServer,
         organisation_service_server::OrganisationServiceServer,
         template_service_server::TemplateServiceServer,
@@ -136,12 +137,14 @@ pub fn start(parts: Parts) -> Service {
         subscriber.spawn(event, project.clone(), &stop);
     }
     subscriber.spawn(topology::BALANCE_LOW, Arc::new(alerts::Alerts(api.clone())), &stop);
+    subscriber.spawn(topology::AUDIT_RECORDED, Arc::new(audit::Recorded), &stop);
     let internal = Operator::new(name, database, subscriber).routes();
     let mut services = vec![(name, in_process(internal.clone()))];
     services.extend(operators.into_iter().filter(|(other, _)| *other != name));
     let operators = operators::Operators::new(api.clone(), services);
     let public = Routes::new(OrganisationServiceServer::new(api.clone()))
         .add_service(KeyServiceServer::new(api.clone()))
+        .add_service(AuditServiceServer::new(api.clone()))
         .add_service(CampaignServiceServer::new(api.clone()))
         .add_service(ContentServiceServer::new(api.clone()))
         .add_service(TemplateServiceServer::new(api.clone()))

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use carillon_contracts::ops::v1::{
-    DiscardParkedRequest, DiscardParkedResponse, GetParkedRequest, GetStatusRequest,
-    GetStatusResponse, ListParkedRequest, ListParkedResponse, Parked, ReplayParkedRequest,
-    ReplayParkedResponse, ServiceStatus, operator_service_client::OperatorServiceClient,
-    operator_service_server::OperatorService,
+use carillon_audit::{Change, acts, fields};
+use carillon_contracts::{
+    ops::v1::{
+        DiscardParkedRequest, DiscardParkedResponse, GetParkedRequest, GetStatusRequest,
+        GetStatusResponse, ListParkedRequest, ListParkedResponse, Parked, ReplayParkedRequest,
+        ReplayParkedResponse, ServiceStatus, operator_service_client::OperatorServiceClient,
+        operator_service_server::OperatorService,
+    },
+    time,
 };
 use carillon_service_kit::{
     page,
     rpc::Transport,
-    status::{invalid, unavailable},
+    status::{internal, invalid, unavailable},
 };
+use carillon_tenancy::Caller;
 use futures::future::join_all;
 use tonic::{Code, Request, Response, Status};
 
@@ -41,8 +46,56 @@ impl Operators {
         Self { api, services }
     }
 
-    async fn allow<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    async fn allow<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         self.api.platform_caller(request.metadata(), "operates the server").await
+    }
+
+    /// Writes down what is about to be done to a parked message, which is done elsewhere: a log that
+    /// says too much is better than one that lacks something. Answers the way to its service.
+    async fn recorded(
+        &self,
+        caller: &Caller,
+        act: &'static str,
+        id: &str,
+    ) -> Result<(&'static str, OperatorServiceClient<Transport>), Status> {
+        let (name, mut client) = self.of(id)?;
+        let request = GetParkedRequest { id: id.to_owned() };
+        let parked = ask(name, client.get_parked(request)).await?;
+        let parked_at = parked.park_time.and_then(|at| time::from_wire(&at));
+        let before = Change::from(fields([
+            ("source", parked.source.into()),
+            ("park_time", parked_at.map(|at| at.to_string()).into()),
+        ]));
+        self.write(caller, act, id, before).await?;
+        Ok((name, client))
+    }
+
+    /// Writes down too what the service did not do.
+    async fn answered<T>(
+        &self,
+        caller: &Caller,
+        id: &str,
+        answer: Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        if let Err(status) = &answer {
+            let code = format!("{:?}", status.code());
+            let after = Change::to(fields([("code", code.into())]));
+            self.write(caller, acts::PARKED_REFUSED, id, after).await?;
+        }
+        answer.map(Response::new)
+    }
+
+    async fn write(
+        &self,
+        caller: &Caller,
+        act: &'static str,
+        id: &str,
+        change: Change,
+    ) -> Result<(), Status> {
+        let tx = self.api.database.begin().await.map_err(internal)?;
+        let written = self.api.record(&tx, caller, act, format!("parked/{id}"), change).await;
+        written.map_err(internal)?;
+        tx.commit().await.map_err(internal)
     }
 
     /// The service that a parked message's id names.
@@ -157,19 +210,23 @@ impl OperatorService for Operators {
         &self,
         request: Request<ReplayParkedRequest>,
     ) -> Result<Response<ReplayParkedResponse>, Status> {
-        self.allow(&request).await?;
+        let caller = self.allow(&request).await?;
         let request = request.into_inner();
-        let (name, mut client) = self.of(&request.id)?;
-        ask(name, client.replay_parked(request)).await.map(Response::new)
+        let id = request.id.clone();
+        let (name, mut client) = self.recorded(&caller, acts::PARKED_REPLAYED, &id).await?;
+        let answer = ask(name, client.replay_parked(request)).await;
+        self.answered(&caller, &id, answer).await
     }
 
     async fn discard_parked(
         &self,
         request: Request<DiscardParkedRequest>,
     ) -> Result<Response<DiscardParkedResponse>, Status> {
-        self.allow(&request).await?;
+        let caller = self.allow(&request).await?;
         let request = request.into_inner();
-        let (name, mut client) = self.of(&request.id)?;
-        ask(name, client.discard_parked(request)).await.map(Response::new)
+        let id = request.id.clone();
+        let (name, mut client) = self.recorded(&caller, acts::PARKED_DISCARDED, &id).await?;
+        let answer = ask(name, client.discard_parked(request)).await;
+        self.answered(&caller, &id, answer).await
     }
 }

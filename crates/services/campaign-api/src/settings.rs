@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use carillon_audit::acts;
 use carillon_contracts::{
     campaign::v1::{
         Organisation, SetSmsGatewayRequest, SetSmtpServerRequest, TestSmtpServerRequest,
@@ -14,7 +15,7 @@ use carillon_contracts::{
 use carillon_service_kit::status::{
     FieldError, internal, invalid, invalid_fields, refused, unavailable,
 };
-use carillon_tenancy::{SMS_TOKEN, SMTP_PASSWORD, seal_secret};
+use carillon_tenancy::{Caller, SMS_TOKEN, SMTP_PASSWORD, seal_secret};
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::{Code, Request, Status};
 
@@ -22,6 +23,7 @@ use crate::{
     CampaignApi,
     domain::{
         address::is_mailbox,
+        audited,
         sms::{self, TokenUse},
         smtp,
     },
@@ -44,7 +46,7 @@ enum Secret<'a> {
 impl CampaignApi {
     pub(crate) async fn set_smtp_server(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: SetSmtpServerRequest,
     ) -> Result<Organisation, Status> {
         let SetSmtpServerRequest { smtp: given, password } = request;
@@ -54,7 +56,7 @@ impl CampaignApi {
         if let Some(password) = &password {
             check_secret("password", password)?;
         }
-        self.change_settings(organisation, SMTP_PASSWORD, |current, has_secret| {
+        self.change_settings(caller, acts::SMTP_SERVER_SET, SMTP_PASSWORD, |current, has_secret| {
             let before = current.smtp.as_ref();
             let same = has_secret && before.is_some_and(|one| smtp::same_login(one, &smtp));
             let secret = match (smtp.user.is_empty(), password.as_deref()) {
@@ -77,7 +79,7 @@ impl CampaignApi {
 
     pub(crate) async fn set_sms_gateway(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: SetSmsGatewayRequest,
     ) -> Result<Organisation, Status> {
         let SetSmsGatewayRequest { sms: given, token } = request;
@@ -90,7 +92,7 @@ impl CampaignApi {
                 return Err(invalid_fields(vec![wrong]));
             }
         }
-        self.change_settings(organisation, SMS_TOKEN, |current, has_secret| {
+        self.change_settings(caller, acts::SMS_GATEWAY_SET, SMS_TOKEN, |current, has_secret| {
             let before = current.sms.as_ref();
             let same = has_secret && before.is_some_and(|one| sms::same_login(one, &sms));
             let secret = match (sms::token_use(&sms), token.as_deref()) {
@@ -115,20 +117,30 @@ impl CampaignApi {
     /// Changes the organisation and one of its secrets, and waits until every service knows.
     async fn change_settings<'s>(
         &self,
-        id: OrganisationId,
+        caller: &Caller,
+        act: &'static str,
         name: &str,
         change: impl FnOnce(&mut Organisation, bool) -> Result<Secret<'s>, FieldError>,
     ) -> Result<Organisation, Status> {
+        let id = caller.organisation;
         let tx = self.database.begin().await.map_err(internal)?;
         let row = store::locked_organisation(&tx, id).await.map_err(internal)?;
         let mut row = row.ok_or_else(|| no_organisation(id))?;
         let secrets = store::secrets(&tx, id).await.map_err(internal)?;
         let before = row.organisation.clone();
-        let secret = change(&mut row.organisation, secrets.contains_key(name))?;
+        let had = secrets.contains_key(name);
+        let secret = change(&mut row.organisation, had)?;
         if before == row.organisation && matches!(secret, Secret::Keep) {
             drop(tx);
             return Ok(self.answered(row).await);
         }
+        let (is, is_another) = match &secret {
+            Secret::Keep => (had, false),
+            Secret::Drop => (false, true),
+            Secret::Set(_) => (true, true),
+        };
+        let changed = audited::settings_changed(&before, &row.organisation);
+        let changed = changed.with_secret(name, had, is, is_another);
         match secret {
             Secret::Keep => {}
             Secret::Drop => store::drop_secret(&tx, id, name).await.map_err(internal)?,
@@ -139,6 +151,9 @@ impl CampaignApi {
             }
         }
         let row = self.store_changed(&tx, row).await.map_err(internal)?;
+        self.record(&tx, caller, act, "organisation".to_owned(), changed)
+            .await
+            .map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         Ok(self.answered(row).await)
     }

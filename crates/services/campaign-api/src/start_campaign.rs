@@ -1,5 +1,6 @@
 //! Start a campaign. Starting it again changes nothing and answers the same.
 
+use carillon_audit::{Change, acts, fields};
 use carillon_contracts::{
     campaign::v1::{Campaign, CampaignState, StartCampaignRequest},
     events::v1::{CampaignPublished, event::Body},
@@ -7,13 +8,14 @@ use carillon_contracts::{
     time,
 };
 use carillon_service_kit::status::{internal, refused};
+use carillon_tenancy::Caller;
 use jiff::{Timestamp, tz::TimeZone};
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::Status;
 
 use crate::{
     CampaignApi,
-    domain::{schedule, validity},
+    domain::{lifecycle::word, schedule, validity},
     grpc::{locked_campaign, no_organisation},
     store::{self, CampaignRow},
 };
@@ -21,17 +23,29 @@ use crate::{
 impl CampaignApi {
     pub(crate) async fn start_campaign(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: StartCampaignRequest,
     ) -> Result<Campaign, Status> {
+        let organisation = caller.organisation;
         let zone = self.zone(organisation).await?;
         let now = self.clock.now();
         let tx = self.database.begin().await.map_err(internal)?;
-        let current = locked_campaign(&tx, organisation, "id", &request.id).await?;
+        let mut current = locked_campaign(&tx, organisation, "id", &request.id).await?;
         if current.state != CampaignState::Draft {
             return Ok(current.into_campaign());
         }
         check_startable(&current, &zone, now)?;
+        current.document.test = caller.key.test;
+        let change = Change::between(
+            fields([("state", word(current.state).into())]),
+            fields([
+                ("state", word(current.started_state()).into()),
+                ("test", caller.key.test.then_some(true).into()),
+            ]),
+        );
+        self.record(&tx, caller, acts::CAMPAIGN_STARTED, current.subject(), change)
+            .await
+            .map_err(internal)?;
         self.launch(tx, organisation, current, now).await
     }
 
@@ -44,21 +58,22 @@ impl CampaignApi {
         now: Timestamp,
     ) -> Result<Campaign, Status> {
         let started = CampaignRow {
-            state: if draft.is_scheduled() {
-                CampaignState::Scheduled
-            } else {
-                CampaignState::Running
-            },
+            state: draft.started_state(),
             version: draft.version + 1,
             updated_ms: now.as_millisecond(),
             started_ms: Some(now.as_millisecond()),
             ..draft
         };
         let (id, campaign) = (started.id, started.clone().into_campaign());
+        // The content goes all the way to where messages leave.
+        let mut published = campaign.clone();
+        if let Some(content) = &mut published.content {
+            content.test = campaign.test;
+        }
         let published = CampaignPublished {
             campaign_id: id.to_wire(),
             version: campaign.version,
-            campaign: Some(campaign.clone()),
+            campaign: Some(published),
             start_time: Some(time::to_wire(now)),
         };
         let stored = async {

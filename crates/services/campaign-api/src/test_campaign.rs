@@ -1,14 +1,15 @@
 //! Send a campaign to one customer, now, whatever state it is in. The test is a campaign of its own:
 //! recorded, paid for and reported like any other, and once however often it is asked for.
 
+use carillon_audit::{Change, acts, fields};
 use carillon_contracts::{
     campaign::v1::{
         Audience, Campaign, CustomerList, Schedule, TestCampaignRequest, audience::Selection,
         schedule::When,
     },
-    ids::OrganisationId,
 };
 use carillon_service_kit::status::{internal, invalid};
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
@@ -23,9 +24,10 @@ use crate::{
 impl CampaignApi {
     pub(crate) async fn test_campaign(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: TestCampaignRequest,
     ) -> Result<Campaign, Status> {
+        let organisation = caller.organisation;
         if request.customer.is_empty() {
             return Err(invalid("customer", "is missing; give a customer's external id"));
         }
@@ -40,7 +42,9 @@ impl CampaignApi {
         // Nobody has a customer whom nobody knows: said here rather than in an empty report.
         let content = tested.document.content.clone();
         self.audience.preview(organisation, customer.clone(), content).await?;
-        let document = self.checked_campaign(organisation, test_of(tested, customer)).await?;
+        let (subject, tested_with) = (tested.subject(), customer.clone());
+        let mut document = self.checked_campaign(organisation, test_of(tested, customer)).await?;
+        document.test = caller.key.test;
         let now = self.clock.now();
         let draft = CampaignRow::draft(document, now.as_millisecond());
         let tx = self.database.begin().await.map_err(internal)?;
@@ -49,6 +53,11 @@ impl CampaignApi {
             let known = repeated(&tx, organisation, request.as_ref()).await?;
             return known.map(CampaignRow::into_campaign).ok_or_else(|| internal("a lost request"));
         }
+        let change = Change::to(fields([
+            ("customer", tested_with.into()),
+            ("campaign", draft.id.to_string().into()),
+        ]));
+        self.record(&tx, caller, acts::CAMPAIGN_TESTED, subject, change).await.map_err(internal)?;
         self.launch(tx, organisation, draft, now).await
     }
 }

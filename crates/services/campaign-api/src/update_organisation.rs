@@ -1,16 +1,15 @@
 //! Update the settings of an organisation that a mask names.
 
-use carillon_contracts::{
-    campaign::v1::{Organisation, UpdateOrganisationRequest},
-    ids::OrganisationId,
-};
+use carillon_audit::acts;
+use carillon_contracts::campaign::v1::{Organisation, UpdateOrganisationRequest};
 use carillon_service_kit::status::{internal, invalid, invalid_fields, permission_denied};
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
     CampaignApi,
     domain::{
-        mask,
+        audited, mask,
         organisation::{self, SETTABLE},
     },
     grpc::no_organisation,
@@ -20,9 +19,10 @@ use crate::{
 impl CampaignApi {
     pub(crate) async fn update_organisation(
         &self,
-        id: OrganisationId,
+        caller: &Caller,
         request: UpdateOrganisationRequest,
     ) -> Result<Organisation, Status> {
+        let id = caller.organisation;
         let UpdateOrganisationRequest { organisation: given, update_mask } = request;
         if update_mask.as_ref().is_none_or(|mask| mask.paths.is_empty()) {
             let rule = format!("is missing; name what to set: {}", SETTABLE.join(", "));
@@ -45,8 +45,11 @@ impl CampaignApi {
             drop(tx);
             return Ok(self.answered(row).await);
         }
+        let change = audited::settings_changed(&row.organisation, &organisation);
         let row = OrganisationRow { organisation, ..row };
         let row = self.store_changed(&tx, row).await.map_err(internal)?;
+        let (act, subject) = (acts::ORGANISATION_UPDATED, "organisation".to_owned());
+        self.record(&tx, caller, act, subject, change).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         Ok(self.answered(row).await)
     }

@@ -13,7 +13,7 @@ impl RunService for Scheduler {
         &self,
         request: Request<ListRunsRequest>,
     ) -> Result<Response<ListRunsResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.runs(organisation, request.into_inner()).await.map(Response::new)
     }
 }

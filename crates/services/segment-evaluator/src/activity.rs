@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use carillon_audit::{Change, Deed, acts, fields, tell};
 use carillon_contracts::{
     audience::v1::{Activity, ImportActivitiesRequest, ImportResponse},
     ids::OrganisationId,
 };
 use carillon_service_kit::database::is_transient;
+use carillon_tenancy::Caller;
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::Status;
@@ -27,16 +29,16 @@ use crate::{
 impl Evaluator {
     pub(crate) async fn import_activities(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: ImportActivitiesRequest,
     ) -> Result<ImportResponse, Status> {
         check_rows("activities", request.activities.len())?;
-        Ok(self.store_activities(organisation, request.activities).await?.into())
+        Ok(self.store_activities(caller, request.activities).await?.into())
     }
 
     async fn store_activities(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         activities: Vec<Activity>,
     ) -> Result<Outcome, Failure> {
         let now = self.clock.now();
@@ -50,8 +52,9 @@ impl Evaluator {
         }
         for tries in 1..=TRIES {
             let mut outcome = outcome.clone();
-            match self.try_to_store(organisation, &checked, now, &mut outcome).await {
+            match self.try_to_store(caller, &checked, now, &mut outcome).await {
                 Ok(true) => {
+                    self.outbox.wake();
                     outcome.rejects.sort_by_key(|(index, _)| *index);
                     return Ok(outcome);
                 }
@@ -68,16 +71,22 @@ impl Evaluator {
     /// time.
     async fn try_to_store(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         checked: &[(usize, Checked)],
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<bool, DbErr> {
+        let organisation = caller.organisation;
         let tx = self.database.begin().await?;
         let new = sort_out(&tx, organisation, checked, outcome).await?;
         if !new.is_empty() && !write(&tx, organisation, &new, now.as_millisecond()).await? {
             tx.rollback().await?;
             return Ok(false);
+        }
+        if !new.is_empty() {
+            let change = Change::to(fields([("stored", new.len().into())]));
+            let (act, subject) = (acts::ACTIVITIES_IMPORTED, "activities".to_owned());
+            tell(&self.outbox, &tx, &Deed { by: caller, act, subject, change }).await?;
         }
         tx.commit().await?;
         outcome.stored = u32::try_from(new.len()).unwrap_or(u32::MAX);

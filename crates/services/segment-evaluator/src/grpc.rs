@@ -36,21 +36,22 @@ impl CustomerService for Evaluator {
         &self,
         request: Request<UpdateCustomerRequest>,
     ) -> Result<Response<Customer>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let caller = self.tenancy.caller(request.metadata()).await?;
         let by = key_prefix(request.metadata())?;
-        self.update_customer(organisation, request.into_inner(), &by).await.map(Response::new)
+        self.update_customer(&caller, request.into_inner(), &by).await.map(Response::new)
     }
 
     async fn import_customers(
         &self,
         request: Request<Streaming<ImportCustomersRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let caller = self.tenancy.caller(request.metadata()).await?;
         let evaluator = self.clone();
         let late = Arc::new(AtomicBool::default());
         let responses = answers(request.into_inner(), move |request| {
-            let (evaluator, late) = (evaluator.clone(), Arc::clone(&late));
-            async move { evaluator.import_customers(organisation, request, &late).await }
+            let (evaluator, caller) = (evaluator.clone(), caller.clone());
+            let late = Arc::clone(&late);
+            async move { evaluator.import_customers(&caller, request, &late).await }
         });
         Ok(Response::new(responses.boxed()))
     }
@@ -59,7 +60,7 @@ impl CustomerService for Evaluator {
         &self,
         request: Request<GetCustomerRequest>,
     ) -> Result<Response<Customer>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         let record = self.find(organisation, request.into_inner().identifier).await?;
         Ok(Response::new(to_wire(record)))
     }
@@ -68,7 +69,7 @@ impl CustomerService for Evaluator {
         &self,
         request: Request<ListCustomersRequest>,
     ) -> Result<Response<ListCustomersResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_customers(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -76,7 +77,7 @@ impl CustomerService for Evaluator {
         &self,
         request: Request<CountCustomersRequest>,
     ) -> Result<Response<CountCustomersResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         let count = self.count_customers(organisation, &request.into_inner().filter).await?;
         Ok(Response::new(CountCustomersResponse { count }))
     }
@@ -85,24 +86,24 @@ impl CustomerService for Evaluator {
         &self,
         request: Request<SetSubscriptionRequest>,
     ) -> Result<Response<SetSubscriptionResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.set_subscription(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.set_subscription(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn confirm_subscription(
         &self,
         request: Request<ConfirmSubscriptionRequest>,
     ) -> Result<Response<Customer>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.confirm_subscription(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.confirm_subscription(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn set_blacklisted(
         &self,
         request: Request<SetBlacklistedRequest>,
     ) -> Result<Response<Customer>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.set_blacklisted(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.set_blacklisted(&caller, request.into_inner()).await.map(Response::new)
     }
 }
 
@@ -114,11 +115,11 @@ impl ActivityService for Evaluator {
         &self,
         request: Request<Streaming<ImportActivitiesRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let caller = self.tenancy.caller(request.metadata()).await?;
         let evaluator = self.clone();
         let responses = answers(request.into_inner(), move |request| {
-            let evaluator = evaluator.clone();
-            async move { evaluator.import_activities(organisation, request).await }
+            let (evaluator, caller) = (evaluator.clone(), caller.clone());
+            async move { evaluator.import_activities(&caller, request).await }
         });
         Ok(Response::new(responses.boxed()))
     }

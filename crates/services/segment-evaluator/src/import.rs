@@ -7,17 +7,17 @@ use carillon_contracts::{
         Customer, Identifier, ImportCustomersRequest, ImportResponse, Reject,
         UpdateCustomerRequest, identifier::By,
     },
-    ids::OrganisationId,
     limits::IMPORT_ROWS,
 };
 use carillon_service_kit::status::{FieldError, already_exists, invalid};
+use carillon_tenancy::Caller;
 use prost_types::FieldMask;
 use tonic::Status;
 
 use crate::{
     Evaluator,
     domain::{fault::Fault, mask::Mask},
-    upsert::{Outcome, Upsert},
+    upsert::{BY_IMPORT, Outcome, Upsert},
 };
 
 impl Evaluator {
@@ -25,13 +25,13 @@ impl Evaluator {
     /// time, those after it do not wait.
     pub(crate) async fn import_customers(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: ImportCustomersRequest,
         late: &AtomicBool,
     ) -> Result<ImportResponse, Status> {
         check_rows("customers", request.customers.len())?;
         let mask = mask(request.update_mask)?;
-        let upsert = Upsert { organisation, mask: &mask, by: "import" };
+        let upsert = Upsert { caller, mask: &mask, by: BY_IMPORT };
         let outcome = self.upsert(&upsert, request.customers).await?;
         let in_effect = match outcome.told {
             None => None,
@@ -45,10 +45,11 @@ impl Evaluator {
     /// `by` names the caller in the log of consent.
     pub(crate) async fn update_customer(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: UpdateCustomerRequest,
         by: &str,
     ) -> Result<Customer, Status> {
+        let organisation = caller.organisation;
         let customer = request
             .customer
             .ok_or_else(|| invalid("customer", "is missing; give the customer to change"))?;
@@ -58,7 +59,7 @@ impl Evaluator {
             let by = Some(By::ExternalId(external_id.clone()));
             self.find(organisation, Some(Identifier { by })).await?;
         }
-        let upsert = Upsert { organisation, mask: &mask, by };
+        let upsert = Upsert { caller, mask: &mask, by };
         let mut outcome = self.upsert(&upsert, vec![customer]).await?;
         match outcome.rejects.pop() {
             Some((_, fault)) => Err(refusal(fault)),

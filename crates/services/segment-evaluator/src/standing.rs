@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use carillon_audit::{Change, Deed, fields, tell};
 use carillon_broker::topology::SUPPRESSION_CHANGED;
 use carillon_contracts::{
     events::v1::{Suppression, SuppressionChanged, event::Body},
     ids::OrganisationId,
+    jobs::v1::Channel,
+    vocabulary::ChannelWord as _,
 };
 use carillon_service_kit::database::is_transient;
+use carillon_tenancy::Caller;
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::{
@@ -30,17 +34,42 @@ pub(crate) struct Changed {
     pub told: Option<i64>,
 }
 
+/// What somebody asked for, as the audit tells of it.
+pub(crate) struct Asked<'a> {
+    pub act: &'static str,
+    /// None: whatever it was asked for says it all.
+    pub channels: &'a [Channel],
+    /// Whoever a filter matched, not one customer.
+    pub of_many: bool,
+}
+
+impl Asked<'_> {
+    fn deed<'a>(&self, by: &'a Caller, changed: &[(&str, &Standing)]) -> Deed<'a> {
+        let subject = match changed {
+            [(external_id, _)] if !self.of_many => format!("customers/{external_id}"),
+            _ => "customers".to_owned(),
+        };
+        let channels: Vec<&str> = self.channels.iter().map(|channel| channel.word()).collect();
+        let mut told = fields([("customers", changed.len().into())]);
+        if !channels.is_empty() {
+            told.insert("channels".to_owned(), channels.into());
+        }
+        Deed { by, act: self.act, subject, change: Change::to(told) }
+    }
+}
+
 impl Evaluator {
     /// Changes those of the customers that exist; `change` leaves the version alone.
     pub(crate) async fn change_standings(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         external_ids: &[String],
+        asked: &Asked<'_>,
         change: impl Fn(&mut Standing) + Send + Sync,
     ) -> Result<Changed, Failure> {
-        let require_consent = self.organisation(organisation).await?.require_consent;
+        let require_consent = self.organisation(caller.organisation).await?.require_consent;
         for tries in 1.. {
-            let done = self.try_change(organisation, external_ids, &change, require_consent).await;
+            let done = self.try_change(caller, external_ids, asked, &change, require_consent).await;
             match done {
                 Err(error) if tries < TRIES && is_transient(&error) => pause(tries).await,
                 done => {
@@ -54,11 +83,13 @@ impl Evaluator {
 
     async fn try_change(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         external_ids: &[String],
+        asked: &Asked<'_>,
         change: &(impl Fn(&mut Standing) + Send + Sync),
         require_consent: bool,
     ) -> Result<Changed, DbErr> {
+        let organisation = caller.organisation;
         let tx = self.database.begin().await?;
         let known = store::standings(&tx, organisation, external_ids).await?;
         let mut changed = Vec::new();
@@ -79,6 +110,7 @@ impl Evaluator {
         let rows: Vec<(&str, &Standing)> = changed.iter().map(|(id, to)| (*id, to)).collect();
         store::set_standings(&tx, organisation, &rows, self.clock.now_ms()).await?;
         let told = self.tell_suppressions(&tx, organisation, told).await?;
+        tell(&self.outbox, &tx, &asked.deed(caller, &rows)).await?;
         tx.commit().await?;
         Ok(Changed { customers: changed.len() as u64, told })
     }

@@ -1,14 +1,15 @@
 //! Subscriptions: who wants messages on which channel.
 
+use carillon_audit::acts;
 use carillon_contracts::{
     audience::v1::{
         ConfirmSubscriptionRequest, Customer, SetSubscriptionRequest, SetSubscriptionResponse,
         set_subscription_request::Customers,
     },
-    ids::OrganisationId,
     jobs::v1::Channel,
 };
 use carillon_service_kit::status::{invalid, refused};
+use carillon_tenancy::Caller;
 use tonic::Status;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         standing::Standing,
     },
     failure::Failure,
-    standing::Changed,
+    standing::{Asked, Changed},
     store,
 };
 
@@ -28,14 +29,14 @@ const CHUNK: i64 = 1_000;
 
 /// What is asked of each customer.
 #[derive(Clone)]
-struct Asked {
+struct Wish {
     channels: Vec<Channel>,
     subscribed: bool,
     double_opt_in: bool,
 }
 
-impl Asked {
-    fn of(&self, standing: &mut Standing) {
+impl Wish {
+    fn apply(&self, standing: &mut Standing) {
         for channel in &self.channels {
             let subscription = standing.subscription_mut(*channel);
             *subscription = subscription.asked(self.subscribed, self.double_opt_in);
@@ -47,12 +48,13 @@ impl Evaluator {
     /// Answers once dispatchers have heard of it, or after 2 s.
     pub(crate) async fn set_subscription(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: SetSubscriptionRequest,
     ) -> Result<SetSubscriptionResponse, Status> {
+        let organisation = caller.organisation;
         let channels = channels(&request.channels)?;
         let double_opt_in = self.organisation(organisation).await?.double_opt_in;
-        let asked = Asked { channels, subscribed: request.subscribed, double_opt_in };
+        let wish = Wish { channels, subscribed: request.subscribed, double_opt_in };
         match request.customers {
             None => Err(invalid(
                 "customers",
@@ -60,13 +62,13 @@ impl Evaluator {
             )),
             Some(Customers::Identifier(identifier)) => {
                 let id = self.find(organisation, Some(identifier)).await?.external_id;
-                let changed = self.subscribe(organisation, &[id], &asked).await?;
+                let changed = self.subscribe(caller, &[id], &wish, false).await?;
                 let in_effect = self.in_effect(changed.told).await;
                 Ok(SetSubscriptionResponse { changed: changed.customers, matched: 1, in_effect })
             }
             Some(Customers::Filter(filter)) => {
                 let selection = selection(&filter)?;
-                let (answer, told) = self.subscribe_all(organisation, &selection, &asked).await?;
+                let (answer, told) = self.subscribe_all(caller, &selection, &wish).await?;
                 Ok(SetSubscriptionResponse { in_effect: self.in_effect(told).await, ..answer })
             }
         }
@@ -74,9 +76,10 @@ impl Evaluator {
 
     pub(crate) async fn confirm_subscription(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         request: ConfirmSubscriptionRequest,
     ) -> Result<Customer, Status> {
+        let organisation = caller.organisation;
         let channel = channel("channel", request.channel)?;
         let record = self.find(organisation, request.identifier).await?;
         match Standing::of(&record).subscription(channel) {
@@ -90,7 +93,9 @@ impl Evaluator {
                         *subscription = Subscription::Yes;
                     }
                 };
-                self.change_standings(organisation, &ids, confirm).await?;
+                let act = acts::CUSTOMER_CONFIRMED;
+                let asked = Asked { act, channels: &[channel], of_many: false };
+                self.change_standings(caller, &ids, &asked, confirm).await?;
             }
             Subscription::No | Subscription::Left => {
                 return Err(refused(
@@ -105,21 +110,28 @@ impl Evaluator {
 
     async fn subscribe(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         ids: &[String],
-        asked: &Asked,
+        wish: &Wish,
+        of_many: bool,
     ) -> Result<Changed, Failure> {
-        self.change_standings(organisation, ids, |standing| asked.of(standing)).await
+        let act = match wish.subscribed {
+            true => acts::CUSTOMER_SUBSCRIBED,
+            false => acts::CUSTOMER_UNSUBSCRIBED,
+        };
+        let asked = Asked { act, channels: &wish.channels, of_many };
+        self.change_standings(caller, ids, &asked, |standing| wish.apply(standing)).await
     }
 
     /// In chunks, so that the one who writes is never long: doing it again is harmless. Answers the
     /// rows of the events too.
     async fn subscribe_all(
         &self,
-        organisation: OrganisationId,
+        caller: &Caller,
         selection: &Selection,
-        asked: &Asked,
+        wish: &Wish,
     ) -> Result<(SetSubscriptionResponse, Vec<i64>), Failure> {
+        let organisation = caller.organisation;
         let mut answer = SetSubscriptionResponse::default();
         let (mut after, mut told) = (String::new(), Vec::new());
         loop {
@@ -128,7 +140,7 @@ impl Evaluator {
             let Some(last) = ids.last() else { return Ok((answer, told)) };
             after.clone_from(last);
             answer.matched += ids.len() as u64;
-            let changed = self.subscribe(organisation, &ids, asked).await?;
+            let changed = self.subscribe(caller, &ids, wish, true).await?;
             answer.changed += changed.customers;
             told.extend(changed.told);
         }

@@ -1,8 +1,9 @@
 //! Creates and changes customers: checked and sealed before the transaction begins, written in one,
 //! with few statements.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use carillon_audit::{self as audit, Deed, acts, fields, tell};
 use carillon_contracts::{
     audience::v1::{Consent, Customer},
     events::v1::Suppression,
@@ -10,6 +11,7 @@ use carillon_contracts::{
     jobs::v1::Channel,
 };
 use carillon_service_kit::database::is_transient;
+use carillon_tenancy::Caller;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
@@ -18,6 +20,7 @@ use crate::{
     domain::{
         activity::{Kind, SCALE},
         apply::{Settings, apply},
+        changed::changed_fields,
         check::{Given, Rules, check},
         fault::Fault,
         mask::Mask,
@@ -32,6 +35,9 @@ use crate::{
     vault::{Hashes, Keeper},
 };
 
+/// Who changed consents, in their log, where many customers came at once.
+pub(crate) const BY_IMPORT: &str = "import";
+
 /// What became of the rows of one request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outcome {
@@ -45,9 +51,9 @@ pub(crate) struct Outcome {
 
 /// Who changes what.
 pub(crate) struct Upsert<'a> {
-    pub organisation: OrganisationId,
+    pub caller: &'a Caller,
     pub mask: &'a Mask,
-    /// For the log of consent.
+    /// For the log of consent; an import is audited as one, whatever its rows.
     pub by: &'a str,
 }
 
@@ -81,7 +87,7 @@ impl Evaluator {
         upsert: &Upsert<'_>,
         rows: Vec<Customer>,
     ) -> Result<Outcome, Failure> {
-        let organisation = self.organisation(upsert.organisation).await?;
+        let organisation = self.organisation(upsert.caller.organisation).await?;
         let (settings, require_consent) =
             (Settings::of(&organisation), organisation.require_consent);
         let rules = Rules::new(&organisation.default_region, self.clock.now());
@@ -127,10 +133,10 @@ impl Evaluator {
         settings: Settings,
         outcome: &mut Outcome,
     ) -> Result<Vec<Change>, Failure> {
-        let keeper = self.vault.keeper(upsert.organisation).await?;
+        let organisation = upsert.caller.organisation;
+        let keeper = self.vault.keeper(organisation).await?;
         let ids: Vec<&str> = given.iter().map(|(_, row)| row.external_id.as_str()).collect();
-        let rows =
-            store::by_external_ids(self.database.reader(), upsert.organisation, &ids).await?;
+        let rows = store::by_external_ids(self.database.reader(), organisation, &ids).await?;
         let mut stored: HashMap<String, Record> = HashMap::with_capacity(rows.len());
         for row in rows {
             let record = keeper.record(row)?;
@@ -140,7 +146,7 @@ impl Evaluator {
         for (index, given) in given {
             let before = stored.remove(&given.external_id);
             let row = given.clone();
-            match apply(upsert.organisation, before.as_ref(), row, upsert.mask, settings) {
+            match apply(organisation, before.as_ref(), row, upsert.mask, settings) {
                 Err(fault) => outcome.rejects.push((*index, fault)),
                 Ok(after) if before.as_ref() == Some(&after) => outcome.unchanged += 1,
                 Ok(after) => changes.push(self.change(&keeper, *index, before, after)?),
@@ -183,7 +189,7 @@ impl Evaluator {
         require_consent: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, Failure> {
-        let organisation = upsert.organisation;
+        let organisation = upsert.caller.organisation;
         let tx = self.database.begin().await?;
         let ids: Vec<&str> =
             changes.iter().map(|change| change.after.external_id.as_str()).collect();
@@ -221,6 +227,9 @@ impl Evaluator {
             });
         let at = self.clock.now_ms();
         consent_log::append(&tx, organisation, upsert.by, at, consents.collect()).await?;
+        if let Some(deed) = deed(upsert, &changes) {
+            tell(&self.outbox, &tx, &deed).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -255,6 +264,35 @@ impl Evaluator {
         // Their ids name the customer's version, which nobody else writes.
         store::add_activities(tx, organisation, &rows, at).await.map(|_| ())
     }
+}
+
+/// An import is one deed, whatever its rows. Which fields changed is told, and never to what.
+fn deed<'a>(upsert: &Upsert<'a>, changes: &[Change]) -> Option<Deed<'a>> {
+    let by = upsert.caller;
+    let mut fields_changed = BTreeSet::new();
+    for change in changes {
+        if let Some((before, _)) = &change.before {
+            fields_changed.extend(changed_fields(before, &change.after));
+        }
+    }
+    let named: Vec<&str> = fields_changed.into_iter().collect();
+    let updated = changes.iter().filter(|change| change.before.is_some()).count();
+    if upsert.by != BY_IMPORT {
+        let external_id = &changes.first()?.after.external_id;
+        let subject = format!("customers/{external_id}");
+        let (act, told) = match updated {
+            0 => (acts::CUSTOMER_CREATED, ("external_id", external_id.as_str().into())),
+            _ => (acts::CUSTOMER_UPDATED, ("fields", named.into())),
+        };
+        return Some(Deed { by, act, subject, change: audit::Change::to(fields([told])) });
+    }
+    let told = fields([
+        ("created", (changes.len() - updated).into()),
+        ("updated", updated.into()),
+        ("fields", named.into()),
+    ]);
+    let (act, subject) = (acts::CUSTOMERS_IMPORTED, "customers".to_owned());
+    (!changes.is_empty()).then(|| Deed { by, act, subject, change: audit::Change::to(told) })
 }
 
 /// What dispatchers must hear of. Nothing can be queued for somebody new.

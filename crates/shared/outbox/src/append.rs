@@ -152,5 +152,6 @@ fn event_type(body: &Body) -> &'static str {
         Body::CampaignHalted(_) => topology::CAMPAIGN_HALTED,
         Body::SuppressionChanged(_) => topology::SUPPRESSION_CHANGED,
         Body::ReplyReceived(_) => topology::REPLY_RECEIVED,
+        Body::AuditRecorded(_) => topology::AUDIT_RECORDED,
     }
 }

@@ -7,7 +7,7 @@ mod migration;
 mod projection;
 mod secret;
 
-pub use caller::{PLATFORM_PREFIX, hash_key};
-pub use migration::CreateTenancy;
+pub use caller::{Caller, Key, PLATFORM_PREFIX, hash_key};
+pub use migration::{CreateTenancy, NameKeys};
 pub use projection::Tenancy;
 pub use secret::{REPLY_NUMBER, SMS_TOKEN, SMTP_PASSWORD, open_secret, seal_secret, secret_of};

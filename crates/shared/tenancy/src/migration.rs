@@ -21,6 +21,39 @@ impl MigrationTrait for CreateTenancy {
     }
 }
 
+/// Says of each key which it is, and whether it is one for tests. One that was told of before has no name until its organisation
+/// changes; the migrator has this after the tables.
+pub struct NameKeys;
+
+impl MigrationName for NameKeys {
+    fn name(&self) -> &str {
+        "m0002_name_keys"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for NameKeys {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run_migration(manager, differs(NAMES_SQLITE, NAMES_POSTGRES)).await
+    }
+}
+
+const NAMES_SQLITE: &str = "
+ALTER TABLE tenant_keys ADD COLUMN key_id BLOB;
+ALTER TABLE tenant_keys ADD COLUMN prefix TEXT NOT NULL DEFAULT '';
+ALTER TABLE tenant_keys ADD COLUMN test BOOLEAN NOT NULL DEFAULT FALSE;
+";
+
+const NAMES_POSTGRES: &str = "
+ALTER TABLE tenant_keys ADD COLUMN key_id UUID;
+ALTER TABLE tenant_keys ADD COLUMN prefix TEXT NOT NULL DEFAULT '';
+ALTER TABLE tenant_keys ADD COLUMN test BOOLEAN NOT NULL DEFAULT FALSE;
+";
+
 const SQLITE: &str = "
 CREATE TABLE tenants (
     organisation_id BLOB PRIMARY KEY,

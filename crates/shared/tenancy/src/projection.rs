@@ -8,6 +8,7 @@ use carillon_outbox::{Handler, HandlerError};
 use carillon_service_kit::{Database, database::Sql as _};
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
+use uuid::Uuid;
 
 /// The organisations and keys that this service has heard of.
 #[derive(Clone)]
@@ -59,8 +60,15 @@ impl Tenancy {
         tx.run("DELETE FROM tenant_keys WHERE organisation_id = $1", [id.uuid().into()]).await?;
         for key in &document.keys {
             tx.run(
-                "INSERT INTO tenant_keys (hash, organisation_id) VALUES ($1, $2)",
-                [key.hash.to_vec().into(), id.uuid().into()],
+                "INSERT INTO tenant_keys (hash, organisation_id, key_id, prefix, test)
+                 VALUES ($1, $2, $3, $4, $5)",
+                [
+                    key.hash.to_vec().into(),
+                    id.uuid().into(),
+                    Uuid::from_slice(&key.id).ok().into(),
+                    key.prefix.as_str().into(),
+                    key.test.into(),
+                ],
             )
             .await?;
         }

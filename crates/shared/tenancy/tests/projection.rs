@@ -9,20 +9,29 @@ use carillon_contracts::{
 use carillon_outbox::CreateOutbox;
 use carillon_sealing::WrappingKey;
 use carillon_tenancy::{
-    CreateTenancy, PLATFORM_PREFIX, SMS_TOKEN, SMTP_PASSWORD, Tenancy, hash_key, open_secret,
-    seal_secret, secret_of,
+    Caller, CreateTenancy, NameKeys, PLATFORM_PREFIX, SMS_TOKEN, SMTP_PASSWORD, Tenancy, hash_key,
+    open_secret, seal_secret, secret_of,
 };
 use carillon_testkit::{TestDatabase, database};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use tonic::{Code, Status, metadata::MetadataMap};
+use uuid::Uuid;
 
 struct Migrator;
 
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateOutbox), Box::new(CreateTenancy)]
+        vec![Box::new(CreateOutbox), Box::new(CreateTenancy), Box::new(NameKeys)]
     }
+}
+
+/// A key with an id and a prefix that follow from it.
+fn named(key: &str) -> KeyHash {
+    let hash = hash_key(key);
+    let id = hash[..16].to_vec().into();
+    let test = key == "test";
+    KeyHash { hash: hash.to_vec().into(), id, prefix: format!("crl_{key}"), test }
 }
 
 struct World {
@@ -43,7 +52,7 @@ impl World {
                 ..Organisation::default()
             }),
             version,
-            keys: keys.iter().map(|key| KeyHash { hash: hash_key(key).to_vec().into() }).collect(),
+            keys: keys.iter().map(|key| named(key)).collect(),
             ..OrganisationChanged::default()
         };
         let tx = self.database.database.begin().await.expect("a transaction");
@@ -51,7 +60,7 @@ impl World {
         tx.commit().await.expect("committed");
     }
 
-    async fn caller(&self, key: &str) -> Result<OrganisationId, Status> {
+    async fn caller(&self, key: &str) -> Result<Caller, Status> {
         let mut metadata = MetadataMap::new();
         metadata.insert("authorization", format!("Bearer {key}").parse().expect("a header"));
         self.tenancy.caller(&metadata).await
@@ -63,13 +72,17 @@ async fn of_documents_the_newest_counts_with_its_keys() {
     let world = World::new().await;
     let id = OrganisationId::random();
     world.apply(id, 2, &["kept", "revoked"]).await;
-    assert_eq!(world.caller("revoked").await.expect("known"), id);
-    world.apply(id, 3, &["kept", "added"]).await;
+    assert_eq!(world.caller("revoked").await.expect("known").organisation, id);
+    world.apply(id, 3, &["kept", "added", "test"]).await;
     world.apply(id, 1, &["revoked"]).await;
     let name = world.tenancy.organisation(id).await.expect("read").expect("known").name;
     assert_eq!(name, "version 3");
-    for key in ["kept", "added"] {
-        assert_eq!(world.caller(key).await.expect("known"), id);
+    for key in ["kept", "added", "test"] {
+        let caller = world.caller(key).await.expect("known");
+        assert_eq!(caller.organisation, id);
+        assert_eq!(caller.key.id, Uuid::from_slice(&hash_key(key)[..16]).ok());
+        assert_eq!(caller.key.prefix, format!("crl_{key}"));
+        assert_eq!(caller.key.test, key == "test");
     }
     assert_eq!(world.caller("revoked").await.expect_err("revoked").code(), Code::Unauthenticated);
 }
@@ -80,8 +93,8 @@ async fn a_key_stands_for_its_organisation_alone() {
     let (one, other) = (OrganisationId::random(), OrganisationId::random());
     world.apply(one, 1, &["one"]).await;
     world.apply(other, 1, &["other"]).await;
-    assert_eq!(world.caller("one").await.expect("known"), one);
-    assert_eq!(world.caller("other").await.expect("known"), other);
+    assert_eq!(world.caller("one").await.expect("known").organisation, one);
+    assert_eq!(world.caller("other").await.expect("known").organisation, other);
     let platform = format!("{PLATFORM_PREFIX}123");
     let refused = world.caller(&platform).await.expect_err("it acts inside no organisation");
     assert_eq!(refused.code(), Code::PermissionDenied);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use carillon_billing::{Config, Migrator, Parts, Service, start};
-use carillon_broker::{Broker, topology};
+use carillon_broker::{Broker, Consumer, topology};
 use carillon_contracts::{
     billing::v1::{
         Account, CreditAccountRequest, Entry, GetAccountRequest, HoldRequest, ListEntriesRequest,
@@ -53,7 +53,12 @@ fn document(version: u64, organisation: Organisation) -> OrganisationChanged {
     OrganisationChanged {
         organisation: Some(organisation),
         version,
-        keys: vec![KeyHash { hash: hash_key("test-key").to_vec().into() }],
+        keys: vec![KeyHash {
+            hash: hash_key("test-key").to_vec().into(),
+            id: Uuid::from_u128(9).as_bytes().to_vec().into(),
+            prefix: "crl_12345678".into(),
+            test: false,
+        }],
         ..OrganisationChanged::default()
     }
 }
@@ -123,6 +128,12 @@ impl Billing {
         outbox.spawn(&stop);
         let _server = None;
         Self { doors, organisation, database, dispatcher, broker, outbox, stop, _server }
+    }
+
+    /// What a subscriber hears of one event type of billing.
+    pub async fn consume(&self, subscriber: &str, event: &str) -> Box<dyn Consumer> {
+        let stream = topology::stream(topology::BILLING, event);
+        self.broker.consume(&topology::event_queue(subscriber, &stream), 10).await.unwrap()
     }
 
     /// Another process on the same database.

@@ -54,6 +54,19 @@ pub(crate) fn may_be_archived(state: CampaignState) -> bool {
     matches!(state, Draft | Cancelled | Finished)
 }
 
+/// The vocabulary's word for a state.
+pub(crate) fn word(state: CampaignState) -> &'static str {
+    match state {
+        CampaignState::Unspecified => "unspecified",
+        CampaignState::Draft => "draft",
+        CampaignState::Scheduled => "scheduled",
+        CampaignState::Running => "running",
+        CampaignState::Paused => "paused",
+        CampaignState::Cancelled => "cancelled",
+        CampaignState::Finished => "finished",
+    }
+}
+
 /// A run of the campaign began.
 pub(crate) fn begun(state: CampaignState) -> Option<CampaignState> {
     (state == CampaignState::Scheduled).then_some(CampaignState::Running)

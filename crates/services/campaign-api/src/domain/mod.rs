@@ -1,6 +1,7 @@
 //! What may be stored: the rules for organisations, campaigns and templates.
 
 pub(crate) mod address;
+pub(crate) mod audited;
 pub(crate) mod campaign;
 pub(crate) mod content;
 pub(crate) mod lifecycle;

@@ -16,15 +16,15 @@ impl TemplateService for CampaignApi {
         &self,
         request: Request<CreateTemplateRequest>,
     ) -> Result<Response<Template>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.create_template(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.create_template(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_template(
         &self,
         request: Request<GetTemplateRequest>,
     ) -> Result<Response<Template>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.get_template(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -32,7 +32,7 @@ impl TemplateService for CampaignApi {
         &self,
         request: Request<ListTemplatesRequest>,
     ) -> Result<Response<ListTemplatesResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_templates(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -40,15 +40,15 @@ impl TemplateService for CampaignApi {
         &self,
         request: Request<UpdateTemplateRequest>,
     ) -> Result<Response<Template>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.update_template(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.update_template(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_template_versions(
         &self,
         request: Request<ListTemplateVersionsRequest>,
     ) -> Result<Response<ListTemplateVersionsResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.list_template_versions(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -56,8 +56,8 @@ impl TemplateService for CampaignApi {
         &self,
         request: Request<DeleteTemplateRequest>,
     ) -> Result<Response<Template>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
-        self.delete_template(organisation, request.into_inner()).await.map(Response::new)
+        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.delete_template(&caller, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -14,7 +14,7 @@ impl ReportService for CampaignApi {
         &self,
         request: Request<GetReportRequest>,
     ) -> Result<Response<Report>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.report(organisation, request.into_inner()).await.map(Response::new)
     }
 
@@ -22,7 +22,7 @@ impl ReportService for CampaignApi {
         &self,
         request: Request<ListReportMessagesRequest>,
     ) -> Result<Response<ListReportMessagesResponse>, Status> {
-        let organisation = self.tenancy.caller(request.metadata()).await?;
+        let organisation = self.tenancy.caller(request.metadata()).await?.organisation;
         self.report_messages(organisation, request.into_inner()).await.map(Response::new)
     }
 }

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
 
-use crate::{domain::schedule, request::Request};
+use crate::{
+    domain::{lifecycle::word, schedule},
+    request::Request,
+};
 
 /// A campaign as it is stored: what was set, and what became of it.
 #[derive(Clone)]
@@ -75,6 +78,16 @@ impl CampaignRow {
         self.started_ms.map(|_| RunId::of(self.id, &schedule::occurrence_key(&self.document)))
     }
 
+    /// As the audit names it.
+    pub(crate) fn subject(&self) -> String {
+        format!("campaigns/{}", self.id)
+    }
+
+    /// What starting it makes of a draft.
+    pub(crate) fn started_state(&self) -> CampaignState {
+        if self.is_scheduled() { CampaignState::Scheduled } else { CampaignState::Running }
+    }
+
     /// It runs at a time of its own, not when it is started.
     pub(crate) fn is_scheduled(&self) -> bool {
         schedule::once(&self.document).is_some()
@@ -95,23 +108,10 @@ impl CampaignRow {
     }
 }
 
-/// The vocabulary's word for a state.
-pub(crate) fn state_word(state: CampaignState) -> &'static str {
-    match state {
-        CampaignState::Unspecified => "unspecified",
-        CampaignState::Draft => "draft",
-        CampaignState::Scheduled => "scheduled",
-        CampaignState::Running => "running",
-        CampaignState::Paused => "paused",
-        CampaignState::Cancelled => "cancelled",
-        CampaignState::Finished => "finished",
-    }
-}
-
 fn state_of(text: &str) -> Option<CampaignState> {
     use CampaignState::{Cancelled, Draft, Finished, Paused, Running, Scheduled};
     let all = [Draft, Scheduled, Running, Paused, Cancelled, Finished];
-    all.into_iter().find(|state| state_word(*state) == text)
+    all.into_iter().find(|state| word(*state) == text)
 }
 
 pub(crate) async fn campaign(
@@ -192,7 +192,7 @@ pub(crate) async fn insert_campaign(
                 row.id.uuid().into(),
                 organisation.uuid().into(),
                 row.version.cast_signed().into(),
-                state_word(row.state).into(),
+                word(row.state).into(),
                 row.document.encode_to_vec().into(),
                 row.created_ms.into(),
                 row.updated_ms.into(),
@@ -220,7 +220,7 @@ pub(crate) async fn save_campaign(
                 row.id.uuid().into(),
                 organisation.uuid().into(),
                 row.version.cast_signed().into(),
-                state_word(row.state).into(),
+                word(row.state).into(),
                 row.document.encode_to_vec().into(),
                 row.updated_ms.into(),
                 row.started_ms.into(),

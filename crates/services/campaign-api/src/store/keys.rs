@@ -1,4 +1,5 @@
-use carillon_contracts::{campaign::v1::Key, ids::OrganisationId, time};
+use carillon_audit::{Fields, fields};
+use carillon_contracts::{campaign::v1::Key, events::v1::KeyHash, ids::OrganisationId, time};
 use carillon_service_kit::database::Sql;
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
@@ -9,16 +10,32 @@ pub(crate) struct KeyRow {
     pub id: Uuid,
     pub name: String,
     pub prefix: String,
+    pub test: bool,
     pub created_ms: i64,
     pub revoked: bool,
 }
 
 impl KeyRow {
+    /// As the audit names it.
+    pub(crate) fn subject(&self) -> String {
+        format!("keys/{}", self.id)
+    }
+
+    pub(crate) fn audited(&self) -> Fields {
+        let mut told =
+            fields([("name", self.name.as_str().into()), ("prefix", self.prefix.as_str().into())]);
+        if self.test {
+            told.insert("test".to_owned(), true.into());
+        }
+        told
+    }
+
     pub(crate) fn into_key(self) -> Key {
         Key {
             id: self.id.to_string(),
             name: self.name,
             prefix: self.prefix,
+            test: self.test,
             create_time: Timestamp::from_millisecond(self.created_ms).ok().map(time::to_wire),
         }
     }
@@ -29,12 +46,13 @@ fn read(row: &QueryResult) -> Result<KeyRow, DbErr> {
         id: row.try_get("", "key_id")?,
         name: row.try_get("", "name")?,
         prefix: row.try_get("", "prefix")?,
+        test: row.try_get("", "test")?,
         created_ms: row.try_get("", "created_at")?,
         revoked: row.try_get::<Option<i64>>("", "revoked_at")?.is_some(),
     })
 }
 
-const COLUMNS: &str = "key_id, name, prefix, created_at, revoked_at";
+const COLUMNS: &str = "key_id, name, prefix, test, created_at, revoked_at";
 
 pub(crate) async fn insert_key(
     tx: &DatabaseTransaction,
@@ -43,8 +61,8 @@ pub(crate) async fn insert_key(
     hash: [u8; 32],
 ) -> Result<(), DbErr> {
     tx.run(
-        "INSERT INTO api_keys (key_id, organisation_id, hash, prefix, name, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO api_keys (key_id, organisation_id, hash, prefix, name, created_at, test)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         [
             key.id.into(),
             organisation.uuid().into(),
@@ -52,6 +70,7 @@ pub(crate) async fn insert_key(
             key.prefix.as_str().into(),
             key.name.as_str().into(),
             key.created_ms.into(),
+            key.test.into(),
         ],
     )
     .await
@@ -88,11 +107,18 @@ pub(crate) async fn keys(
 pub(crate) async fn key_hashes(
     connection: &impl Sql,
     organisation: OrganisationId,
-) -> Result<Vec<Vec<u8>>, DbErr> {
-    let sql = "SELECT hash FROM api_keys WHERE organisation_id = $1 AND revoked_at IS NULL
-               ORDER BY hash";
+) -> Result<Vec<KeyHash>, DbErr> {
+    let sql = "SELECT hash, key_id, prefix, test FROM api_keys
+               WHERE organisation_id = $1 AND revoked_at IS NULL ORDER BY hash";
     let rows = connection.rows(sql, [organisation.uuid().into()]).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    rows.iter()
+        .map(|row| {
+            let (hash, id): (Vec<u8>, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            let id = id.as_bytes().to_vec().into();
+            let (prefix, test) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+            Ok(KeyHash { hash: hash.into(), id, prefix, test })
+        })
+        .collect()
 }
 
 pub(crate) async fn revoke_key(

@@ -1,6 +1,7 @@
+use carillon_audit::CreateAudit;
 use carillon_outbox::CreateOutbox;
 use carillon_service_kit::database::{differs, run_migration};
-use carillon_tenancy::CreateTenancy;
+use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
 
 use crate::report::CreateReport;
@@ -14,9 +15,12 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(CreateOutbox),
             Box::new(CreateTenancy),
+            Box::new(NameKeys),
+            Box::new(CreateAudit),
             Box::new(CreateCampaigns),
             Box::new(CreateReport),
             Box::new(ArchiveCampaigns),
+            Box::new(AddTestKeys),
         ]
     }
 }
@@ -61,6 +65,26 @@ impl MigrationTrait for ArchiveCampaigns {
 
 const ARCHIVE_SQLITE: &str = "ALTER TABLE campaigns ADD COLUMN archived_at INTEGER;";
 const ARCHIVE_POSTGRES: &str = "ALTER TABLE campaigns ADD COLUMN archived_at BIGINT;";
+
+struct AddTestKeys;
+
+impl MigrationName for AddTestKeys {
+    fn name(&self) -> &str {
+        "m0103_add_test_keys"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddTestKeys {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = "ALTER TABLE api_keys ADD COLUMN test BOOLEAN NOT NULL DEFAULT FALSE";
+        run_migration(manager, sql).await
+    }
+}
 
 /// `markets` are words with blanks between them; `smtp`, `sms` and `document` are messages of the
 /// contracts. A version of a template is never changed, and a deleted template keeps all of them;

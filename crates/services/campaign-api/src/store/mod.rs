@@ -10,7 +10,7 @@ mod templates;
 pub(crate) use alerts::{add_alert, alerts};
 pub(crate) use campaigns::{
     CampaignRow, Saved, campaign, campaign_by_request, campaigns, change_state, insert_campaign,
-    locked_campaign, save_campaign, state_word,
+    locked_campaign, save_campaign,
 };
 pub(crate) use keys::{KeyRow, insert_key, key, key_hashes, keys, revoke_key};
 pub use migration::Migrator;

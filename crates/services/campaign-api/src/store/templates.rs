@@ -43,6 +43,11 @@ impl TemplateRow {
         })
     }
 
+    /// As the audit names it.
+    pub(crate) fn subject(&self) -> String {
+        format!("templates/{}", self.id)
+    }
+
     pub(crate) fn into_template(self) -> Template {
         let instant = |ms| Timestamp::from_millisecond(ms).ok().map(time::to_wire);
         Template {

@@ -3,6 +3,7 @@
 mod alerts;
 mod archiving;
 mod audience;
+mod auditing;
 mod campaigns;
 mod halting;
 mod keys;

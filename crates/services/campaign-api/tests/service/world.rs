@@ -13,7 +13,7 @@ use carillon_contracts::{
     campaign::v1::{
         Audience, Campaign, CreateCampaignRequest, CreateOrganisationRequest, Organisation,
         Schedule, StartCampaignRequest, audience::Selection,
-        campaign_service_client::CampaignServiceClient,
+        audit_service_client::AuditServiceClient, campaign_service_client::CampaignServiceClient,
         content_service_client::ContentServiceClient, key_service_client::KeyServiceClient,
         organisation_service_client::OrganisationServiceClient, schedule::When,
         template_service_client::TemplateServiceClient,
@@ -190,6 +190,10 @@ impl World {
         KeyServiceClient::new(self.transport.clone())
     }
 
+    pub fn audit(&self) -> AuditServiceClient<Transport> {
+        AuditServiceClient::new(self.transport.clone())
+    }
+
     pub fn operators(&self) -> OperatorServiceClient<Transport> {
         OperatorServiceClient::new(self.transport.clone())
     }
@@ -243,7 +247,7 @@ impl World {
     /// Whom another service takes a key for.
     pub async fn caller_elsewhere(&self, key: &str) -> Result<OrganisationId, Status> {
         let tenancy = Tenancy::new(self.around.database.clone());
-        tenancy.caller(with_key((), key).metadata()).await
+        tenancy.caller(with_key((), key).metadata()).await.map(|caller| caller.organisation)
     }
 
     pub fn own(&self) -> &Database {

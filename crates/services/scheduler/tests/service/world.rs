@@ -173,7 +173,7 @@ impl World {
         let document = OrganisationChanged {
             organisation: Some(organisation),
             version,
-            keys: vec![KeyHash { hash }],
+            keys: vec![KeyHash { hash, ..KeyHash::default() }],
             ..OrganisationChanged::default()
         };
         self.tell(id, Body::OrganisationChanged(document)).await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod apply;
+pub(crate) mod changed;
 pub(crate) mod check;
 pub(crate) mod consent;
 pub(crate) mod dates;

@@ -5,7 +5,7 @@ mod plans;
 
 use carillon_outbox::CreateOutbox;
 use carillon_service_kit::database::run_migration;
-use carillon_tenancy::CreateTenancy;
+use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
 
 pub struct Migrator;
@@ -16,6 +16,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(CreateOutbox),
             Box::new(CreateTenancy),
+            Box::new(NameKeys),
             Box::new(CreateCustomers),
             Box::new(CreatePlans),
         ]

@@ -2,6 +2,7 @@
 
 mod activities;
 mod audiences;
+mod auditing;
 mod concurrency;
 mod consents;
 mod customers;

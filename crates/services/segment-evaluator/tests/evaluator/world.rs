@@ -28,6 +28,7 @@ use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use prost_types::FieldMask;
 use tonic::{Request, Status};
+use uuid::Uuid;
 
 pub const KEY: &str = "test-key";
 pub const WRAPPING: [u8; 32] = [7; 32];
@@ -161,7 +162,7 @@ impl World {
         let document = OrganisationChanged {
             organisation: Some(organisation),
             version: self.next_seq.cast_unsigned(),
-            keys: vec![KeyHash { hash: hash_key(key).to_vec().into() }],
+            keys: vec![key_hash(key)],
             ..OrganisationChanged::default()
         };
         let tenancy = Tenancy::new(self.database.clone());
@@ -239,6 +240,12 @@ impl World {
         let stream = topology::stream(topology::SEGMENT_EVALUATOR, event);
         self.consume(&topology::event_queue(topology::CAMPAIGN_API, &stream)).await
     }
+}
+
+/// A key under the id 9, as campaign-api tells of it.
+pub fn key_hash(key: &str) -> KeyHash {
+    let id = Uuid::from_u128(9).as_bytes().to_vec().into();
+    KeyHash { hash: hash_key(key).to_vec().into(), id, prefix: "crl_12345678".into(), test: false }
 }
 
 /// The service's tasks end with the test.

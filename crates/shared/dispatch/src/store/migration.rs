@@ -1,6 +1,6 @@
 use carillon_outbox::CreateOutbox;
 use carillon_service_kit::database::{differs, run_migration};
-use carillon_tenancy::CreateTenancy;
+use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
 
 /// The tables of a dispatcher, whatever its channel.
@@ -12,6 +12,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(CreateOutbox),
             Box::new(CreateTenancy),
+            Box::new(NameKeys),
             Box::new(CreateDispatch),
             Box::new(super::controls::CreateControls),
         ]

@@ -13,7 +13,7 @@ use carillon_contracts::{
 use carillon_outbox::Outbox;
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::Clock;
-use carillon_tenancy::Tenancy;
+use carillon_tenancy::{Caller, Key, Tenancy};
 use carillon_testkit::{TestDatabase, database};
 
 use super::*;
@@ -97,7 +97,9 @@ impl World {
 
     async fn import(&self, customers: Vec<Customer>) {
         let mask = Mask::new(&[]).expect("every field");
-        let upsert = Upsert { organisation: self.organisation, mask: &mask, by: "import" };
+        let key = Key { id: None, prefix: String::new(), test: false };
+        let caller = Caller { organisation: self.organisation, key };
+        let upsert = Upsert { caller: &caller, mask: &mask, by: "import" };
         let expected = customers.len();
         let outcome = self.evaluator.upsert(&upsert, customers).await.expect("imported");
         assert_eq!(outcome.stored as usize, expected);
