@@ -15,7 +15,9 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// Make a further key, and show it once
-    #[command(after_help = "Example:\n  carillon keys create --name \"till 3\" -o json")]
+    #[command(
+        after_help = "Campaigns and test sends that are started with a test key go to the sandbox, or nowhere where the server has none; its SMS count no parts. It does all else that any key does, but it resumes no other campaign and makes no other key.\n\nExample:\n  carillon keys create --name \"till 3\" -o json\n  carillon keys create --name trying --test"
+    )]
     Create(CreateArgs),
     /// List the keys that work, oldest first
     #[command(after_help = "Example:\n  carillon keys list")]
@@ -33,6 +35,9 @@ pub struct CreateArgs {
     /// What the key is for; 100 characters at most
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub name: String,
+    /// What is started with the key reaches no gateway and costs nothing
+    #[arg(long)]
+    pub test: bool,
 }
 
 #[derive(Debug, Args)]
@@ -45,7 +50,7 @@ pub async fn run(command: KeysCommand, context: &mut Context) -> Result<(), Erro
     let client = context.client().await?;
     match command {
         KeysCommand::Create(args) => {
-            let request = CreateKeyRequest { name: args.name };
+            let request = CreateKeyRequest { name: args.name, test: args.test };
             print(client.keys().create_key(request).await?.into_inner(), context)
         }
         KeysCommand::List => {
@@ -78,6 +83,7 @@ fn fields(key: &Key) -> Vec<(&'static str, Value)> {
         ("id", json!(key.id)),
         ("name", json!(key.name)),
         ("prefix", json!(key.prefix)),
+        ("test", json!(key.test)),
         ("create_time", instant(key.create_time.as_ref())),
     ]
 }
@@ -98,12 +104,12 @@ fn print(made: CreateKeyResponse, context: &mut Context) -> Result<(), Error> {
 
 fn list(keys: Vec<Key>, context: &mut Context) -> Result<(), Error> {
     let look = context.look;
-    let columns = ["id", "name", "prefix", "create_time"];
+    let columns = ["id", "name", "prefix", "test", "create_time"];
     let mut rows = Rows::new(&mut context.out, look, &columns);
     for key in &keys {
         let mut values: Vec<Value> = fields(key).into_iter().map(|(_, value)| value).collect();
         if look.format == Format::Table {
-            values[3] = json!(instant_text(key.create_time.as_ref()));
+            values[4] = json!(instant_text(key.create_time.as_ref()));
         }
         rows.row(values)?;
     }

@@ -68,6 +68,7 @@ fn fields(report: &Report) -> Vec<(&'static str, Value)> {
         ("campaign_name", json!(report.campaign_name)),
         ("campaign_state", json!(state_word(report.campaign_state()))),
         ("run", json!(report.run)),
+        ("test", json!(report.test)),
         ("matched", json!(report.matched)),
         ("planned", json!(report.planned)),
         ("plan_complete", json!(report.plan_complete)),

@@ -192,6 +192,42 @@ pub fn three_parts_at_the_edge(cli: &Cli) {
     );
 }
 
+/// With a test key, and no credits: by SMS and by e-mail, in a campaign and a test send.
+///
+/// # Panics
+/// If a provider is asked for anything, or a credit is.
+pub fn by_a_test_key(cli: &Cli, providers: &Providers) {
+    let made = cli.run(&["keys", "create", "--test", "-o", "json"]).ok().json();
+    let key = made["api_key"].as_str().expect("a key");
+    let file = cli.write("customers.csv", customers::csv(100));
+    let _ = cli.run(&["customers", "import", &file]).ok();
+    let id = cli.campaign(
+        "name: A try\nactive: true\naudience: { everyone: true }\nschedule: now\ncontent:\n  \
+         sms: { text: Hi }\n  email: { subject: Hi, text: Hi }\n",
+    );
+    let sent = ["campaign", "test", &id, "--customer", "C000000", "-o", "json"];
+    let test = cli.run_as(key, &sent).ok().json();
+    let _ = cli.run_as(key, &["campaign", "start", &id, "--yes"]).ok();
+    let test = test["campaign"].as_str().expect("an id");
+    let begun = Instant::now();
+    for (campaign, most) in [(id.as_str(), 200), (test, 2)] {
+        loop {
+            let report = cli.report(campaign);
+            assert_eq!(report["test"], true, "{report}");
+            let sent = report["states"]["sent"].as_u64().unwrap_or_default();
+            if report["plan_complete"] == true && report["in_flight"] == 0 {
+                assert_eq!((report["planned"].as_u64(), sent), (Some(most), most), "{report}");
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not settled: {report}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert_eq!(providers.total(), 0, "nothing left");
+    let balance = cli.balance();
+    assert_eq!((&balance["spent"], &balance["held"]), (&0.into(), &0.into()), "{balance}");
+}
+
 /// 20 campaigns to 1,000 customers each, at once, on 10,000 credits; `disturb` is called again and
 /// again while they run, and told how many were accepted.
 ///

@@ -18,6 +18,14 @@ fn what_cannot_be_paid_waits_for_the_next_credit_and_ends_with_the_deadline() {
 }
 
 #[test]
+fn what_a_test_key_starts_reaches_no_provider_and_costs_nothing() {
+    let server = Server::start(&[]);
+    let providers = Providers::start(Duration::ZERO);
+    providers.set_for(&server, &[]);
+    money::by_a_test_key(&server, &providers);
+}
+
+#[test]
 fn messages_of_three_parts_at_the_edge_strand_nothing() {
     money::three_parts_at_the_edge(&Server::start(&[]));
 }

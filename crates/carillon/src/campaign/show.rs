@@ -106,6 +106,7 @@ pub fn fields(campaign: &Campaign) -> Vec<(&'static str, Value)> {
         ("at_most_once_in", seconds(&campaign.at_most_once_in)),
         ("content", content(campaign.content.as_ref())),
         ("run_id", json!(campaign.run_id)),
+        ("test", json!(campaign.test)),
         ("version", json!(campaign.version)),
         ("create_time", instant(campaign.create_time.as_ref())),
         ("update_time", instant(campaign.update_time.as_ref())),

@@ -65,6 +65,9 @@ fn title(report: &Report) -> String {
     if !state.is_empty() {
         title.push_str(&format!(", {state}"));
     }
+    if report.test {
+        title.push_str(", by a test key: nothing reached a gateway or was paid for");
+    }
     let started = instant_text(report.start_time.as_ref());
     if !started.is_empty() {
         title.push_str(&format!(", started {started}"));

@@ -31,7 +31,8 @@ impl CampaignApi {
         let given = campaign.ok_or_else(|| {
             invalid("campaign", "is missing; give its name, audience, schedule and content")
         })?;
-        let document = Campaign { test_of: String::new(), ..campaign::settable(given) };
+        let document =
+            Campaign { test_of: String::new(), test: false, ..campaign::settable(given) };
         let request = Request::new(request_id, &document)?;
         let reader = self.database.reader();
         if let Some(known) = repeated(reader, organisation, request.as_ref()).await? {

@@ -40,7 +40,10 @@ impl CampaignApi {
         let key = Tenancy::bearer(metadata)?;
         if same(&hash_key(key), &self.platform_key) {
             let prefix = key.chars().take(PLATFORM_PREFIX.len() + SHOWN).collect();
-            return Ok(Caller { organisation: PLATFORM, key: Key { id: None, prefix } });
+            return Ok(Caller {
+                organisation: PLATFORM,
+                key: Key { id: None, prefix, test: false },
+            });
         }
         if key.starts_with(PLATFORM_PREFIX) {
             return Err(unauthenticated(
@@ -80,7 +83,7 @@ impl CampaignApi {
         let mut row = OrganisationRow { id, organisation: settings, version: 1, told: None };
         row.organisation.id = id.to_string();
         row.organisation.create_time = Some(time::to_wire(now));
-        let key = NewKey::make(FIRST_KEY, now.as_millisecond())?;
+        let key = NewKey::make(FIRST_KEY, false, now.as_millisecond())?;
         let stored = store::insert_organisation(&tx, &row, request.as_ref(), now.as_millisecond());
         if !stored.await.map_err(internal)? {
             // Another replica carried the same request out, between the look and the write.

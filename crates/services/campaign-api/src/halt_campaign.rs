@@ -62,6 +62,16 @@ impl CampaignApi {
         if state == current.state {
             return Ok(current);
         }
+        if order == Order::Resume && caller.key.test && !current.document.test {
+            return Err(refused(
+                "TEST_KEY",
+                format!(
+                    "id: campaign {} was not started with a test key, and its messages reach their \
+                     gateways, so a test key can't resume it; use another key",
+                    current.id
+                ),
+            ));
+        }
         let before = audited::standing(current.state, &current.document);
         let mut row = CampaignRow {
             state,

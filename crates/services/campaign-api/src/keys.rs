@@ -24,8 +24,8 @@ use crate::{
 
 const LONGEST_NAME: usize = 100;
 const MOST_KEYS: usize = 100;
-/// `crl_` and eight digits: of 256 random bits, 224 stay unknown.
-const PREFIX: usize = 12;
+/// Digits of a key that are kept: of 256 random bits, 224 stay unknown.
+const SHOWN: usize = 8;
 
 /// A new key, while it can still be shown.
 pub(crate) struct NewKey {
@@ -34,12 +34,14 @@ pub(crate) struct NewKey {
 }
 
 impl NewKey {
-    pub(crate) fn make(name: &str, now_ms: i64) -> Result<Self, Status> {
-        let api_key = random_key().map_err(internal)?;
+    pub(crate) fn make(name: &str, test: bool, now_ms: i64) -> Result<Self, Status> {
+        let begins = if test { "crl_test_" } else { "crl_" };
+        let api_key = format!("{begins}{}", random_digits().map_err(internal)?);
         let row = KeyRow {
             id: Uuid::now_v7(),
             name: name.to_owned(),
-            prefix: api_key[..PREFIX].to_owned(),
+            prefix: api_key[..begins.len() + SHOWN].to_owned(),
+            test,
             created_ms: now_ms,
             revoked: false,
         };
@@ -63,6 +65,7 @@ impl CampaignApi {
     ) -> Result<CreateKeyResponse, Status> {
         let organisation = caller.organisation;
         check_name(&request.name)?;
+        check_made_with(caller, request.test)?;
         let tx = self.database.begin().await.map_err(internal)?;
         let row = self.locked(&tx, organisation).await?;
         let known = store::keys(&tx, organisation).await.map_err(internal)?;
@@ -74,7 +77,7 @@ impl CampaignApi {
                 ),
             ));
         }
-        let key = NewKey::make(&request.name, self.clock.now_ms())?;
+        let key = NewKey::make(&request.name, request.test, self.clock.now_ms())?;
         key.insert(&tx, organisation).await.map_err(internal)?;
         let deed = (acts::KEY_CREATED, key.row.subject(), Change::to(key.row.audited()));
         self.answer_with(tx, caller, row, key, deed).await
@@ -104,8 +107,9 @@ impl CampaignApi {
                 format!("id: key {} was revoked; create another one", old.id),
             ));
         }
+        check_made_with(caller, old.test)?;
         let now_ms = self.clock.now_ms();
-        let key = NewKey::make(&old.name, now_ms)?;
+        let key = NewKey::make(&old.name, old.test, now_ms)?;
         store::revoke_key(&tx, organisation, old.id, now_ms).await.map_err(internal)?;
         key.insert(&tx, organisation).await.map_err(internal)?;
         let mut after = key.row.audited();
@@ -194,6 +198,18 @@ async fn find_key(
     store::key(tx, organisation, uuid).await.map_err(internal)?.ok_or_else(unknown)
 }
 
+/// Who has a test key cannot get at another.
+fn check_made_with(caller: &Caller, test: bool) -> Result<(), Status> {
+    if test || !caller.key.test {
+        return Ok(());
+    }
+    Err(refused(
+        "TEST_KEY",
+        "api-key: this is a test key, and makes only further test keys; set test: true (`carillon \
+         keys create --test`), or use another key",
+    ))
+}
+
 fn check_name(name: &str) -> Result<(), Status> {
     let length = name.chars().count();
     if length > LONGEST_NAME {
@@ -209,12 +225,11 @@ fn check_name(name: &str) -> Result<(), Status> {
     }
 }
 
-/// `crl_` and 32 random bytes in hexadecimal.
-fn random_key() -> Result<String, rand::rngs::SysError> {
+/// 32 random bytes in hexadecimal.
+fn random_digits() -> Result<String, rand::rngs::SysError> {
     let mut bytes = [0_u8; 32];
     SysRng.try_fill_bytes(&mut bytes)?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("crl_{hex}"))
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
@@ -223,15 +238,19 @@ mod tests {
 
     #[test]
     fn keys_are_long_and_no_two_are_alike() {
-        let keys = [random_key().expect("randomness"), random_key().expect("randomness")];
-        assert!(keys.iter().all(|key| key.len() == 68 && key.starts_with("crl_")));
-        assert_ne!(keys[0], keys[1]);
+        let make = |test| NewKey::make("till", test, 7).expect("randomness").api_key;
+        let [one, other, test] = [make(false), make(false), make(true)];
+        assert!([&one, &other].iter().all(|key| key.len() == 68 && key.starts_with("crl_")));
+        assert_ne!(one, other);
+        assert!(test.len() == 73 && test.starts_with("crl_test_"), "{test}");
     }
 
     #[test]
     fn a_key_is_kept_by_its_first_characters_alone() {
-        let key = NewKey::make("till", 7).expect("randomness");
-        assert_eq!(key.row.prefix, key.api_key[..12]);
+        for (test, shown) in [(false, 12), (true, 17)] {
+            let key = NewKey::make("till", test, 7).expect("randomness");
+            assert_eq!(key.row.prefix, key.api_key[..shown]);
+        }
     }
 
     #[test]

@@ -30,14 +30,18 @@ impl CampaignApi {
         let zone = self.zone(organisation).await?;
         let now = self.clock.now();
         let tx = self.database.begin().await.map_err(internal)?;
-        let current = locked_campaign(&tx, organisation, "id", &request.id).await?;
+        let mut current = locked_campaign(&tx, organisation, "id", &request.id).await?;
         if current.state != CampaignState::Draft {
             return Ok(current.into_campaign());
         }
         check_startable(&current, &zone, now)?;
+        current.document.test = caller.key.test;
         let change = Change::between(
             fields([("state", word(current.state).into())]),
-            fields([("state", word(current.started_state()).into())]),
+            fields([
+                ("state", word(current.started_state()).into()),
+                ("test", caller.key.test.then_some(true).into()),
+            ]),
         );
         self.record(&tx, caller, acts::CAMPAIGN_STARTED, current.subject(), change)
             .await
@@ -61,10 +65,15 @@ impl CampaignApi {
             ..draft
         };
         let (id, campaign) = (started.id, started.clone().into_campaign());
+        // The content goes all the way to where messages leave.
+        let mut published = campaign.clone();
+        if let Some(content) = &mut published.content {
+            content.test = campaign.test;
+        }
         let published = CampaignPublished {
             campaign_id: id.to_wire(),
             version: campaign.version,
-            campaign: Some(campaign.clone()),
+            campaign: Some(published),
             start_time: Some(time::to_wire(now)),
         };
         let stored = async {

@@ -44,7 +44,8 @@ impl CampaignApi {
         let content = tested.document.content.clone();
         self.audience.preview(organisation, customer.clone(), content).await?;
         let (subject, tested_with) = (tested.subject(), customer.clone());
-        let document = self.checked_campaign(organisation, test_of(tested, customer)).await?;
+        let mut document = self.checked_campaign(organisation, test_of(tested, customer)).await?;
+        document.test = caller.key.test;
         let now = self.clock.now();
         let draft = CampaignRow {
             id: CampaignId::random(),

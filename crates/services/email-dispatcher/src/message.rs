@@ -17,6 +17,8 @@ pub(crate) struct Texts {
     subject: Template,
     text: Option<Template>,
     html: Option<Template>,
+    /// It was started with a test key.
+    pub is_test: bool,
 }
 
 impl Texts {
@@ -28,7 +30,12 @@ impl Texts {
             "" => Ok(None),
             text => compile(text).map(Some),
         };
-        Ok(Self { subject: compile(subject)?, text: optional(text)?, html: optional(html)? })
+        Ok(Self {
+            subject: compile(subject)?,
+            text: optional(text)?,
+            html: optional(html)?,
+            is_test: content.test,
+        })
     }
 }
 

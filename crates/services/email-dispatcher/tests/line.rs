@@ -97,11 +97,17 @@ impl Line {
 
     /// Publishes one message of a run of its own, and answers with its id.
     async fn publish(&self, occurrence: &str) -> MessageId {
+        self.publish_as(occurrence, false).await
+    }
+
+    async fn publish_as(&self, occurrence: &str, test: bool) -> MessageId {
         let run = RunId::of(CampaignId::new(Uuid::from_u128(1)), occurrence);
+        let mut job = job(run, &self.clock);
+        job.content.as_mut().expect("a content").test = test;
         let publication = Publication {
             to: Destination::Queue(topology::job_queue("email", "bulk")),
             headers: Vec::new(),
-            body: job(run, &self.clock).encode_to_vec().into(),
+            body: job.encode_to_vec().into(),
         };
         self.broker.broker.publish(publication).await.expect("published");
         MessageId::of(run, Channel::Email, customer())
@@ -244,6 +250,23 @@ async fn without_a_server_mails_fail_or_stay_in_the_sandbox() {
     let source = std::fs::read_to_string(&path).expect("read");
     assert!(source.contains("List-Unsubscribe: <https://carillon.example/u/"), "{source}");
     line.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_test_key_started_stays_in_the_sandbox_or_goes_nowhere() {
+    for sandbox in [true, false] {
+        let (line, sink) = (Line::start(sandbox).await, sink().await);
+        line.set(1, Some(server(&sink)), "s3cret").await;
+        let message = line.publish_as("test", true).await;
+        let sent = format!("state = 'sent' AND provider_id = '{message}'");
+        eventually("it counts as sent", async || line.count(&sent).await == 1).await;
+        let path = line.database.directory.path().join(format!("outbox/email/{message}.eml"));
+        assert_eq!(Path::new(&path).exists(), sandbox);
+        assert_eq!(sink.dots(), 0, "no server was asked");
+        line.publish("real").await;
+        eventually("what is no test leaves as ever", async || sink.count() == 1).await;
+        line.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,13 +8,15 @@ use carillon_sealing::{Linked, Links};
 pub(crate) struct Text {
     text: SmsText,
     has_link: bool,
+    /// It was started with a test key.
+    pub is_test: bool,
 }
 
 impl Text {
-    pub(crate) fn parse(content: &SmsContent) -> Result<Self, TemplateError> {
+    pub(crate) fn parse(content: &SmsContent, is_test: bool) -> Result<Self, TemplateError> {
         let text = SmsText::parse(&content.text, content.downgrade)?;
         let has_link = text.uses(&Variable::UnsubscribeUrl);
-        Ok(Self { text, has_link })
+        Ok(Self { text, has_link, is_test })
     }
 
     pub(crate) fn render(&self, recipient: Recipient<'_>, links: &Links) -> String {

@@ -27,7 +27,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let key = Key { id: Some(Uuid::from_u128(7)), prefix: "crl_12345678".into() };
+        let key = Key { id: Some(Uuid::from_u128(7)), prefix: "crl_12345678".into(), test: false };
         let caller = Caller { organisation: OrganisationId::random(), key };
         Self { at: database::<Migrator>().await, caller }
     }

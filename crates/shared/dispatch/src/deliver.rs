@@ -197,6 +197,9 @@ impl<G: Gateway> Dispatcher<G> {
         let Some(funds) = &self.funds else { return Ok(Funding::Free) };
         // Read before asking, so that a raise between the answer and the claim is noticed.
         let raises = store::raises(self.store.database.reader(), header.organisation).await?;
+        if wanted == 0 {
+            return Ok(Funding::Granted { units: 0, raises });
+        }
         Ok(match funds.hold(header.organisation, header.batch, wanted).await {
             Ok(units) => Funding::Granted { units, raises },
             Err(error) => {

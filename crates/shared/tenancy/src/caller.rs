@@ -19,6 +19,8 @@ pub struct Key {
     pub id: Option<Uuid>,
     /// Its first characters.
     pub prefix: String,
+    /// What is started with it reaches no gateway.
+    pub test: bool,
 }
 
 /// Who asks.
@@ -37,7 +39,7 @@ impl Tenancy {
     /// Whose key the request carries as `authorization: Bearer KEY`, and which.
     pub async fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         let key = Self::bearer(metadata)?;
-        let sql = "SELECT organisation_id, key_id, prefix FROM tenant_keys WHERE hash = $1";
+        let sql = "SELECT organisation_id, key_id, prefix, test FROM tenant_keys WHERE hash = $1";
         let found = self.database.reader().row(sql, [hash_key(key).to_vec().into()]).await;
         match found.map_err(internal)? {
             Some(row) => Ok(Caller {
@@ -45,6 +47,7 @@ impl Tenancy {
                 key: Key {
                     id: row.try_get_by_index(1).map_err(internal)?,
                     prefix: row.try_get_by_index(2).map_err(internal)?,
+                    test: row.try_get_by_index(3).map_err(internal)?,
                 },
             }),
             None if key.starts_with(PLATFORM_PREFIX) => Err(permission_denied(

@@ -21,7 +21,7 @@ impl MigrationTrait for CreateTenancy {
     }
 }
 
-/// Says of each key which it is. One that was told of before has no name until its organisation
+/// Says of each key which it is, and whether it is one for tests. One that was told of before has no name until its organisation
 /// changes; the migrator has this after the tables.
 pub struct NameKeys;
 
@@ -45,11 +45,13 @@ impl MigrationTrait for NameKeys {
 const NAMES_SQLITE: &str = "
 ALTER TABLE tenant_keys ADD COLUMN key_id BLOB;
 ALTER TABLE tenant_keys ADD COLUMN prefix TEXT NOT NULL DEFAULT '';
+ALTER TABLE tenant_keys ADD COLUMN test BOOLEAN NOT NULL DEFAULT FALSE;
 ";
 
 const NAMES_POSTGRES: &str = "
 ALTER TABLE tenant_keys ADD COLUMN key_id UUID;
 ALTER TABLE tenant_keys ADD COLUMN prefix TEXT NOT NULL DEFAULT '';
+ALTER TABLE tenant_keys ADD COLUMN test BOOLEAN NOT NULL DEFAULT FALSE;
 ";
 
 const SQLITE: &str = "

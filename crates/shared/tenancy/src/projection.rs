@@ -60,13 +60,14 @@ impl Tenancy {
         tx.run("DELETE FROM tenant_keys WHERE organisation_id = $1", [id.uuid().into()]).await?;
         for key in &document.keys {
             tx.run(
-                "INSERT INTO tenant_keys (hash, organisation_id, key_id, prefix)
-                 VALUES ($1, $2, $3, $4)",
+                "INSERT INTO tenant_keys (hash, organisation_id, key_id, prefix, test)
+                 VALUES ($1, $2, $3, $4, $5)",
                 [
                     key.hash.to_vec().into(),
                     id.uuid().into(),
                     Uuid::from_slice(&key.id).ok().into(),
                     key.prefix.as_str().into(),
+                    key.test.into(),
                 ],
             )
             .await?;

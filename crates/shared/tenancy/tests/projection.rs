@@ -30,7 +30,8 @@ impl MigratorTrait for Migrator {
 fn named(key: &str) -> KeyHash {
     let hash = hash_key(key);
     let id = hash[..16].to_vec().into();
-    KeyHash { hash: hash.to_vec().into(), id, prefix: format!("crl_{key}") }
+    let test = key == "test";
+    KeyHash { hash: hash.to_vec().into(), id, prefix: format!("crl_{key}"), test }
 }
 
 struct World {
@@ -72,15 +73,16 @@ async fn of_documents_the_newest_counts_with_its_keys() {
     let id = OrganisationId::random();
     world.apply(id, 2, &["kept", "revoked"]).await;
     assert_eq!(world.caller("revoked").await.expect("known").organisation, id);
-    world.apply(id, 3, &["kept", "added"]).await;
+    world.apply(id, 3, &["kept", "added", "test"]).await;
     world.apply(id, 1, &["revoked"]).await;
     let name = world.tenancy.organisation(id).await.expect("read").expect("known").name;
     assert_eq!(name, "version 3");
-    for key in ["kept", "added"] {
+    for key in ["kept", "added", "test"] {
         let caller = world.caller(key).await.expect("known");
         assert_eq!(caller.organisation, id);
         assert_eq!(caller.key.id, Uuid::from_slice(&hash_key(key)[..16]).ok());
         assert_eq!(caller.key.prefix, format!("crl_{key}"));
+        assert_eq!(caller.key.test, key == "test");
     }
     assert_eq!(world.caller("revoked").await.expect_err("revoked").code(), Code::Unauthenticated);
 }

@@ -20,6 +20,11 @@ fn what_cannot_be_paid_waits_for_the_next_credit_and_ends_with_the_deadline() {
     elsewhere.set_for(&edge, &[]);
     money::short_of_credits(&stack, &other, &providers);
     money::three_parts_at_the_edge(&edge);
+    // Without a sandbox: what is only a try goes nowhere.
+    let trying = Cli::of(&stack.url, &stack.new_organisation("Trying", &[]));
+    let untouched = Providers::start(Duration::ZERO);
+    untouched.set_for(&trying, &[]);
+    money::by_a_test_key(&trying, &untouched);
 }
 
 #[test]

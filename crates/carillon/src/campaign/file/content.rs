@@ -24,7 +24,7 @@ impl Reading<'_> {
             );
         }
         let template = template.and_then(|named| self.template(&named));
-        Content { sms, email, template }
+        Content { sms, email, template, test: false }
     }
 
     /// NAME, the newest version; or NAME@VERSION.

@@ -57,6 +57,7 @@ fn document(version: u64, organisation: Organisation) -> OrganisationChanged {
             hash: hash_key("test-key").to_vec().into(),
             id: Uuid::from_u128(9).as_bytes().to_vec().into(),
             prefix: "crl_12345678".into(),
+            test: false,
         }],
         ..OrganisationChanged::default()
     }

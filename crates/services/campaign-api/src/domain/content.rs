@@ -16,7 +16,7 @@ pub(crate) fn used(given: Content) -> Content {
         .email
         .filter(|email| !(blank(&email.subject) && blank(&email.text) && blank(&email.html)));
     let template = given.template.filter(|named| *named != TemplateVersion::default());
-    Content { sms, email, template }
+    Content { sms, email, template, test: false }
 }
 
 pub(crate) fn has_text(content: &Content) -> bool {

@@ -55,6 +55,7 @@ fn assemble(selected: Selected, sums: RunSums) -> Report {
         campaign_state: campaign.state.into(),
         start_time: start.and_then(instant),
         update_time: updated.or(Some(campaign.updated_ms)).and_then(instant),
+        test: campaign.document.test,
         campaign_name: campaign.document.name,
     }
 }

@@ -10,6 +10,7 @@ pub(crate) struct KeyRow {
     pub id: Uuid,
     pub name: String,
     pub prefix: String,
+    pub test: bool,
     pub created_ms: i64,
     pub revoked: bool,
 }
@@ -21,7 +22,12 @@ impl KeyRow {
     }
 
     pub(crate) fn audited(&self) -> Fields {
-        fields([("name", self.name.as_str().into()), ("prefix", self.prefix.as_str().into())])
+        let mut told =
+            fields([("name", self.name.as_str().into()), ("prefix", self.prefix.as_str().into())]);
+        if self.test {
+            told.insert("test".to_owned(), true.into());
+        }
+        told
     }
 
     pub(crate) fn into_key(self) -> Key {
@@ -29,6 +35,7 @@ impl KeyRow {
             id: self.id.to_string(),
             name: self.name,
             prefix: self.prefix,
+            test: self.test,
             create_time: Timestamp::from_millisecond(self.created_ms).ok().map(time::to_wire),
         }
     }
@@ -39,12 +46,13 @@ fn read(row: &QueryResult) -> Result<KeyRow, DbErr> {
         id: row.try_get("", "key_id")?,
         name: row.try_get("", "name")?,
         prefix: row.try_get("", "prefix")?,
+        test: row.try_get("", "test")?,
         created_ms: row.try_get("", "created_at")?,
         revoked: row.try_get::<Option<i64>>("", "revoked_at")?.is_some(),
     })
 }
 
-const COLUMNS: &str = "key_id, name, prefix, created_at, revoked_at";
+const COLUMNS: &str = "key_id, name, prefix, test, created_at, revoked_at";
 
 pub(crate) async fn insert_key(
     tx: &DatabaseTransaction,
@@ -53,8 +61,8 @@ pub(crate) async fn insert_key(
     hash: [u8; 32],
 ) -> Result<(), DbErr> {
     tx.run(
-        "INSERT INTO api_keys (key_id, organisation_id, hash, prefix, name, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO api_keys (key_id, organisation_id, hash, prefix, name, created_at, test)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         [
             key.id.into(),
             organisation.uuid().into(),
@@ -62,6 +70,7 @@ pub(crate) async fn insert_key(
             key.prefix.as_str().into(),
             key.name.as_str().into(),
             key.created_ms.into(),
+            key.test.into(),
         ],
     )
     .await
@@ -99,14 +108,15 @@ pub(crate) async fn key_hashes(
     connection: &impl Sql,
     organisation: OrganisationId,
 ) -> Result<Vec<KeyHash>, DbErr> {
-    let sql = "SELECT hash, key_id, prefix FROM api_keys
+    let sql = "SELECT hash, key_id, prefix, test FROM api_keys
                WHERE organisation_id = $1 AND revoked_at IS NULL ORDER BY hash";
     let rows = connection.rows(sql, [organisation.uuid().into()]).await?;
     rows.iter()
         .map(|row| {
             let (hash, id): (Vec<u8>, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
             let id = id.as_bytes().to_vec().into();
-            Ok(KeyHash { hash: hash.into(), id, prefix: row.try_get_by_index(2)? })
+            let (prefix, test) = (row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+            Ok(KeyHash { hash: hash.into(), id, prefix, test })
         })
         .collect()
 }

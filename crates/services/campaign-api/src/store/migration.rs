@@ -19,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateAudit),
             Box::new(CreateCampaigns),
             Box::new(CreateReport),
+            Box::new(AddTestKeys),
         ]
     }
 }
@@ -39,6 +40,26 @@ impl MigrationTrait for CreateCampaigns {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, differs(SQLITE, POSTGRES)).await
+    }
+}
+
+struct AddTestKeys;
+
+impl MigrationName for AddTestKeys {
+    fn name(&self) -> &str {
+        "m0102_add_test_keys"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddTestKeys {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = "ALTER TABLE api_keys ADD COLUMN test BOOLEAN NOT NULL DEFAULT FALSE";
+        run_migration(manager, sql).await
     }
 }
 

@@ -191,7 +191,10 @@ async fn what_becomes_of_a_campaign_is_written_down_act_by_act() {
 #[tokio::test]
 async fn keys_and_texts_are_written_down() {
     let world = World::new().await;
-    let made = world.keys().create_key(world.ours(CreateKeyRequest { name: "till".into() })).await;
+    let made = world
+        .keys()
+        .create_key(world.ours(CreateKeyRequest { name: "till".into(), test: false }))
+        .await;
     let made = made.expect("created").into_inner();
     let first = made.key.expect("a key");
     let request = world.ours(RotateKeyRequest { id: first.id.clone() });

@@ -87,6 +87,7 @@ async fn every_wrong_field_is_named_at_once_the_audiences_among_them() {
                 html: "<p>{Pionts}</p>".into(),
             }),
             template: None,
+            test: false,
         }),
         ..selecting(Selection::Filter("categroy:VIP".into()))
     };

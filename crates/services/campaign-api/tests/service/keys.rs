@@ -1,15 +1,23 @@
-use carillon_contracts::campaign::v1::{
-    CreateKeyRequest, CreateKeyResponse, GetOrganisationRequest, Key, ListKeysRequest,
-    RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest,
+use carillon_broker::topology;
+use carillon_contracts::{
+    campaign::v1::{
+        Campaign, CreateKeyRequest, CreateKeyResponse, GetOrganisationRequest, Key,
+        ListKeysRequest, PauseCampaignRequest, ResumeCampaignRequest, RevokeKeyRequest,
+        RevokeKeyResponse, RotateKeyRequest, StartCampaignRequest, TestCampaignRequest,
+        UpdateCampaignRequest,
+    },
+    events::v1::event::Body,
+    report::v1::GetReportRequest,
 };
 use carillon_service_kit::database::Sql as _;
+use prost_types::FieldMask;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::world::{PLATFORM, World, with_key};
+use crate::world::{PLATFORM, World, campaign, next, with_key};
 
 async fn create(world: &World, name: &str) -> CreateKeyResponse {
-    let request = world.ours(CreateKeyRequest { name: name.into() });
+    let request = world.ours(CreateKeyRequest { name: name.into(), test: false });
     world.keys().create_key(request).await.expect("created").into_inner()
 }
 
@@ -155,4 +163,102 @@ async fn keys_are_their_organisations_own() {
     assert_eq!(status.message(), "id: is missing; `carillon keys list` shows the keys' ids");
     let denied = world.keys().list_keys(with_key(ListKeysRequest {}, PLATFORM)).await;
     assert_eq!(denied.expect_err("denied").code(), Code::PermissionDenied);
+}
+
+async fn create_test(world: &World) -> CreateKeyResponse {
+    let request = world.ours(CreateKeyRequest { name: "trying".into(), test: true });
+    world.keys().create_key(request).await.expect("created").into_inner()
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().expect("a reason").reason
+}
+
+#[tokio::test]
+async fn what_a_test_key_starts_says_so_all_the_way() {
+    let world = World::new().await;
+    world.everyone_obeys();
+    let key = create_test(&world).await.api_key;
+    assert!(key.starts_with("crl_test_") && works(&world, &key).await);
+    let mut queue = world.queue(topology::SCHEDULER, topology::CAMPAIGN_PUBLISHED).await;
+    let mut campaigns = world.campaigns();
+    // Nobody says so of a campaign but the key that starts it.
+    let mut given = campaign("Monday");
+    given.test = true;
+    given.content.get_or_insert_default().test = true;
+    let real = world.create(given).await;
+    assert!(!real.test && !real.content.as_ref().expect("a content").test);
+    let real = world.try_start(&real.id).await.expect("started");
+    let tried = world.create(campaign("Tuesday")).await;
+    let request = with_key(StartCampaignRequest { id: tried.id.clone() }, &key);
+    let tried = campaigns.start_campaign(request).await.expect("started").into_inner();
+    let request =
+        TestCampaignRequest { id: real.id.clone(), customer: "C1".into(), ..Default::default() };
+    let sent = campaigns.test_campaign(with_key(request, &key)).await.expect("sent").into_inner();
+    for (campaign, test) in [(&real, false), (&tried, true), (&sent, true)] {
+        assert_eq!(campaign.test, test);
+        let Some(Body::CampaignPublished(published)) = next(&mut queue).await.body else {
+            panic!("another event")
+        };
+        let published = published.campaign.expect("a campaign");
+        assert_eq!((&published.id, published.test), (&campaign.id, test));
+        assert_eq!(published.content.expect("a content").test, test);
+        let request = GetReportRequest { campaign_id: campaign.id.clone(), ..Default::default() };
+        let report = world.reports().get_report(world.ours(request)).await.expect("a report");
+        assert_eq!(report.into_inner().test, test);
+    }
+    // It stays one, whoever pauses and resumes it, and by whichever way.
+    let id = tried.id.clone();
+    campaigns.pause_campaign(world.ours(PauseCampaignRequest { id: id.clone() })).await.expect("p");
+    let on = Campaign { id: id.clone(), active: true, ..Campaign::default() };
+    let update_mask = Some(FieldMask { paths: vec!["active".into()] });
+    let request = UpdateCampaignRequest { campaign: Some(on), update_mask };
+    let resumed = campaigns.update_campaign(world.ours(request)).await.expect("the same");
+    assert!(resumed.into_inner().test);
+    let request = with_key(ResumeCampaignRequest { id }, &key);
+    let resumed = campaigns.resume_campaign(request).await.expect("resumed").into_inner();
+    assert!(resumed.campaign.expect("a campaign").test);
+}
+
+#[tokio::test]
+async fn a_test_key_gets_at_no_gateway_by_another_way() {
+    let world = World::new().await;
+    world.everyone_obeys();
+    let made = create_test(&world).await;
+    let (key, id) = (made.api_key, made.key.expect("a key").id);
+    let request = with_key(CreateKeyRequest { name: "real".into(), test: false }, &key);
+    let refused = world.keys().create_key(request).await.expect_err("no other key");
+    assert_eq!((refused.code(), reason(&refused)), (Code::FailedPrecondition, "TEST_KEY".into()));
+    let first = list(&world, &world.key).await[0].id.clone();
+    let request = with_key(RotateKeyRequest { id: first }, &key);
+    let refused = world.keys().rotate_key(request).await.expect_err("it would be shown");
+    assert_eq!(reason(&refused), "TEST_KEY");
+    let request = with_key(CreateKeyRequest { name: "more".into(), test: true }, &key);
+    assert!(
+        world.keys().create_key(request).await.expect("made").into_inner().key.expect("k").test
+    );
+    let rotated = rotate(&world, &id).await.expect("rotated");
+    assert!(rotated.key.expect("a key").test && rotated.api_key.starts_with("crl_test_"));
+    let listed: Vec<bool> = list(&world, &world.key).await.iter().map(|key| key.test).collect();
+    assert_eq!(listed, [false, true, true]);
+
+    let key = rotated.api_key;
+    let id = world.started().await.id;
+    let pause = PauseCampaignRequest { id: id.clone() };
+    world
+        .campaigns()
+        .pause_campaign(with_key(pause, &key))
+        .await
+        .expect("it may stop what is real");
+    let resume = || ResumeCampaignRequest { id: id.clone() };
+    let refused = world.campaigns().resume_campaign(with_key(resume(), &key)).await;
+    assert_eq!(reason(&refused.expect_err("its messages would leave")), "TEST_KEY");
+    let off = |active| Campaign { id: id.clone(), active, ..Campaign::default() };
+    for active in [false, true] {
+        let update_mask = Some(FieldMask { paths: vec!["active".into()] });
+        let request = UpdateCampaignRequest { campaign: Some(off(active)), update_mask };
+        let switched = world.campaigns().update_campaign(with_key(request, &key)).await;
+        assert_eq!(switched.is_err(), active, "{switched:?}");
+    }
+    world.campaigns().resume_campaign(world.ours(resume())).await.expect("by another key");
 }

@@ -148,6 +148,7 @@ mod tests {
             sms: Some(SmsContent { text: sms.into(), downgrade: false }),
             email: Some(email),
             template: None,
+            test: false,
         };
         Texts::parse(&content).expect("valid")
     }

@@ -40,6 +40,7 @@ fn content() -> Content {
             html: "<p title=\"{LastName}\">{LastName}</p>".into(),
         }),
         template: None,
+        test: false,
     }
 }
 

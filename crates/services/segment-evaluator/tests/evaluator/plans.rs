@@ -39,6 +39,7 @@ pub fn content() -> Content {
             html: "<p>{Organisation}</p>".into(),
         }),
         template: None,
+        test: false,
     }
 }
 

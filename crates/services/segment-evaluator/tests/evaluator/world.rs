@@ -245,7 +245,7 @@ impl World {
 /// A key under the id 9, as campaign-api tells of it.
 pub fn key_hash(key: &str) -> KeyHash {
     let id = Uuid::from_u128(9).as_bytes().to_vec().into();
-    KeyHash { hash: hash_key(key).to_vec().into(), id, prefix: "crl_12345678".into() }
+    KeyHash { hash: hash_key(key).to_vec().into(), id, prefix: "crl_12345678".into(), test: false }
 }
 
 /// The service's tasks end with the test.

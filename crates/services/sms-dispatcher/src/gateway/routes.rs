@@ -19,7 +19,7 @@ use carillon_tenancy::{SMS_TOKEN, Tenancy, secret_of};
 use super::{
     http::Described,
     provider::{Provider, Refuses},
-    sandbox::SandboxGateway,
+    sandbox::{Nowhere, SandboxGateway},
     smpp::{Shared, Smpp},
     twilio::Twilio,
     verdict::misconfigured,
@@ -185,6 +185,14 @@ impl Routes {
                 Ok((Arc::new(provider), None))
             }
             Some(Kind::Sandbox(_)) | None => Ok((self.sandbox_or_none(), None)),
+        }
+    }
+
+    /// Where messages of a test key go: to the sandbox, or nowhere at all.
+    pub(crate) fn nowhere(&self) -> Arc<dyn Provider> {
+        match &self.sandbox {
+            Some(sandbox) => Arc::new(SandboxGateway(Arc::clone(sandbox))),
+            None => Arc::new(Nowhere),
         }
     }
 

@@ -38,3 +38,17 @@ impl Provider for SandboxGateway {
         self.0.call(outgoing.message, outgoing.attempt, line, None).await
     }
 }
+
+/// Takes everything and keeps nothing: for messages of a test key, where there is no sandbox.
+pub(crate) struct Nowhere;
+
+#[async_trait]
+impl Provider for Nowhere {
+    fn name(&self) -> &'static str {
+        "nowhere"
+    }
+
+    async fn send(&self, sms: &Sms<'_>) -> Outcome {
+        Outcome::Sent { provider_id: sms.outgoing.message.to_string() }
+    }
+}

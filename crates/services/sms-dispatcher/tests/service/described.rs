@@ -1,7 +1,8 @@
 //! Organisations with a gateway that their settings describe, with the sandbox, and with none.
 
-use crate::harness::{Harness, TOKEN, address, customer, organisation, patient};
+use crate::harness::{Harness, TOKEN, address, customer, organisation, patient, saying};
 use carillon_contracts::campaign::v1::{HttpGateway, SmsGateway, sms_gateway::Kind};
+use carillon_contracts::jobs::v1::Content;
 use carillon_dispatch::sandbox::SandboxConfig;
 use carillon_sealing::{Linked, Links, WrappingKey};
 use carillon_sinks::sms::{Behaviour, Options, SmsSink};
@@ -194,4 +195,24 @@ async fn the_unsubscribe_link_is_counted_as_it_is_sent() {
     assert_eq!(body["text"], sent);
     assert_eq!(recorded.units, i64::from(carillon_content::sms::count(&sent).parts));
     house.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_test_key_started_reaches_no_gateway_and_costs_nothing() {
+    for (config, kept) in
+        [(with_sandbox(), 3), (Config { http: patient(), ..Config::default() }, 0)]
+    {
+        let (house, sink) = (Harness::with(config).await, sink().await);
+        house.settings(described(plain(&sink))).await;
+        let content = Content { test: true, ..saying("Hi") };
+        for message in house.send_content(content, 3).await {
+            let recorded = house.until(message, "sent").await;
+            assert_eq!((recorded.units, recorded.provider_id), (0, message.to_string()));
+        }
+        assert_eq!((sink.total(), kept_by_sandbox(&house)), (0, kept));
+        let real = house.send("Hi", 1).await[0];
+        assert_eq!(house.until(real, "sent").await.units, 1);
+        assert_eq!(sink.total(), 1, "what is no test leaves as ever");
+        house.stop().await;
+    }
 }

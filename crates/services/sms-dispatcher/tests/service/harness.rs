@@ -136,12 +136,16 @@ impl Harness {
 
     /// Sends a text to so many recipients, and answers with their messages.
     pub async fn send(&self, text: &str, recipients: u32) -> Vec<MessageId> {
+        self.send_content(saying(text), recipients).await
+    }
+
+    pub async fn send_content(&self, content: Content, recipients: u32) -> Vec<MessageId> {
         let run = {
             let mut runs = self.runs.lock().expect("unpoisoned");
             *runs += 1;
             RunId::of(CampaignId::new(Uuid::from_u128(1)), &runs.to_string())
         };
-        let job = self.job(run, text, recipients);
+        let job = self.job(run, content, recipients);
         let publication = Publication {
             to: Destination::Queue(topology::job_queue("sms", "bulk")),
             headers: Vec::new(),
@@ -151,7 +155,7 @@ impl Harness {
         (0..recipients).map(|n| MessageId::of(run, Channel::Sms, customer(n))).collect()
     }
 
-    fn job(&self, run: RunId, text: &str, recipients: u32) -> SendJob {
+    fn job(&self, run: RunId, content: Content, recipients: u32) -> SendJob {
         let batch = BatchId::of(run, Channel::Sms, 0);
         let plain = jobs::Recipients {
             variables: Vec::new(),
@@ -178,10 +182,7 @@ impl Harness {
                 wrapped_key: wrapped.into(),
                 ciphertext: sealed.into(),
             }),
-            content: Some(Content {
-                sms: Some(jobs::SmsContent { text: text.into(), downgrade: false }),
-                ..Content::default()
-            }),
+            content: Some(content),
             cause: Cause::Unspecified.into(),
             traceparent: String::new(),
         }
@@ -242,6 +243,11 @@ impl Harness {
         .await;
         self.recorded(message).await.expect("it was there")
     }
+}
+
+pub fn saying(text: &str) -> Content {
+    let sms = Some(jobs::SmsContent { text: text.into(), downgrade: false });
+    Content { sms, ..Content::default() }
 }
 
 /// No test depends on how quick the machine is.

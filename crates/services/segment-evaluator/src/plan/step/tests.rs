@@ -97,7 +97,7 @@ impl World {
 
     async fn import(&self, customers: Vec<Customer>) {
         let mask = Mask::new(&[]).expect("every field");
-        let key = Key { id: None, prefix: String::new() };
+        let key = Key { id: None, prefix: String::new(), test: false };
         let caller = Caller { organisation: self.organisation, key };
         let upsert = Upsert { caller: &caller, mask: &mask, by: "import" };
         let expected = customers.len();
