@@ -208,7 +208,7 @@ pub fn by_a_test_key(cli: &Cli, providers: &Providers) {
     let sent = ["campaign", "test", &id, "--customer", "C000000", "-o", "json"];
     let test = cli.run_as(key, &sent).ok().json();
     let _ = cli.run_as(key, &["campaign", "start", &id, "--yes"]).ok();
-    let test = test["id"].as_str().expect("an id");
+    let test = test["campaign"].as_str().expect("an id");
     let begun = Instant::now();
     for (campaign, most) in [(id.as_str(), 200), (test, 2)] {
         loop {
