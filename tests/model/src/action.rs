@@ -2,14 +2,22 @@
 
 use std::fmt;
 
-use crate::state::{BILLING, Fate};
+use crate::state::{BILLING, Fate, Order};
 
 type Slot = usize;
 type Batch = usize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    Plan(Batch),
+    Plan,
+    /// A second planner reads the cursor before it has the run; and then stores its step.
+    ReadCursor,
+    PlanLate,
+    /// An order is given, and stands at this place among them; the dispatchers' database handles its event.
+    Give(usize, Order),
+    Hear(usize, Order),
+    /// The last order was answered "in effect", and two seconds pass.
+    InEffect,
     Release(Batch),
     Receive(Slot, Batch),
     Hold(Slot, Batch),
@@ -52,6 +60,8 @@ impl Action {
         match self {
             Action::Claim(_, lost) | Action::Retry(_, _, lost) | Action::Record(_, lost) => lost,
             Action::Call(_, _, fate, _) => fate != Fate::Sent,
+            // A first order may come; whoever gave it goes on to give the next.
+            Action::Give(place, _) => place == 0,
             Action::Evidence(_)
             | Action::Kill(_)
             | Action::DeclareDead(_)
@@ -95,14 +105,21 @@ fn outcome(fate: Fate, taken: bool) -> &'static str {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Action::Plan(batch) => write!(f, "batch {batch} is planned"),
+            Action::Plan => write!(f, "the next step of the plan is stored"),
+            Action::ReadCursor => write!(f, "a second planner reads the cursor, and is held up"),
+            Action::PlanLate => write!(f, "the second planner stores the step that it read for"),
+            Action::Give(_, order) => write!(f, "somebody orders: {order:?}"),
+            Action::Hear(_, order) => write!(f, "the dispatchers' database handles: {order:?}"),
+            Action::InEffect => write!(f, "\"in effect\" is answered, and two seconds pass"),
             Action::Release(batch) => {
                 write!(f, "the job of batch {batch} is released to the broker")
             }
             Action::Takeover(batch) => {
                 write!(f, "rows of dead epochs in batch {batch} are taken over")
             }
-            Action::Sweep(batch) => write!(f, "the sweep expires what is left of batch {batch}"),
+            Action::Sweep(batch) => {
+                write!(f, "the sweep settles what may not be sent of batch {batch}")
+            }
             Action::Publish(place) => write!(f, "the relay publishes outbox row {place}"),
             Action::Handle(who, place) => {
                 write!(f, "{} handles the event of outbox row {place}", subscriber(who))

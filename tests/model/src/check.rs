@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model, Path};
 
-use crate::properties::SETTLES;
+use crate::drain::Goal;
+use crate::properties::{SETTLES, SETTLES_ITSELF};
 use crate::state::State;
 use crate::{Action, Bounds, Carillon, Mutation, drain};
 
@@ -58,6 +59,11 @@ fn run(name: String, model: Carillon) -> Verdict {
     verdict(name, start, checker, found)
 }
 
+/// The world of a trial, with nothing taken out.
+pub fn check_unharmed(mutation: Mutation, bounds: Bounds) -> Verdict {
+    run(format!("with {mutation}"), Carillon::new(bounds, None))
+}
+
 /// The same with one mechanism taken out; stops when this property falls, by a shortest way.
 pub fn check_without(mutation: Mutation, bounds: Bounds, property: &'static str) -> Verdict {
     let model = Carillon { watched: Some(property), ..Carillon::new(bounds, Some(mutation)) };
@@ -94,8 +100,9 @@ fn verdict(name: String, start: Instant, checker: impl Checker<Carillon>, found:
 fn trace(model: &Carillon, property: &'static str, path: Path<State, Action>) -> Vec<String> {
     let last = path.last_state().clone();
     let mut lines: Vec<String> = path.into_actions().iter().map(Action::to_string).collect();
-    if property == SETTLES {
-        let end = drain::end_of(model, &last);
+    let goals = [(SETTLES, Goal::Settled), (SETTLES_ITSELF, Goal::SettledOrShort)];
+    if let Some((_, goal)) = goals.into_iter().find(|(name, _)| *name == property) {
+        let end = drain::end_of(model, &last, goal);
         lines.push(format!("… and then, without any further fault: {}", left_behind(model, &end)));
     }
     lines

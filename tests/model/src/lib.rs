@@ -6,12 +6,15 @@
 //!
 //! One step is one transaction or one call. Every world is small ([`Bounds`]): up to three messages in two batches,
 //! two workers, and a budget of each fault. Versions are renumbered, so that states do not differ by their history.
-//! "Everything settles" is asked of every state: once the faults stop, some way leads to the end.
+//! "Everything settles" is asked of every state: once the faults stop, some way leads to the end. It is asked twice:
+//! with the deadline, which ends what nothing else does, and without it, where only want of money excuses.
 //!
 //! Stood in for: the evaluator's view of acceptance by the report's, which has it from the same events by the same
-//! rule; a mark's own message by the mark; takeover of an epoch by takeover of its rows, batch by batch.
-//! Left out: time (only what it guarantees is used: a worker declared dead begins no call), places and windows,
-//! throttle, halts and suppressions, plans and their cursor, parked poison.
+//! rule; a mark's own message by the mark; takeover of an epoch by takeover of its rows, batch by batch; halts and
+//! opt-outs by orders of one kind, which end in different states; their events by their being heard, in any order.
+//! Left out: time (only what it guarantees is used: a worker declared dead begins no call, and two seconds after "in
+//! effect" no clearance is left that is older than the order), places and windows, throttle, the cause that a
+//! cancelled batch is released with, shared addresses and caps, parked poison.
 
 mod action;
 mod check;
@@ -29,9 +32,10 @@ use std::sync::{Mutex, PoisonError};
 use stateright::{Model, Property};
 
 pub use action::Action;
-pub use check::{Verdict, check, check_healed, check_without, find};
+pub use check::{Verdict, check, check_healed, check_unharmed, check_without, find};
 pub use config::{
-    Bounds, all, crashes, events, keys, misfortunes, money, purse, receipts, zombies,
+    Bounds, all, cancelled_keys, cancels, crashes, events, keys, late_crashes, misfortunes, money,
+    opt_outs, pauses, planners, purse, receipts, zombies,
 };
 pub use mutation::Mutation;
 pub use state::State;
@@ -42,21 +46,21 @@ pub struct Carillon {
     pub mutation: Option<Mutation>,
     /// Only this promise is watched, so that the search ends where it first falls.
     pub watched: Option<&'static str>,
-    /// States from which everything is known to settle.
-    drained: Mutex<HashSet<u64>>,
+    /// States from which each goal is known to be reached.
+    drained: [Mutex<HashSet<u64>>; 2],
 }
 
 impl Carillon {
     pub fn new(bounds: Bounds, mutation: Option<Mutation>) -> Self {
-        Carillon { bounds, mutation, watched: None, drained: Mutex::default() }
+        Carillon { bounds, mutation, watched: None, drained: Default::default() }
     }
 
     fn without(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 
-    fn drained(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {
-        self.drained.lock().unwrap_or_else(PoisonError::into_inner)
+    fn drained(&self, goal: drain::Goal) -> std::sync::MutexGuard<'_, HashSet<u64>> {
+        self.drained[goal as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,11 +6,15 @@ use carillon_model::{all, check, healed, trials};
 
 fn main() -> ExitCode {
     let mut as_expected = true;
-    for bounds in all() {
+    let worlds = all();
+    let (count, mut states) = (worlds.len(), 0);
+    for bounds in worlds {
         let verdict = check(bounds);
         println!("{verdict}");
         as_expected &= verdict.holds();
+        states += verdict.states;
     }
+    println!("{states} states in all, in {count} worlds\n");
     for trial in trials() {
         let verdict = trial.run();
         println!("{verdict}");

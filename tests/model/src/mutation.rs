@@ -6,12 +6,18 @@ use std::fmt;
 pub enum Mutation {
     /// Whatever was delivered is sent, whatever the claim returned.
     Claim,
-    /// A delivery counts as accepted, and is acked, before its rows are recorded.
+    /// A delivery counts as accepted, and is acked, before its rows are recorded. This takes out two things: the
+    /// order of record and ack, and the rule that acceptance is what the rows say. [`Self::AckOrder`] is the first alone.
     RecordBeforeAck,
-    /// Only the ack comes early; acceptance is still what the rows say.
+    /// Only the ack comes early; acceptance is still what the rows say. This breaks no promise: a batch whose delivery
+    /// is lost is not accepted, so it is released again. The order alone only saves the wait for that.
     AckOrder,
     /// A job that was released once is never released again.
     ReleaseAgain,
+    /// A row that waits is not claimed again.
+    Retry,
+    /// A batch that was granted too little asks once.
+    AskAgain,
     /// An outbox row leaves at the broker's confirm.
     Marks,
     /// A dead epoch may still claim.
@@ -46,6 +52,18 @@ pub enum Mutation {
     BlockCheck,
     /// The sealed block is not stored before the ack.
     BlockBeforeAck,
+    /// A claim asks for no halt.
+    HaltAtClaim,
+    /// A call may begin however long ago its message was cleared.
+    Clearance,
+    /// "In effect" is answered once the order is stored.
+    AnswerAtMark,
+    /// The order that arrives last wins.
+    HaltVersion,
+    /// What a halt or an opt-out left waiting is not settled.
+    HaltSettles,
+    /// A step of the plan is stored wherever the cursor stands by then.
+    CursorAgain,
 }
 
 impl fmt::Display for Mutation {
@@ -55,6 +73,8 @@ impl fmt::Display for Mutation {
             Mutation::RecordBeforeAck => "record before ack",
             Mutation::AckOrder => "the order of record and ack alone",
             Mutation::ReleaseAgain => "release again",
+            Mutation::Retry => "later attempts",
+            Mutation::AskAgain => "asking again for money",
             Mutation::Marks => "the marks",
             Mutation::EpochFence => "the epoch check of a claim",
             Mutation::EpochRecord => "the epoch check of a record",
@@ -72,6 +92,12 @@ impl fmt::Display for Mutation {
             Mutation::DoubtIsKept => "the doubt of a doubtful row",
             Mutation::BlockCheck => "the check before a block is stored",
             Mutation::BlockBeforeAck => "the block before the ack",
+            Mutation::HaltAtClaim => "the halt's check in a claim",
+            Mutation::Clearance => "the clearance's check before a call",
+            Mutation::AnswerAtMark => "the wait for the mark before \"in effect\"",
+            Mutation::HaltVersion => "the version of a halt",
+            Mutation::HaltSettles => "the settling of what a halt left waiting",
+            Mutation::CursorAgain => "the second reading of the plan's cursor",
         })
     }
 }

@@ -3,7 +3,7 @@
 use stateright::Property;
 
 use crate::Carillon;
-use crate::drain;
+use crate::drain::{self, Goal};
 use crate::state::{Event, Gate, News, REPORT, RowState, State};
 use crate::step;
 
@@ -15,7 +15,13 @@ pub const COVERED: &str = "nothing is sent that was not held";
 pub const FEW_UNKNOWN: &str = "a fault leaves no more unknown than a worker has permits";
 pub const REPORT_SUMS: &str = "the report's sums are equal at every read";
 pub const IN_TIME: &str = "no gateway is called after the deadline";
+pub const HALTED: &str = "no gateway is called two seconds after a halt or an opt-out is in effect";
+pub const STAYS_HALTED: &str =
+    "what waits when a halt or an opt-out is in effect is not sent, and ends as it says";
+pub const PLANNED: &str = "of the plan, and of what is heard of it, matched = planned + skipped";
 pub const SETTLES: &str = "everything settles once the faults stop";
+pub const SETTLES_ITSELF: &str =
+    "once the faults stop, everything that money suffices for settles without the deadline";
 
 pub fn all() -> Vec<Property<Carillon>> {
     vec![
@@ -27,7 +33,13 @@ pub fn all() -> Vec<Property<Carillon>> {
         Property::always(FEW_UNKNOWN, few_are_unknown),
         Property::always(REPORT_SUMS, report_adds_up),
         Property::always(IN_TIME, |_, state: &State| !state.breach.called_late),
-        Property::always(SETTLES, drain::settles),
+        Property::always(HALTED, |_, state: &State| !state.breach.called_halted),
+        Property::always(STAYS_HALTED, |_, state: &State| !state.breach.not_halted),
+        Property::always(PLANNED, step::plan_adds_up),
+        Property::always(SETTLES, |model, state| drain::reaches(model, state, Goal::Settled)),
+        Property::always(SETTLES_ITSELF, |model, state| {
+            drain::reaches(model, state, Goal::SettledOrShort)
+        }),
     ]
 }
 
@@ -39,6 +51,12 @@ pub const NEVER_UNKNOWN: &str = "nothing is ever unknown";
 pub const NEVER_DOUBTFUL: &str = "nothing is ever doubtful";
 pub const NEVER_SHORT: &str = "nobody ever waits for money";
 pub const NEVER_LATE: &str = "no totals ever overtake others";
+pub const NEVER_OUT_OF_MONEY: &str = "only want of money ever stops anybody";
+pub const NEVER_CANCELLED: &str = "nothing is ever cancelled";
+pub const NEVER_SUPPRESSED: &str = "nothing is ever suppressed";
+pub const NEVER_OVERTAKEN: &str = "no order is ever heard before an earlier one";
+pub const NEVER_CLEARED: &str = "no halt ever meets a message in hand that was cleared";
+pub const NEVER_STALE: &str = "no planner ever comes too late";
 
 /// What must be false, or the model would hold because nothing happens in it.
 pub fn idle() -> Vec<Property<Carillon>> {
@@ -58,6 +76,19 @@ pub fn idle() -> Vec<Property<Carillon>> {
         }),
         Property::always(NEVER_LATE, |_, state: &State| {
             !state.outbox.iter().any(|event| is_late(state, event))
+        }),
+        Property::always(NEVER_OUT_OF_MONEY, |model, state| !drain::is_short(model, state)),
+        Property::always(NEVER_CANCELLED, |_, state: &State| none_is(state, RowState::Cancelled)),
+        Property::always(NEVER_SUPPRESSED, |_, state: &State| none_is(state, RowState::Suppressed)),
+        Property::always(NEVER_OVERTAKEN, |_, state: &State| {
+            !(state.orders.known == 2 && state.orders.unheard[0])
+        }),
+        Property::always(NEVER_CLEARED, |_, state: &State| {
+            let cleared = state.workers.iter().flat_map(|worker| &worker.claims).any(|c| c.cleared);
+            !(cleared && state.orders.known == 1)
+        }),
+        Property::always(NEVER_STALE, |_, state: &State| {
+            state.plan.read.is_none_or(|read| read == state.plan.progress)
         }),
     ]
 }
@@ -79,7 +110,9 @@ fn tells_the_truth(model: &Carillon, state: &State) -> bool {
             RowState::Absent => !taken,
             RowState::Queued => !taken || row.doubtful,
             RowState::Sent | RowState::Delivered => taken,
-            RowState::Failed | RowState::Expired => !taken,
+            RowState::Failed | RowState::Expired | RowState::Cancelled | RowState::Suppressed => {
+                !taken
+            }
             RowState::Sending | RowState::Unknown => true,
         }
     })

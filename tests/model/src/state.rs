@@ -6,6 +6,8 @@ pub const MESSAGES: usize = 3;
 pub const BATCHES: usize = 2;
 pub const SLOTS: usize = 2;
 pub const SUBSCRIBERS: usize = 2;
+pub const ORDERS: usize = 2;
+pub const PAGES: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowState {
@@ -17,6 +19,8 @@ pub enum RowState {
     Delivered,
     Failed,
     Expired,
+    Cancelled,
+    Suppressed,
     Unknown,
 }
 
@@ -96,6 +100,8 @@ pub struct Claim {
     pub attempt: u8,
     /// The row carries a newer claim's number. Only the database could tell the worker.
     pub stale: bool,
+    /// What cleared it began under a second ago.
+    pub cleared: bool,
     pub fate: Fate,
 }
 
@@ -136,6 +142,8 @@ pub struct Totals {
     pub delivered: i8,
     pub failed: i8,
     pub expired: i8,
+    pub cancelled: i8,
+    pub suppressed: i8,
     pub unknown: i8,
     pub open: i8,
     pub accepted: bool,
@@ -155,7 +163,8 @@ impl Totals {
     }
 
     pub fn count(&self) -> i8 {
-        self.posted() + self.failed + self.expired + self.open
+        let unsent = self.failed + self.expired + self.cancelled + self.suppressed;
+        self.posted() + unsent + self.open
     }
 }
 
@@ -164,7 +173,10 @@ pub type Changes = [Option<RowState>; MESSAGES];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum News {
-    Planned,
+    /// A step of the plan, by the page that it planned.
+    Planned(u8),
+    /// The plan is closed, with its totals.
+    RunPlanned(Progress),
     Totals(u8, Totals, Changes),
 }
 
@@ -212,6 +224,61 @@ pub struct Detail {
     pub version: u8,
 }
 
+/// How far the plan of the run is: the pages that are done, and whom they planned and skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Progress {
+    pub cursor: u8,
+    pub planned: u8,
+    pub skipped: u8,
+}
+
+/// The evaluator's row of the run, and its batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Plan {
+    pub progress: Progress,
+    pub batches: [bool; BATCHES],
+    /// As a planner read it that was held up before it had the run.
+    pub read: Option<Progress>,
+}
+
+/// What the report has heard of the plan. A step that is told again counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Told {
+    pub steps: [bool; PAGES],
+    pub end: Option<Progress>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Order {
+    Pause,
+    Resume,
+    Cancel,
+    /// Of the customer of the first message.
+    OptOut,
+}
+
+impl Order {
+    pub fn stops(self, message: usize) -> bool {
+        match self {
+            Order::Pause | Order::Cancel => true,
+            Order::OptOut => message == 0,
+            Order::Resume => false,
+        }
+    }
+}
+
+/// Orders to halt, resume or leave out: each has its place among those given as version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Orders {
+    pub given: u8,
+    /// Given, and the dispatcher's database has not handled the event.
+    pub unheard: [bool; ORDERS],
+    /// The version that claims obey; 0: none.
+    pub known: u8,
+    /// The last one was answered "in effect", and two seconds have passed since.
+    pub in_effect: bool,
+}
+
 /// How many of each fault, and of each provider's whim, are still to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Budget {
@@ -234,11 +301,14 @@ pub struct Breach {
     pub called_twice: bool,
     pub reopened: bool,
     pub called_late: bool,
+    pub called_halted: bool,
+    pub not_halted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct State {
-    pub planned: u8,
+    pub plan: Plan,
+    pub orders: Orders,
     pub released: [bool; BATCHES],
     pub ready: [u8; BATCHES],
     pub rows: [Row; MESSAGES],
@@ -248,6 +318,7 @@ pub struct State {
     pub account: Account,
     pub holds: [Hold; BATCHES],
     pub report: [Line; BATCHES],
+    pub told: Told,
     pub details: [Detail; MESSAGES],
     pub gates: [Gate; MESSAGES],
     pub left: Budget,
@@ -268,7 +339,8 @@ impl State {
             Row { state: RowState::Absent, attempt: 0, doubtful: false, owner: Owner::Nobody };
         let worker = Worker { up: true, ..Worker::default() };
         State {
-            planned: 0,
+            plan: Plan::default(),
+            orders: Orders::default(),
             released: [false; BATCHES],
             ready: [0; BATCHES],
             rows: [row; MESSAGES],
@@ -278,6 +350,7 @@ impl State {
             account: Account { available: credited, credited, ..Account::default() },
             holds: [Hold::default(); BATCHES],
             report: [Line::default(); BATCHES],
+            told: Told::default(),
             details: [Detail::default(); MESSAGES],
             gates: [Gate::Untouched; MESSAGES],
             left,
@@ -324,7 +397,7 @@ impl State {
         let mine = self.outbox.iter().filter(|event| usize::from(event.batch) == batch);
         mine.filter_map(|event| match event.news {
             News::Totals(version, ..) => Some(version),
-            News::Planned => None,
+            News::Planned(_) | News::RunPlanned(_) => None,
         })
         .collect()
     }

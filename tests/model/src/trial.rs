@@ -1,9 +1,11 @@
 //! For each mechanism, the smallest world in which its absence does harm, and the promise that falls there.
 
-use crate::config::{NO_FAULTS, QUIET, events};
-use crate::properties::{CALLED_ONCE, FEW_UNKNOWN, IN_TIME, NO_LIES, SETTLES, SUMS};
-use crate::state::Budget;
-use crate::{Bounds, Mutation, Verdict, check_healed, check_without};
+use crate::config::{NO_FAULTS, QUIET, events, planners};
+use crate::properties::{
+    CALLED_ONCE, FEW_UNKNOWN, HALTED, IN_TIME, NO_LIES, SETTLES, SETTLES_ITSELF, SUMS,
+};
+use crate::state::{Budget, Order};
+use crate::{Bounds, Mutation, Verdict, check_healed, check_unharmed, check_without};
 
 pub struct Trial {
     pub mutation: Mutation,
@@ -13,7 +15,18 @@ pub struct Trial {
 
 impl Trial {
     pub fn run(self) -> Verdict {
-        check_without(self.mutation, self.bounds, self.property)
+        let property = self.property;
+        self.run_for(property)
+    }
+
+    /// The same world with nothing taken out: every promise must hold there, or a trial proves nothing.
+    pub fn unharmed(self) -> Verdict {
+        check_unharmed(self.mutation, self.bounds)
+    }
+
+    /// Whether another promise falls there, too.
+    pub fn run_for(self, property: &'static str) -> Verdict {
+        check_without(self.mutation, self.bounds, property)
     }
 }
 
@@ -23,6 +36,8 @@ pub fn trials() -> Vec<Trial> {
         Claim,
         RecordBeforeAck,
         ReleaseAgain,
+        Retry,
+        AskAgain,
         Marks,
         EpochFence,
         EpochRecord,
@@ -40,6 +55,12 @@ pub fn trials() -> Vec<Trial> {
         DoubtIsKept,
         BlockCheck,
         BlockBeforeAck,
+        HaltAtClaim,
+        Clearance,
+        AnswerAtMark,
+        HaltVersion,
+        HaltSettles,
+        CursorAgain,
     ]
     .into_iter()
     .filter_map(trial)
@@ -52,11 +73,20 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
     let keys = |faults: Budget| Bounds { idempotent: true, deadline: true, ..with(faults) };
     let money =
         |faults: Budget| Bounds { money: true, credited: 2, deadline: true, ..with(faults) };
+    let halts = |orders| Bounds { orders, ..QUIET };
     let (property, bounds) = match mutation {
         Mutation::AckOrder => return None,
         Mutation::Claim => (CALLED_ONCE, with(Budget { repeats: 1, ..NO_FAULTS })),
         Mutation::RecordBeforeAck => (SETTLES, with(Budget { kills: 1, ..NO_FAULTS })),
         Mutation::ReleaseAgain => (SETTLES, with(Budget { wipes: 1, ..NO_FAULTS })),
+        Mutation::Retry => {
+            let faults = Budget { transients: 1, ..NO_FAULTS };
+            (SETTLES_ITSELF, Bounds { deadline: true, ..with(faults) })
+        }
+        Mutation::AskAgain => {
+            let faults = Budget { permanents: 1, ..NO_FAULTS };
+            (SETTLES_ITSELF, Bounds { sizes: [1, 1], credited: 1, ..money(faults) })
+        }
         Mutation::Marks => {
             (SETTLES, Bounds { lag: 3, ..with(Budget { wipes: 1, transients: 1, ..NO_FAULTS }) })
         }
@@ -87,6 +117,11 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
         }
         Mutation::BlockCheck => (SETTLES, with(Budget { repeats: 1, ..NO_FAULTS })),
         Mutation::BlockBeforeAck => (SETTLES, with(Budget { transients: 1, ..NO_FAULTS })),
+        Mutation::HaltAtClaim | Mutation::Clearance => (HALTED, halts(&[Order::Cancel])),
+        Mutation::AnswerAtMark => (HALTED, halts(&[Order::OptOut])),
+        Mutation::HaltVersion => (SETTLES, halts(&[Order::Pause, Order::Resume])),
+        Mutation::HaltSettles => (SETTLES, halts(&[Order::Pause, Order::Cancel])),
+        Mutation::CursorAgain => (SETTLES, planners()),
     };
     Some(Trial { mutation, bounds, property })
 }

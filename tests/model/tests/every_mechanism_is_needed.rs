@@ -1,5 +1,6 @@
 //! Without any one of these mechanisms a promise falls; the trace shows how. `--nocapture` prints it.
 
+use carillon_model::properties::{PLANNED, SETTLES};
 use carillon_model::{Mutation, healed, trial};
 
 fn harms(mutation: Mutation) {
@@ -110,6 +111,58 @@ fn without_the_check_a_sealed_block_outlives_its_batch() {
 #[test]
 fn without_the_block_before_the_ack_a_retry_has_no_address() {
     harms(Mutation::BlockBeforeAck);
+}
+
+#[test]
+fn without_later_attempts_a_message_waits_for_its_deadline() {
+    harms(Mutation::Retry);
+}
+
+#[test]
+fn without_asking_again_a_batch_waits_beside_money_that_came_back() {
+    harms(Mutation::AskAgain);
+}
+
+/// So "everything settles" is also asked without the deadline.
+#[test]
+fn the_deadline_alone_would_hide_that_nothing_is_tried_or_asked_again() {
+    for mutation in [Mutation::Retry, Mutation::AskAgain] {
+        let verdict = trial(mutation).expect("this mechanism has a trial").run_for(SETTLES);
+        assert!(verdict.holds(), "{verdict}");
+    }
+}
+
+#[test]
+fn without_the_halts_check_a_claim_takes_what_was_cancelled() {
+    harms(Mutation::HaltAtClaim);
+}
+
+#[test]
+fn without_the_clearances_check_a_call_follows_a_cancel_in_effect() {
+    harms(Mutation::Clearance);
+}
+
+#[test]
+fn without_the_wait_for_the_mark_an_opt_out_is_said_to_be_in_effect_too_early() {
+    harms(Mutation::AnswerAtMark);
+}
+
+#[test]
+fn without_its_version_a_pause_that_was_late_halts_a_resumed_campaign() {
+    harms(Mutation::HaltVersion);
+}
+
+#[test]
+fn without_their_settling_rows_that_were_paused_outlive_a_cancel() {
+    harms(Mutation::HaltSettles);
+}
+
+#[test]
+fn without_the_second_reading_of_the_cursor_a_late_planner_turns_the_plan_back_for_ever() {
+    harms(Mutation::CursorAgain);
+    let trial = trial(Mutation::CursorAgain).expect("this mechanism has a trial");
+    let verdict = trial.run_for(PLANNED);
+    assert!(!verdict.holds(), "{verdict}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The call: checked just before, never made for anything but a claim, and its outcome kept in memory.
 
-use crate::state::{Fate, Gate, State};
+use super::halts;
+use crate::state::{Claim, Fate, Gate, State};
 use crate::{Action, Carillon, Mutation};
 
 pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
@@ -9,8 +10,13 @@ pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
             if claim.fate != Fate::NotYetCalled {
                 continue;
             }
-            if !may_call(model, state, slot) {
+            // The query of everything in hand bars a message before its clearance is too old.
+            let barred = halts::known(model, state, usize::from(claim.message)).is_some();
+            let may_call = may_call(model, state, slot, claim);
+            if barred || !may_call {
                 out.push(Action::GiveBack(slot, place));
+            }
+            if !may_call {
                 continue;
             }
             out.push(Action::Call(slot, place, Fate::Sent, true));
@@ -39,9 +45,10 @@ fn offer_whims(model: &Carillon, state: &State, slot: usize, place: usize, out: 
 }
 
 /// A worker stops calling 10 s after its last good beat began, and nobody is declared dead before 14 s.
-fn may_call(model: &Carillon, state: &State, slot: usize) -> bool {
+fn may_call(model: &Carillon, state: &State, slot: usize, claim: &Claim) -> bool {
     (!state.deadline_passed || model.without(Mutation::DeadlineCheck))
         && (!state.workers[slot].fenced || model.without(Mutation::HeartbeatCheck))
+        && (claim.cleared || model.without(Mutation::Clearance))
 }
 
 pub fn apply(model: &Carillon, state: &mut State, action: Action) {
@@ -68,7 +75,9 @@ fn call(model: &Carillon, state: &mut State, slot: usize, place: usize, fate: Fa
     }
     let claim = &mut state.workers[slot].claims[place];
     claim.fate = fate;
-    let gate = &mut state.gates[usize::from(claim.message)];
+    let message = usize::from(claim.message);
+    state.breach.called_halted |= halts::in_effect(model, state, message).is_some();
+    let gate = &mut state.gates[message];
     state.breach.called_late |= state.deadline_passed;
     if *gate != Gate::Untouched && !model.bounds.idempotent {
         state.breach.called_twice = true;

@@ -1,6 +1,6 @@
 //! Claims: first attempts from a delivery, later attempts from the rows, and the sweep after the deadline.
 
-use super::{batches, record, used};
+use super::{batches, halts, record, used};
 use crate::state::{Ask, Claim, Fate, Owner, RowState, State};
 use crate::{Action, Carillon, Mutation};
 
@@ -66,11 +66,20 @@ fn free_permits(model: &Carillon, state: &State, slot: usize) -> usize {
 fn may_claim(model: &Carillon, state: &State, slot: usize) -> bool {
     let Some(delivery) = state.workers[slot].delivery else { return false };
     let batch = usize::from(delivery.batch);
-    let absent = model.bounds.messages_of(batch).any(|m| state.rows[m].state == RowState::Absent);
-    let asked = delivery.ask != Ask::Needed || state.deadline_passed;
+    let absent = |m: &usize| state.rows[*m].state == RowState::Absent;
+    let mut absent = model.bounds.messages_of(batch).filter(absent).peekable();
+    let exists = absent.peek().is_some();
+    let settles = !absent.any(|m| may_be_sent(model, state, m));
+    let asked = delivery.ask != Ask::Needed || settles;
     let whatever = model.without(Mutation::Claim) && !delivery.begun;
-    let room = state.deadline_passed || free_permits(model, state, slot) > 0;
-    passes_fence(model, state, slot) && (absent || whatever) && asked && room
+    let room = settles || free_permits(model, state, slot) > 0;
+    passes_fence(model, state, slot) && (exists || whatever) && asked && room
+}
+
+/// Whether a claim may take the row: nothing ends it, and nobody paused it.
+fn may_be_sent(model: &Carillon, state: &State, message: usize) -> bool {
+    !state.deadline_passed
+        && (model.without(Mutation::HaltAtClaim) || halts::known(model, state, message).is_none())
 }
 
 fn may_retry(model: &Carillon, state: &State, slot: usize, batch: usize) -> bool {
@@ -89,7 +98,10 @@ fn may_retry(model: &Carillon, state: &State, slot: usize, batch: usize) -> bool
 fn is_due(model: &Carillon, state: &State, message: usize) -> bool {
     let row = &state.rows[message];
     let batch = model.bounds.batch_of(message);
-    row.state == RowState::Queued && (row.attempt > 0 || is_covered(model, state, batch))
+    row.state == RowState::Queued
+        && may_be_sent(model, state, message)
+        && !model.without(Mutation::Retry)
+        && (row.attempt > 0 || is_covered(model, state, batch))
 }
 
 fn is_covered(model: &Carillon, state: &State, batch: usize) -> bool {
@@ -112,8 +124,9 @@ fn first_attempts(model: &Carillon, state: &mut State, slot: usize, batch: usize
             if model.without(Mutation::Claim) {
                 remember(state, slot, message);
             }
-        } else if state.deadline_passed {
-            state.rows[message].state = RowState::Expired;
+        } else if !may_be_sent(model, state, message) {
+            let end = halts::end(model, state, message);
+            state.rows[message].state = end.unwrap_or(RowState::Queued);
         } else if !is_covered(model, state, batch) {
             state.rows[message].state = RowState::Queued;
         } else if free_permits(model, state, slot) > 0 {
@@ -160,7 +173,8 @@ fn take(model: &Carillon, state: &mut State, slot: usize, message: usize) {
 fn remember(state: &mut State, slot: usize, message: usize) {
     let attempt = state.rows[message].attempt;
     let claims = &mut state.workers[slot].claims;
-    claims.push(Claim { message: message as u8, attempt, stale: false, fate: Fate::NotYetCalled });
+    let (message, fate) = (message as u8, Fate::NotYetCalled);
+    claims.push(Claim { message, attempt, stale: false, cleared: true, fate });
     claims.sort_unstable();
 }
 
@@ -189,18 +203,22 @@ fn arrive(state: &mut State, slot: usize) {
 }
 
 fn may_sweep(model: &Carillon, state: &State, batch: usize) -> bool {
-    state.deadline_passed
-        && state.workers.iter().any(|worker| worker.up)
-        && model.bounds.messages_of(batch).any(|m| state.rows[m].state == RowState::Queued)
+    state.workers.iter().any(|worker| worker.up)
+        && model.bounds.messages_of(batch).any(|m| swept(model, state, m).is_some())
 }
 
-/// What cannot be known is never said to have expired.
+/// How a queued row ends that nobody may send any more.
+fn swept(model: &Carillon, state: &State, message: usize) -> Option<RowState> {
+    let queued = state.rows[message].state == RowState::Queued;
+    let sweeps = queued && (state.deadline_passed || !model.without(Mutation::HaltSettles));
+    halts::end(model, state, message).filter(|_| sweeps)
+}
+
 fn sweep(model: &Carillon, state: &mut State, batch: usize) {
     for message in model.bounds.messages_of(batch) {
-        let row = &mut state.rows[message];
-        if row.state == RowState::Queued {
-            row.state = if row.doubtful { RowState::Unknown } else { RowState::Expired };
-            row.owner = Owner::Nobody;
+        if let Some(end) = swept(model, state, message) {
+            state.rows[message].state = end;
+            state.rows[message].owner = Owner::Nobody;
         }
     }
 }

@@ -34,7 +34,7 @@ pub fn offer_repeats(state: &State, out: &mut Vec<Action>) {
 }
 
 fn subscribes(who: usize, news: News) -> bool {
-    who == REPORT || news != News::Planned
+    who == REPORT || matches!(news, News::Totals(..))
 }
 
 pub fn apply(model: &Carillon, state: &mut State, action: Action) {
@@ -65,7 +65,7 @@ pub fn apply(model: &Carillon, state: &mut State, action: Action) {
 pub fn trim(state: &mut State) {
     let mut blocked = [false; 2];
     state.outbox.retain(|event| {
-        let stream = usize::from(event.news == News::Planned);
+        let stream = usize::from(!matches!(event.news, News::Totals(..)));
         if !event.stored {
             return event.queued.contains(&true);
         }
@@ -82,6 +82,8 @@ pub fn totals(model: &Carillon, state: &State, batch: usize) -> Totals {
             RowState::Delivered => &mut totals.delivered,
             RowState::Failed => &mut totals.failed,
             RowState::Expired => &mut totals.expired,
+            RowState::Cancelled => &mut totals.cancelled,
+            RowState::Suppressed => &mut totals.suppressed,
             RowState::Unknown => &mut totals.unknown,
             RowState::Absent | RowState::Queued | RowState::Sending => &mut totals.open,
         };
@@ -105,8 +107,13 @@ pub fn publish_again(model: &Carillon, state: &mut State, batch: usize) {
     }
 }
 
-pub fn announce(model: &Carillon, state: &mut State, batch: usize) {
-    write(model, state, batch, News::Planned);
+/// A step of the plan. The row names a batch only to be like the others.
+pub fn announce(model: &Carillon, state: &mut State, page: u8) {
+    write(model, state, 0, News::Planned(page));
+}
+
+pub fn announce_end(model: &Carillon, state: &mut State) {
+    write(model, state, 0, News::RunPlanned(state.plan.progress));
 }
 
 fn write(model: &Carillon, state: &mut State, batch: usize, news: News) {
@@ -127,7 +134,14 @@ fn write(model: &Carillon, state: &mut State, batch: usize, news: News) {
 
 fn handle(model: &Carillon, state: &mut State, who: usize, batch: usize, news: News) {
     match news {
-        News::Planned => state.report[batch].heard = true,
+        News::Planned(page) => {
+            let page = usize::from(page);
+            state.told.steps[page] = true;
+            if let Some(planned) = model.bounds.pages()[page].batch {
+                state.report[planned].heard = true;
+            }
+        }
+        News::RunPlanned(end) => state.told.end = Some(end),
         News::Totals(version, totals, _) if who == BILLING => {
             hold::settle(model, state, batch, version, &totals)
         }

@@ -1,6 +1,6 @@
 //! `Hold`: one call a batch, and again while it waits for money. Billing's side and the arrival of totals.
 
-use super::{batches, every_row_exists, used};
+use super::{batches, every_row_exists, halts, used};
 use crate::state::{Ask, RowState, State, Totals};
 use crate::{Action, Carillon, Mutation};
 
@@ -27,12 +27,14 @@ pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
 fn may_ask_again(model: &Carillon, state: &State, batch: usize) -> bool {
     let book = &state.books[batch];
     let hold = &state.holds[batch];
-    let waits = model
-        .bounds
-        .messages_of(batch)
-        .any(|m| state.rows[m].state == RowState::Queued && state.rows[m].attempt == 0);
+    let waits = model.bounds.messages_of(batch).any(|m| {
+        state.rows[m].state == RowState::Queued
+            && state.rows[m].attempt == 0
+            && halts::known(model, state, m).is_none()
+    });
     let more = hold.granted > book.granted || raise(model, state, batch) > 0;
     waits
+        && !model.without(Mutation::AskAgain)
         && book.block
         && every_row_exists(&model.bounds, state, batch)
         && used(model, state, batch) >= book.granted

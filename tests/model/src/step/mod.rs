@@ -4,6 +4,7 @@ mod broker;
 mod call;
 mod claim;
 mod events;
+mod halts;
 mod hold;
 mod plan;
 mod record;
@@ -13,10 +14,12 @@ use crate::state::{BATCHES, Changes, Event, News, RowState, SUBSCRIBERS, State};
 use crate::{Action, Bounds, Carillon, Mutation};
 
 pub use events::totals;
+pub use plan::{adds_up as plan_adds_up, is_told as is_plan_told};
 
 /// In the order in which a system without further faults gets on: what is furthest along first.
 pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
     events::offer(state, out);
+    halts::offer_hearing(model, state, out);
     if has_room(model, state) {
         record::offer(model, state, out);
     }
@@ -28,14 +31,21 @@ pub fn offer(model: &Carillon, state: &State, out: &mut Vec<Action>) {
     }
     broker::offer(model, state, out);
     plan::offer(model, state, out);
+    halts::offer(model, state, out);
     workers::offer_faults(state, out);
     broker::offer_faults(model, state, out);
 }
 
 pub fn apply(model: &Carillon, state: &mut State, action: Action) {
     match action {
-        Action::Plan(_) | Action::Release(_) | Action::Credit | Action::Deadline => {
-            plan::apply(model, state, action)
+        Action::Plan
+        | Action::ReadCursor
+        | Action::PlanLate
+        | Action::Release(_)
+        | Action::Credit
+        | Action::Deadline => plan::apply(model, state, action),
+        Action::Give(..) | Action::Hear(..) | Action::InEffect => {
+            halts::apply(model, state, action)
         }
         Action::Receive(..)
         | Action::Ack(_)
@@ -81,13 +91,15 @@ pub fn commit(model: &Carillon, last: &State, next: &mut State) {
             events::publish(model, next, batch, changes);
         }
     }
-    for (before, after) in last.rows.iter().zip(&next.rows) {
+    for message in 0..model.bounds.messages() {
+        let (before, after) = (&last.rows[message], next.rows[message]);
         if before.state.settled()
             && before.state != after.state
             && !before.state.may_become(after.state)
         {
             next.breach.reopened = true;
         }
+        next.breach.not_halted |= halts::is_broken(model, last, message, after.state);
     }
     next.renumber_versions(|batch| model.bounds.messages_of(batch));
 }
@@ -112,7 +124,7 @@ fn every_row_exists(bounds: &Bounds, state: &State, batch: usize) -> bool {
     bounds.messages_of(batch).all(|m| state.rows[m].state != RowState::Absent)
 }
 
-fn has_open_rows(bounds: &Bounds, state: &State, batch: usize) -> bool {
+pub fn has_open_rows(bounds: &Bounds, state: &State, batch: usize) -> bool {
     bounds.messages_of(batch).any(|m| !state.rows[m].state.settled())
 }
 
