@@ -3,7 +3,9 @@
 use carillon_outbox::figures;
 use carillon_service_kit::{
     Clock, Database,
-    metrics::{MARKS_LAG, OUTBOX_OLDEST_SECONDS, OUTBOX_ROWS, PARKED, collect, show},
+    metrics::{
+        EVENTS_MISSED, MARKS_LAG, OUTBOX_OLDEST_SECONDS, OUTBOX_ROWS, PARKED, collect, show,
+    },
 };
 use sea_orm_migration::sea_orm::DbErr;
 
@@ -20,6 +22,9 @@ pub(crate) fn watch(service: &'static str, database: &Database, clock: &Clock) {
             for lag in figures.lags {
                 let labels = [("stream", lag.stream.as_str()), ("subscriber", lag.subscriber)];
                 show(MARKS_LAG, &labels, lag.behind);
+            }
+            for (stream, missed) in figures.missed {
+                show(EVENTS_MISSED, &[("service", service), ("stream", &stream)], missed);
             }
             Ok::<(), DbErr>(())
         }

@@ -5,6 +5,7 @@
 mod again;
 mod append;
 mod consume;
+mod documents;
 mod figures;
 mod headers;
 mod inbox;
@@ -15,6 +16,7 @@ mod relay;
 mod subscriber;
 
 pub use append::Outbox;
+pub use documents::Documents;
 pub use figures::{Figures, Lag, figures};
-pub use migration::CreateOutbox;
+pub use migration::{AddDocuments, CreateOutbox};
 pub use subscriber::{Handler, HandlerError, Subscriber};

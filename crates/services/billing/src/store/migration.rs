@@ -1,4 +1,4 @@
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::CreateTenancy;
 use sea_orm_migration::prelude::*;
@@ -8,7 +8,12 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateOutbox), Box::new(CreateTenancy), Box::new(CreateBilling)]
+        vec![
+            Box::new(CreateOutbox),
+            Box::new(CreateTenancy),
+            Box::new(CreateBilling),
+            Box::new(AddDocuments),
+        ]
     }
 }
 

@@ -1,9 +1,9 @@
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::CreateTenancy;
 use sea_orm_migration::prelude::*;
 
-use crate::report::CreateReport;
+use crate::report::{CreateRecount, CreateReport};
 
 /// The service's tables.
 pub struct Migrator;
@@ -16,6 +16,8 @@ impl MigratorTrait for Migrator {
             Box::new(CreateTenancy),
             Box::new(CreateCampaigns),
             Box::new(CreateReport),
+            Box::new(AddDocuments),
+            Box::new(CreateRecount),
         ]
     }
 }

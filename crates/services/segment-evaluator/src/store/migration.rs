@@ -3,7 +3,7 @@
 mod customers;
 mod plans;
 
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_service_kit::database::run_migration;
 use carillon_tenancy::CreateTenancy;
 use sea_orm_migration::prelude::*;
@@ -18,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateTenancy),
             Box::new(CreateCustomers),
             Box::new(CreatePlans),
+            Box::new(AddDocuments),
         ]
     }
 }
