@@ -22,7 +22,7 @@ pub enum OpsCommand {
         after_help = "Of each stage: how much waits there, and since when its oldest does. The oldest of all is named first.\n\nExample:\n  carillon ops status -o json"
     )]
     Status,
-    /// Messages that could not be handled and were set aside
+    /// Messages that could not be handled, and batches that nothing is heard of
     #[command(
         subcommand,
         arg_required_else_help = true,

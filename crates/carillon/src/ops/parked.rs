@@ -1,4 +1,4 @@
-//! `carillon ops parked`: messages that could not be handled.
+//! `carillon ops parked`: messages that could not be handled, and batches that nothing is heard of.
 
 use carillon_contracts::ops::v1::{
     DiscardParkedRequest, GetParkedRequest, ListParkedRequest, Parked, ReplayParkedRequest,
@@ -23,10 +23,10 @@ pub enum ParkedCommand {
     /// Show one with its body
     #[command(after_help = "Example:\n  carillon ops parked show billing/7 -o json")]
     Show(IdArgs),
-    /// Handle one again; parked anew if that fails
+    /// Handle one again, or release a batch again; parked anew if that fails
     #[command(after_help = "Example:\n  carillon ops parked replay billing/7")]
     Replay(IdArgs),
-    /// Give one up for good
+    /// Give one up for good; a batch's messages are settled as cancelled, or as expired
     #[command(after_help = "Example:\n  carillon ops parked discard billing/7")]
     Discard(IdArgs),
 }
@@ -43,7 +43,7 @@ pub struct ListArgs {
 
 #[derive(Debug, Args)]
 pub struct IdArgs {
-    /// Service and number, such as billing/7
+    /// Service and number, such as billing/7, or service and batch
     pub id: String,
 }
 

@@ -4,7 +4,8 @@ use carillon_outbox::{effects_pending, figures};
 use carillon_service_kit::{
     Clock, Database,
     metrics::{
-        EFFECTS_PENDING, MARKS_LAG, OUTBOX_OLDEST_SECONDS, OUTBOX_ROWS, PARKED, collect, show,
+        EFFECTS_PENDING, EVENTS_MISSED, MARKS_LAG, OUTBOX_OLDEST_SECONDS, OUTBOX_ROWS, PARKED,
+        collect, show,
     },
 };
 use sea_orm_migration::sea_orm::DbErr;
@@ -24,6 +25,9 @@ pub(crate) fn watch(service: &'static str, database: &Database, clock: &Clock) {
             for lag in figures.lags {
                 let labels = [("stream", lag.stream.as_str()), ("subscriber", lag.subscriber)];
                 show(MARKS_LAG, &labels, lag.behind);
+            }
+            for (stream, missed) in figures.missed {
+                show(EVENTS_MISSED, &[("service", service), ("stream", &stream)], missed);
             }
             Ok::<(), DbErr>(())
         }

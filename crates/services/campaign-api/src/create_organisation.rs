@@ -137,16 +137,25 @@ impl CampaignApi {
         tx: &DatabaseTransaction,
         row: &OrganisationRow,
     ) -> Result<i64, DbErr> {
-        let document = OrganisationChanged {
-            organisation: Some(row.organisation.clone()),
-            version: row.version,
-            keys: store::key_hashes(tx, row.id).await?,
-            secrets: store::secrets(tx, row.id).await?,
-        };
+        let document = self.document(tx, row).await?;
         self.tenancy.apply(tx, row.id, &document).await?;
         let told = self.outbox.append(tx, row.id, Body::OrganisationChanged(document)).await?;
         store::set_told(tx, row.id, told).await?;
         Ok(told)
+    }
+
+    /// What every service knows of an organisation.
+    pub(crate) async fn document(
+        &self,
+        tx: &DatabaseTransaction,
+        row: &OrganisationRow,
+    ) -> Result<OrganisationChanged, DbErr> {
+        Ok(OrganisationChanged {
+            organisation: Some(row.organisation.clone()),
+            version: row.version,
+            keys: store::key_hashes(tx, row.id).await?,
+            secrets: store::secrets(tx, row.id).await?,
+        })
     }
 
     /// Waits until every service has heard, after the commit; 2 s at most.

@@ -10,6 +10,7 @@ mod count_sms;
 mod create_campaign;
 mod create_organisation;
 mod create_template;
+mod documents;
 mod domain;
 mod get_template;
 mod grpc;
@@ -125,7 +126,13 @@ pub fn start(parts: Parts) -> Service {
         wrapping_key,
         platform_key: hash_key(&platform_key),
     };
+    let organisations = Arc::new(documents::Organisations(api.clone()));
+    api.outbox.spawn_documents(topology::ORGANISATION_CHANGED, organisations, &stop);
+    let halts = Arc::new(documents::Halts(api.clone()));
+    api.outbox.spawn_documents(topology::CAMPAIGN_HALTED, halts, &stop);
     report::watch(&api.database, &api.clock);
+    let (counting, stopping) = (api.clone(), stop.clone());
+    stop.keep("report recount", move || counting.clone().recount(stopping.clone()));
     let project = Arc::new(report::Project(api.clone()));
     for event in [
         topology::RUN_DUE,

@@ -6,6 +6,7 @@ mod audience;
 mod blacklist;
 mod consent_log;
 mod delivery;
+mod documents;
 mod domain;
 mod failure;
 mod figures;
@@ -18,6 +19,7 @@ mod import;
 mod list;
 mod opt_out;
 mod overtaken;
+mod parked;
 mod people;
 mod plan;
 mod preview;
@@ -150,6 +152,8 @@ pub fn start_with_patience(parts: Parts, patience: Duration) -> Service {
     hear.spawn(topology::DELIVERY_CHANGED, deliveries, &stop);
     hear.spawn(topology::CAMPAIGN_HALTED, Arc::new(halt::Halts(evaluator.clone())), &stop);
     hear.spawn(topology::REPLY_RECEIVED, Arc::new(replied::Replies(evaluator.clone())), &stop);
+    let suppressions = Arc::new(documents::Suppressions(evaluator.clone()));
+    evaluator.outbox.spawn_documents(topology::SUPPRESSION_CHANGED, suppressions, &stop);
     stop.spawn("planner", evaluator.clone().plan(stop.clone()));
     stop.spawn("release", evaluator.clone().release(stop.clone()));
     let (watching, stopping) = (evaluator.clone(), stop.clone());
@@ -159,10 +163,13 @@ pub fn start_with_patience(parts: Parts, patience: Duration) -> Service {
         .max_encoding_message_size(IMPORT_BYTES);
     let activities = ActivityServiceServer::new(evaluator.clone());
     let counting = evaluator.clone();
-    let operator = Operator::new(name, database, hear).with_backlogs(move || {
-        let evaluator = counting.clone();
-        async move { evaluator.backlogs().await }
-    });
+    parked::measure(&database);
+    let operator = Operator::new(name, database, hear)
+        .with_backlogs(move || {
+            let evaluator = counting.clone();
+            async move { evaluator.backlogs().await }
+        })
+        .with_aside(Arc::new(parked::ParkedBatches(evaluator.clone())));
     let audience = Routes::new(AudienceServiceServer::new(evaluator));
     Service {
         public: Routes::new(customers).add_service(activities),

@@ -45,6 +45,12 @@ pub fn is_urgent(event: &str) -> bool {
     [ORGANISATION_CHANGED, CAMPAIGN_HALTED, SUPPRESSION_CHANGED].contains(&event)
 }
 
+/// Documents of which the newest counts: a subscriber that comes late needs those that are current,
+/// and none that came before them.
+pub fn is_projection(event: &str) -> bool {
+    [ORGANISATION_CHANGED, CAMPAIGN_HALTED, SUPPRESSION_CHANGED].contains(&event)
+}
+
 /// The services that hear an event type. The e-mail dispatcher's deliveries cost nothing, so
 /// billing hears those of the SMS dispatcher alone; it is the producer that is named here.
 pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {

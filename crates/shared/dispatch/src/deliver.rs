@@ -12,7 +12,11 @@ use carillon_contracts::{
     vocabulary::{ChannelWord as _, MessageState, WaitReason},
 };
 use carillon_outbox::parked;
-use carillon_service_kit::{Stop, telemetry};
+use carillon_service_kit::{
+    Stop,
+    panics::{Panicked, caught},
+    telemetry,
+};
 use prost::Message as _;
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
@@ -32,7 +36,7 @@ use crate::{
 
 /// Batches in hand, at most.
 const PREFETCH: u16 = 64;
-/// Deliveries after which a job that cannot be read is parked.
+/// Deliveries after which a job that cannot be read, or makes its delivery panic, is parked.
 const POISON: u32 = 5;
 /// How long a delivery whose batch is in hand waits before it looks again.
 const IN_HAND_PAUSE: Duration = Duration::from_millis(100);
@@ -46,6 +50,8 @@ pub(crate) enum DeliverError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Database(#[from] DbErr),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     #[error("nobody writes what it asks for")]
     Stopping,
     /// A twin of the delivery, or a retry, is working on it.
@@ -87,14 +93,17 @@ impl<G: Gateway> Dispatcher<G> {
     }
 
     async fn deliver(&self, queue: &str, delivery: Delivery, stop: &Stop) {
-        match self.carry_out(&delivery, stop).await {
+        let done = caught(self.carry_out(&delivery, stop)).await;
+        match done.unwrap_or_else(|panicked| Err(panicked.into())) {
             Ok(()) => delivery.ack(),
             Err(DeliverError::Stopping) if stop.is_stopping() => delivery.requeue(),
             Err(DeliverError::InHand) => {
                 stop.sleep(IN_HAND_PAUSE).await;
                 delivery.requeue();
             }
-            Err(DeliverError::Open(error)) if delivery.delivery_count + 1 >= POISON => {
+            Err(error @ (DeliverError::Open(_) | DeliverError::Panicked(_)))
+                if delivery.delivery_count + 1 >= POISON =>
+            {
                 self.park(queue, delivery, &error.to_string()).await;
             }
             Err(error) => {
@@ -106,7 +115,7 @@ impl<G: Gateway> Dispatcher<G> {
         }
     }
 
-    /// A job that nobody can read is set aside for an operator, and the rest flows.
+    /// A job that nobody can carry out is set aside for an operator, and the rest flows.
     async fn park(&self, queue: &str, delivery: Delivery, error: &str) {
         let (database, clock) = (&self.store.database, &self.store.clock);
         match parked::park_job(database, clock, queue, &delivery.body, error).await {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use carillon_contracts::ids::{MessageId, OrganisationId};
-use carillon_service_kit::Stop;
+use carillon_service_kit::{Stop, metrics};
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::store::{self, Store};
@@ -29,7 +29,8 @@ pub enum Says {
     Delivered,
     /// Taken, and could not be delivered.
     Undelivered,
-    /// Proof that it was never taken: what was unknown has failed.
+    /// Proof that it was never taken: what was unknown has failed, and one call in doubt is so no
+    /// longer.
     NeverAccepted,
 }
 
@@ -86,16 +87,26 @@ impl EvidenceInbox {
     }
 }
 
-pub(crate) async fn apply_all(store: Store, stop: Stop) -> Result<(), DbErr> {
+pub(crate) async fn apply_all(
+    store: Store,
+    channel: &'static str,
+    stop: Stop,
+) -> Result<(), DbErr> {
+    let count = |baseless| {
+        metrics::count(metrics::EVIDENCE_BASELESS, &[("channel", channel)], baseless);
+    };
+    count(0);
     while stop.sleep(BEAT).await {
         // Looked at first: nobody takes a writer's turn for nothing.
         while store::has_evidence(&store.database).await? {
             let applied = store.apply_evidence().await?;
             if applied.baseless > 0 {
                 let baseless = applied.baseless;
+                count(baseless as u64);
                 tracing::warn!(baseless, "receipts for messages that were never sent; not applied");
             }
-            if applied.read == 0 {
+            // What is left waits for something else.
+            if applied.done == 0 {
                 break;
             }
         }

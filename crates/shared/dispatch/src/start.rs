@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use carillon_broker::{Broker, topology};
+use carillon_contracts::vocabulary::ChannelWord as _;
 use carillon_operator::Operator;
 use carillon_outbox::{Outbox, Subscriber};
 use carillon_sealing::WrappingKey;
@@ -118,7 +119,8 @@ pub async fn start_beating<G: Gateway>(
     let (watching, sweeping, stopping) = (Arc::clone(&watch), store.clone(), stop.clone());
     stop.keep("clearance", move || Arc::clone(&watching).sweep(sweeping.clone(), stopping.clone()));
     let (applying, stopping) = (store.clone(), stop.clone());
-    stop.keep("evidence", move || evidence::apply_all(applying.clone(), stopping.clone()));
+    let channel = gateway.channel().word();
+    stop.keep("evidence", move || evidence::apply_all(applying.clone(), channel, stopping.clone()));
     let figures = store.database.clone();
     let operator = Operator::new(name, store.database.clone(), subscriber)
         .with_backlogs(move || figures::backlogs(figures.clone()));

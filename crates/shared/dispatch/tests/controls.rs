@@ -17,8 +17,8 @@ use carillon_contracts::{
     jobs::v1::Channel,
 };
 use carillon_dispatch::{Evidence, Says, Throttle};
-use carillon_outbox::{CreateOutbox, Outbox};
-use carillon_service_kit::{Clock, Stop};
+use carillon_outbox::{AddDocuments, CreateOutbox, Outbox};
+use carillon_service_kit::{Clock, Stop, metrics};
 use carillon_testkit::{TestDatabase, eventually};
 use harness::{Harness, customer, message};
 use jiff::SignedDuration;
@@ -36,7 +36,7 @@ struct OutboxAlone;
 #[async_trait::async_trait]
 impl MigratorTrait for OutboxAlone {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateOutbox)]
+        vec![Box::new(CreateOutbox), Box::new(AddDocuments)]
     }
 }
 
@@ -186,6 +186,8 @@ async fn who_opted_out_is_suppressed_on_this_channel_alone_and_may_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_only_raise_whatever_their_order_and_number() {
+    let stop = Stop::new();
+    metrics::start(&stop).unwrap();
     let mut harness = Harness::new().await;
     let (open, gate) = tokio::sync::watch::channel(false);
     harness.calls.gate = Some(gate);
@@ -228,6 +230,13 @@ async fn receipts_only_raise_whatever_their_order_and_number() {
     assert_eq!((settled(&totals, "delivered"), settled(&totals, "sent")), (2, 3));
     assert_eq!(totals.posted_units, 6);
     assert_eq!(harness.calls.total(), 6);
+    let baseless = "carillon_evidence_baseless_total{channel=\"sms\"} 20";
+    let shown = metrics::render().await.unwrap();
+    assert!(
+        shown.contains(baseless),
+        "of nobody's message, and of another organisation's:\n{shown}"
+    );
+    stop.now();
     harness.stop().await;
 }
 

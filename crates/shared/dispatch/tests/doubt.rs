@@ -5,8 +5,8 @@
 
 mod harness;
 
-use carillon_contracts::events::v1::Totals;
-use carillon_dispatch::Outcome;
+use carillon_contracts::{events::v1::Totals, ids::OrganisationId, jobs::v1::SendJob};
+use carillon_dispatch::{Evidence, Outcome, Says};
 use carillon_testkit::eventually;
 use harness::{Harness, address, message};
 use jiff::SignedDuration;
@@ -104,5 +104,76 @@ async fn what_a_killed_worker_had_in_hand_is_called_again() {
     harness.publish(&job).await;
     let totals = harness.until("closed", |totals| totals.closed).await;
     assert_eq!((settled(&totals, "sent"), harness.calls.total()), (100, 200));
+    harness.stop().await;
+}
+
+/// The provider proves that it never took these messages.
+async fn never_accepted(harness: &Harness, job: &SendJob, messages: &[u32]) {
+    let proof = |n: &u32| Evidence {
+        organisation: OrganisationId::from_wire(&job.organisation_id).unwrap(),
+        run_day: job.run_day,
+        message: message(job, *n),
+        says: Says::NeverAccepted,
+        provider_code: "lost".into(),
+    };
+    let inbox = harness.evidence.lock().unwrap().clone().unwrap();
+    inbox.keep(messages.iter().map(proof).collect()).await.unwrap();
+}
+
+async fn all_applied(harness: &Harness) {
+    let inbox = harness.evidence.lock().unwrap().clone().unwrap();
+    eventually("applied", || async { inbox.waiting().await.unwrap() == 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_about_the_only_call_lifts_the_doubt_and_about_one_of_several_does_not() {
+    let harness = idempotent().await;
+    harness.calls.answers(&address(0), vec![in_doubt()]);
+    harness.calls.answers(&address(1), vec![in_doubt(), in_doubt()]);
+    harness.start().await;
+    let job = harness.job(2);
+    harness.publish(&job).await;
+    harness.until("waiting", |totals| waiting(totals, "retrying") == 2).await;
+    never_accepted(&harness, &job, &[0]).await;
+    all_applied(&harness).await;
+    let doubtful = "SELECT COUNT(*) FROM messages WHERE doubtful";
+    assert_eq!(harness.number(doubtful).await, 1);
+    // Nothing is in doubt any more, so it may leave through another account.
+    *harness.calls.account.lock().unwrap() = "another".into();
+    harness.clock.advance(SignedDuration::from_secs(30));
+    harness.until("sent", |totals| settled(totals, "sent") == 1).await;
+    *harness.calls.account.lock().unwrap() = String::new();
+    harness.clock.advance(SignedDuration::from_mins(2));
+    eventually("called again", || async { harness.calls.of(message(&job, 1)) == 2 }).await;
+    let again = "SELECT COUNT(*) FROM messages WHERE state = 'queued' AND attempt = 2";
+    eventually("in doubt again", || async { harness.number(again).await == 1 }).await;
+    never_accepted(&harness, &job, &[1]).await;
+    all_applied(&harness).await;
+    assert_eq!(harness.number(doubtful).await, 1);
+    harness.clock.advance(SignedDuration::from_hours(2));
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "unknown")), (1, 1));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_that_comes_before_the_end_of_its_call_waits_for_it() {
+    let mut harness = Harness::new().await;
+    let (open, gate) = tokio::sync::watch::channel(false);
+    harness.calls.gate = Some(gate);
+    harness.calls.answers(&address(0), vec![in_doubt()]);
+    harness.start().await;
+    let job = harness.job(2);
+    harness.publish(&job).await;
+    eventually("both are called", || async { harness.calls.total() == 2 }).await;
+    never_accepted(&harness, &job, &[0, 1]).await;
+    let sending = "SELECT COUNT(*) FROM messages WHERE state = 'sending'";
+    assert_eq!(harness.number(sending).await, 2);
+    open.send(true).unwrap();
+    let totals = harness.until("proof", |totals| settled(totals, "failed") == 1).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "unknown")), (1, 0));
+    let reason = "SELECT reason FROM messages WHERE state = 'failed'";
+    assert_eq!(harness.text(reason).await, "never_accepted");
+    all_applied(&harness).await;
     harness.stop().await;
 }

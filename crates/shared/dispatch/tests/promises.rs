@@ -263,6 +263,28 @@ async fn a_call_that_panics_is_in_doubt_and_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_delivery_panics_is_parked_and_the_others_are_sent() {
+    let harness = Harness::new().await;
+    harness.start().await;
+    let mut panicking = harness.job(3);
+    panicking.content.as_mut().unwrap().sms.as_mut().unwrap().text = harness::PANIC.into();
+    harness.publish(&panicking).await;
+    let run = carillon_contracts::ids::RunId::new(uuid::Uuid::from_u128(42));
+    harness.publish(&harness.of_another_run(harness.job(50), run)).await;
+    eventually("the others are sent", || async { harness.calls.total() == 50 }).await;
+    let parked = "SELECT COUNT(*) FROM parked";
+    eventually("it is parked", || async { harness.number(parked).await == 1 }).await;
+    let error = harness.text("SELECT error FROM parked").await;
+    assert!(error.starts_with("it panicked: "), "{error}");
+    eventually("it is acked", || async { harness.job_depth().await == 0 }).await;
+    // The worker lives on.
+    let run = carillon_contracts::ids::RunId::new(uuid::Uuid::from_u128(43));
+    harness.publish(&harness.of_another_run(harness.job(5), run)).await;
+    eventually("later ones are sent", || async { harness.calls.total() == 55 }).await;
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_a_retry_holds_is_delivered_until_every_recipient_has_a_row() {
     let harness = Harness::new().await;
     harness.start().await;

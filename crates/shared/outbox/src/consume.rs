@@ -8,16 +8,15 @@ use std::{
 
 use carillon_broker::{Consumer, Delivery, Destination, Publication, gather, topology};
 use carillon_contracts::events::v1::{Event, Mark};
-use carillon_service_kit::{Stop, database::is_transient, telemetry};
+use carillon_service_kit::{Stop, database::is_transient};
 use prost::Message as _;
 use sea_orm::DbErr;
-use tracing::Instrument as _;
 
 use crate::{
     headers::Position,
     inbox,
     parked::NewParked,
-    subscriber::{Handler, HandlerError, Subscriber},
+    subscriber::{Handler, HandlerError, Subscriber, apply},
 };
 
 const MOST_AT_ONCE: usize = 100;
@@ -137,31 +136,20 @@ impl Listening {
         };
         let tx = self.subscriber.database.begin().await?;
         let mark = inbox::lock_mark(&tx, &self.stream, floor).await?;
-        if mark + 1 < floor {
-            tracing::error!(
-                stream = self.stream,
-                mark,
-                floor,
-                "events are missing that the producer keeps no longer; was a database restored?"
-            );
-        }
         let above: Vec<i64> =
             counted.iter().map(|one| one.position.seq).filter(|seq| *seq > mark).collect();
         let now = self.subscriber.clock.now_ms();
         let mut new = inbox::note(&tx, &self.stream, &above, now).await?;
+        let mut events = Vec::with_capacity(new.len());
         for one in counted {
             // Removed, so that one which was delivered twice at once is handled once.
-            if !new.remove(&one.position.seq) {
-                continue;
+            if new.remove(&one.position.seq) {
+                let event = Event::decode(one.delivery.body.clone())
+                    .map_err(|error| HandlerError::Event(error.to_string()))?;
+                events.push((one.position.seq, event));
             }
-            let event = Event::decode(one.delivery.body.clone())
-                .map_err(|error| HandlerError::Event(error.to_string()))?;
-            // What the handler writes continues the event's trace.
-            let (stream, seq) = (&self.stream, one.position.seq);
-            let span = tracing::info_span!("event", otel.kind = "consumer", stream, seq);
-            telemetry::with_remote_parent(&span, &event.traceparent);
-            self.handler.handle(&tx, &event).instrument(span).await?;
         }
+        apply(&*self.handler, &tx, &self.stream, &events).await?;
         inbox::advance(&tx, &self.stream).await?;
         tx.commit().await?;
         Ok(())

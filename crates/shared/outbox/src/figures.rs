@@ -6,7 +6,7 @@ use carillon_broker::topology;
 use carillon_service_kit::{Database, database::Sql as _};
 use sea_orm::DbErr;
 
-use crate::parked;
+use crate::{inbox, parked};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -16,6 +16,8 @@ pub struct Figures {
     pub oldest_unsent_ms: Option<i64>,
     pub lags: Vec<Lag>,
     pub parked: i64,
+    /// By stream heard: events that its producer dropped before they were handled here.
+    pub missed: Vec<(String, i64)>,
 }
 
 /// How far a subscriber of a stream of this service is behind.
@@ -39,6 +41,7 @@ pub async fn figures(database: &Database) -> Result<Figures, DbErr> {
         oldest_unsent_ms,
         lags: lags(database).await?,
         parked: parked::count(database).await?,
+        missed: inbox::missed(reader).await?,
     })
 }
 

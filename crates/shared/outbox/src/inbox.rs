@@ -12,7 +12,8 @@ use sea_orm::{DatabaseTransaction, DbErr};
 const KEEP_MS: i64 = 10 * 60 * 1000;
 
 /// The mark of a stream, locked until the transaction ends. One that is new begins just below
-/// `floor`, the lowest seq that its producer keeps.
+/// `floor`, the lowest seq that its producer keeps; one that is known and below that goes on from
+/// there, for what it lacks is gone, and nothing later would leave the outbox otherwise.
 pub(crate) async fn lock_mark(
     tx: &DatabaseTransaction,
     stream: &str,
@@ -20,7 +21,18 @@ pub(crate) async fn lock_mark(
 ) -> Result<i64, DbErr> {
     let sql = "SELECT mark FROM marks WHERE stream = $1 FOR UPDATE";
     if let Some(row) = tx.row(sql, [stream.into()]).await? {
-        return row.try_get_by_index(0);
+        let mark: i64 = row.try_get_by_index(0)?;
+        if mark + 1 >= floor {
+            return Ok(mark);
+        }
+        tracing::error!(
+            stream,
+            mark,
+            floor,
+            "events are missing that the producer keeps no longer; was a database restored?"
+        );
+        tx.run(MISS, [stream.into(), (floor - 1).into()]).await?;
+        return Ok(floor - 1);
     }
     let new = "INSERT INTO marks (stream, mark, highest) VALUES ($1, $2, $2)
                ON CONFLICT (stream) DO NOTHING";
@@ -49,6 +61,12 @@ pub(crate) async fn advance(tx: &DatabaseTransaction, stream: &str) -> Result<()
     tx.run(ADVANCE, [stream.into()]).await.map(|_| ())
 }
 
+/// How many events of each stream were dropped before they were handled here.
+pub(crate) async fn missed(connection: &impl Sql) -> Result<Vec<(String, i64)>, DbErr> {
+    let rows = connection.rows("SELECT stream, missed FROM marks ORDER BY stream", []).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
 /// The mark and the highest seq handled; zeros before the first event.
 pub(crate) async fn position(connection: &impl Sql, stream: &str) -> Result<(i64, i64), DbErr> {
     let sql = "SELECT mark, highest FROM marks WHERE stream = $1";
@@ -72,6 +90,14 @@ pub(crate) async fn prune(database: &Database, stream: &str, now_ms: i64) -> Res
     tx.run(PRUNE, [stream.into(), before.into()]).await?;
     tx.commit().await
 }
+
+const MISS: &str = "
+UPDATE marks SET
+    missed = missed + ($2 - mark) - (
+        SELECT COUNT(*) FROM inbox WHERE stream = $1 AND seq > marks.mark AND seq <= $2),
+    highest = CASE WHEN highest < $2 THEN $2 ELSE highest END,
+    mark = $2
+WHERE stream = $1";
 
 const NOTE: Text = differs(
     "INSERT INTO inbox (stream, seq, handled_at)

@@ -5,6 +5,7 @@
 mod again;
 mod append;
 mod consume;
+mod documents;
 mod effects;
 mod figures;
 mod headers;
@@ -16,7 +17,8 @@ mod relay;
 mod subscriber;
 
 pub use append::Outbox;
+pub use documents::Documents;
 pub use effects::{Change, EffectsWatch, effects_pending};
 pub use figures::{Figures, Lag, figures};
-pub use migration::CreateOutbox;
+pub use migration::{AddDocuments, CreateOutbox};
 pub use subscriber::{Handler, HandlerError, Subscriber};

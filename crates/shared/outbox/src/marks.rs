@@ -82,9 +82,22 @@ impl Outbox {
         let (mark, highest) = (mark.cast_signed(), highest.cast_signed());
         let now = self.clock.now_ms();
         let key = || [stream.clone().into(), subscriber.clone().into()];
+        let known: Option<i64> = match tx.row(KNOWN, key()).await? {
+            Some(row) => row.try_get_by_index(0)?,
+            None => None,
+        };
+        let has_forgotten = (mark, highest) == (0, 0) && known.is_some_and(|known| known > 0);
+        if has_forgotten {
+            tracing::error!(stream, subscriber, known, "its mark is gone; was a database lost?");
+            tx.run(FORGET, key()).await?;
+        }
         let [a, b] = key();
         let values = [a, b, mark.into(), highest.into(), now.into(), (now - HEARD_AGAIN_MS).into()];
-        if tx.run(KEEP_HIGHEST, values).await?.rows_affected() == 0 {
+        let changed = tx.run(KEEP_HIGHEST, values).await?.rows_affected() > 0;
+        if has_forgotten || known.is_none() {
+            self.want_documents(tx, &stream, &subscriber).await?;
+        }
+        if !changed {
             return Ok(());
         }
         let [a, b] = key();
@@ -126,6 +139,13 @@ pub(crate) async fn drop_passed(tx: &DatabaseTransaction, stream: &str) -> Resul
     let passed = passed_by_all(tx, stream).await?;
     tx.run(DROP_PASSED, [stream.into(), passed.into()]).await.map(|_| ())
 }
+
+const KNOWN: &str = "SELECT mark FROM subscribers WHERE stream = $1 AND subscriber = $2";
+
+/// It handles what is kept from the lowest seq on.
+const FORGET: &str = "
+UPDATE subscribers SET mark = 0, highest = 0, overtaken = 0, again_seq = 0, again_at = NULL
+WHERE stream = $1 AND subscriber = $2";
 
 const KEEP_HIGHEST: &str = "
 INSERT INTO subscribers (stream, subscriber, mark, highest, heard_at)

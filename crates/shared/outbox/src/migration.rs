@@ -22,6 +22,31 @@ impl MigrationTrait for CreateOutbox {
     }
 }
 
+/// How far a subscriber without a mark was given the current documents of a projection, and how many
+/// events a consumer never had. Every service's migrator has it.
+pub struct AddDocuments;
+
+impl MigrationName for AddDocuments {
+    fn name(&self) -> &str {
+        "m0002_add_documents"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddDocuments {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sqlite = "ALTER TABLE subscribers ADD COLUMN documents_after TEXT;
+            ALTER TABLE marks ADD COLUMN missed INTEGER NOT NULL DEFAULT 0;";
+        let postgres = "ALTER TABLE subscribers ADD COLUMN documents_after TEXT COLLATE \"C\";
+            ALTER TABLE marks ADD COLUMN missed BIGINT NOT NULL DEFAULT 0;";
+        run_migration(manager, differs(sqlite, postgres)).await
+    }
+}
+
 const SQLITE: &str = "
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -7,7 +7,7 @@ use carillon_service_kit::{Clock, Database, database::Sql};
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
 
-use crate::subscriber::{HandlerError, Subscriber};
+use crate::subscriber::{HandlerError, Subscriber, apply};
 
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
 pub struct Parked {
@@ -100,7 +100,10 @@ impl Subscriber {
             return self.replay_job(parked, body).await;
         }
         let handled = match (self.handler(&parked.source), Event::decode(body.as_slice())) {
-            (Some(handler), Ok(event)) => handler.handle(&tx, &event).await.map(|()| handler),
+            (Some(handler), Ok(event)) => {
+                let events = [(parked.seq.unwrap_or_default(), event)];
+                apply(&*handler, &tx, &parked.source, &events).await.map(|()| handler)
+            }
             (None, _) => {
                 Err(HandlerError::Event(format!("nobody here hears {} any more", parked.source)))
             }

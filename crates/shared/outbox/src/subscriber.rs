@@ -9,8 +9,9 @@ use std::{
 use async_trait::async_trait;
 use carillon_broker::{Broker, topology};
 use carillon_contracts::events::v1::Event;
-use carillon_service_kit::{Clock, Database, Stop};
+use carillon_service_kit::{Clock, Database, Stop, panics::caught, telemetry};
 use sea_orm::{DatabaseTransaction, DbErr};
+use tracing::Instrument as _;
 
 use crate::consume::Listening;
 
@@ -30,10 +31,38 @@ pub enum HandlerError {
 /// what other streams and calls also write must be locked.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
+    /// Called before the first event of a transaction, with all of them: what other streams change
+    /// too is locked here, in one order.
+    async fn lock(&self, _: &DatabaseTransaction, _: &[&Event]) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
     async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError>;
 
     /// Called after the commit of one or more events.
     fn committed(&self) {}
+}
+
+/// Applies events of one stream, each with its seq. A handler's panic is an error like any other.
+pub(crate) async fn apply(
+    handler: &dyn Handler,
+    tx: &DatabaseTransaction,
+    stream: &str,
+    events: &[(i64, Event)],
+) -> Result<(), HandlerError> {
+    let applying = async {
+        let all: Vec<&Event> = events.iter().map(|(_, event)| event).collect();
+        handler.lock(tx, &all).await?;
+        for (seq, event) in events {
+            // What the handler writes continues the event's trace.
+            let span = tracing::info_span!("event", otel.kind = "consumer", stream, seq);
+            telemetry::with_remote_parent(&span, &event.traceparent);
+            handler.handle(tx, event).instrument(span).await?;
+        }
+        Ok(())
+    };
+    let applied = caught(applying).await;
+    applied.unwrap_or_else(|panicked| Err(HandlerError::Event(panicked.to_string())))
 }
 
 /// A subscriber's side: what its service hears events with. Clones know the same handlers.

@@ -7,6 +7,7 @@ pub mod database;
 pub mod egress;
 pub mod metrics;
 pub mod page;
+pub mod panics;
 pub mod rpc;
 pub mod status;
 pub mod stop;

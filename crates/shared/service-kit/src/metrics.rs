@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use metrics::{Label, Unit, describe_gauge, describe_histogram, gauge};
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub const MESSAGES: &str = "carillon_messages";
@@ -24,10 +24,15 @@ pub const CLAIM_SECONDS: &str = "carillon_claim_seconds";
 pub const GATEWAY_SECONDS: &str = "carillon_gateway_seconds";
 pub const PERMITS_IN_USE: &str = "carillon_permits_in_use";
 pub const PARKED: &str = "carillon_parked";
+pub const PARKED_BATCHES: &str = "carillon_parked_batches";
+pub const EVENTS_MISSED: &str = "carillon_events_missed";
+pub const EVIDENCE_BASELESS: &str = "carillon_evidence_baseless_total";
+pub const REPORT_DISAGREEMENTS: &str = "carillon_report_disagreements";
 pub const COLLECTOR_UP: &str = "carillon_collector_up";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    Counter,
     Gauge,
     Histogram,
 }
@@ -49,6 +54,14 @@ const fn gauge_of(
     Metric { name, kind: Kind::Gauge, labels, help }
 }
 
+const fn counter_of(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
 const fn seconds_of(
     name: &'static str,
     labels: &'static [&'static str],
@@ -57,7 +70,7 @@ const fn seconds_of(
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-pub const METRICS: [Metric; 12] = [
+pub const METRICS: [Metric; 16] = [
     gauge_of(MESSAGES, &["channel", "state"], "messages of the runs kept, by state"),
     gauge_of(
         BACKLOG_MESSAGES,
@@ -85,6 +98,22 @@ pub const METRICS: [Metric; 12] = [
     seconds_of(GATEWAY_SECONDS, &["channel", "outcome"], "one call of a gateway"),
     gauge_of(PERMITS_IN_USE, &[], "messages that this process has in `sending`; 128 at most"),
     gauge_of(PARKED, &["service"], "what waits for an operator"),
+    gauge_of(PARKED_BATCHES, &[], "batches that wait for an operator: nothing is heard of them"),
+    gauge_of(
+        EVENTS_MISSED,
+        &["service", "stream"],
+        "events dropped by their producer before this service had them; an alert above 0",
+    ),
+    counter_of(
+        EVIDENCE_BASELESS,
+        &["channel"],
+        "receipts for messages that were never attempted; not applied",
+    ),
+    gauge_of(
+        REPORT_DISAGREEMENTS,
+        &[],
+        "batches whose messages, recounted at night, differ from their totals; an alert above 0",
+    ),
     gauge_of(COLLECTOR_UP, &["collector"], "1 if the values read at this scrape are fresh, else 0"),
 ];
 
@@ -134,6 +163,7 @@ fn recorder() -> &'static Result<PrometheusHandle, String> {
 fn describe() {
     for metric in &METRICS {
         match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.help),
             Kind::Gauge => describe_gauge!(metric.name, metric.help),
             Kind::Histogram => describe_histogram!(metric.name, Unit::Seconds, metric.help),
         }
@@ -171,11 +201,18 @@ where
 
 /// Sets a gauge of whole numbers.
 pub fn show(name: &'static str, labels: &[(&'static str, &str)], value: i64) {
-    let labels: Vec<Label> =
-        labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned())).collect();
     // A gauge is a double: exact up to 2^53, which no count of ours reaches.
     #[allow(clippy::cast_precision_loss)]
-    gauge!(name, labels).set(value as f64);
+    gauge!(name, owned(labels)).set(value as f64);
+}
+
+/// Adds to a counter of this process; with 0 it is shown from the start.
+pub fn count(name: &'static str, labels: &[(&'static str, &str)], more: u64) {
+    counter!(name, owned(labels)).increment(more);
+}
+
+fn owned(labels: &[(&'static str, &str)]) -> Vec<Label> {
+    labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned())).collect()
 }
 
 /// Everything in Prometheus' text format, freshly read.

@@ -6,7 +6,7 @@ use carillon_contracts::{
     events::v1::{KeyHash, OrganisationChanged},
     ids::OrganisationId,
 };
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_sealing::WrappingKey;
 use carillon_tenancy::{
     Caller, CreateTenancy, NameKeys, PLATFORM_PREFIX, SMS_TOKEN, SMTP_PASSWORD, Tenancy, hash_key,
@@ -22,7 +22,12 @@ struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateOutbox), Box::new(CreateTenancy), Box::new(NameKeys)]
+        vec![
+            Box::new(CreateOutbox),
+            Box::new(CreateTenancy),
+            Box::new(NameKeys),
+            Box::new(AddDocuments),
+        ]
     }
 }
 

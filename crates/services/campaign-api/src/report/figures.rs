@@ -26,5 +26,7 @@ async fn read(database: Database, clock: Clock) -> Result<(), DbErr> {
         metrics::show(metrics::BACKLOG_MESSAGES, &[("channel", channel)], count);
         metrics::show(metrics::OLDEST_UNSETTLED_SECONDS, &[("channel", channel)], age);
     }
+    let disagreements = store::disagreements_of_all_runs(&database).await?;
+    metrics::show(metrics::REPORT_DISAGREEMENTS, &[], disagreements);
     Ok(())
 }

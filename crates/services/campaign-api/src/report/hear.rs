@@ -45,8 +45,21 @@ fn channel(number: i32) -> Result<Channel, HandlerError> {
 
 #[async_trait]
 impl Handler for Project {
+    /// Other runs of the campaign change its state too.
+    async fn lock(&self, tx: &DatabaseTransaction, events: &[&Event]) -> Result<(), HandlerError> {
+        let campaigns = events.iter().filter_map(|event| match &event.body {
+            Some(Body::RunDue(due)) => Some(&due.campaign_id),
+            Some(Body::RunMissed(missed)) => Some(&missed.campaign_id),
+            Some(Body::BatchPlanned(planned)) => Some(&planned.campaign_id),
+            Some(Body::RunPlanned(planned)) => Some(&planned.campaign_id),
+            Some(Body::DeliveryChanged(changed)) => Some(&changed.campaign_id),
+            _ => None,
+        });
+        let campaigns = campaigns.filter_map(|id| CampaignId::from_wire(id).ok());
+        Ok(store::lock_campaigns(tx, campaigns).await?)
+    }
+
     async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
-        store::take_turn(tx).await?;
         match &event.body {
             Some(Body::RunDue(due)) => {
                 let about = self.about(event, &due.campaign_id, &due.run_id)?;

@@ -8,6 +8,7 @@ mod grpc;
 mod hear;
 mod listing;
 mod messages;
+mod recount;
 mod select;
 mod store;
 mod sums;
@@ -16,4 +17,4 @@ mod tests;
 
 pub(crate) use figures::watch;
 pub(crate) use hear::Project;
-pub(crate) use store::{CreateReport, has_begun};
+pub(crate) use store::{CreateRecount, CreateReport, has_begun};

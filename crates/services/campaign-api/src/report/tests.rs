@@ -2,6 +2,8 @@
 //! truth.
 
 mod history;
+mod parallel;
+mod recount;
 
 use carillon_broker::memory::MemoryBroker;
 use carillon_contracts::{
@@ -122,6 +124,7 @@ async fn check_end(api: &CampaignApi, history: &History, truth: &Truth) {
     let finished =
         if report.in_flight == 0 { CampaignState::Finished } else { CampaignState::Running };
     assert_eq!(report.campaign_state(), finished);
+    assert_eq!(recount::next_night(api).await, 0);
     for size in [3, 1_000] {
         let mut listed = list(api, history, size).await;
         listed.sort();

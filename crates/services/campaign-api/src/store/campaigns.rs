@@ -7,6 +7,7 @@ use carillon_service_kit::database::Sql;
 use jiff::Timestamp;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
+use uuid::Uuid;
 
 use crate::{
     domain::{lifecycle::word, schedule},
@@ -152,6 +153,25 @@ pub(crate) async fn campaign_by_request(
     let row = connection.row(&sql, [organisation.uuid().into(), request_id.into()]).await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some((CampaignRow::read(&row)?, row.try_get("", "request_hash")?)))
+}
+
+/// Those paused or cancelled, by their ids, from just after one.
+pub(crate) async fn halted_of_all_organisations(
+    connection: &impl Sql,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<(OrganisationId, CampaignRow)>, DbErr> {
+    let sql = format!(
+        "SELECT organisation_id, {COLUMNS} FROM campaigns
+         WHERE campaign_id > $1 AND state IN ('paused', 'cancelled')
+         ORDER BY campaign_id LIMIT $2"
+    );
+    let rows = connection.rows(&sql, [after.into(), limit.into()]).await?;
+    let read = |row: &QueryResult| {
+        let organisation = OrganisationId::new(row.try_get("", "organisation_id")?);
+        Ok((organisation, CampaignRow::read(row)?))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Newest first, from just after a place in the list; tests are left out, and so are archived ones

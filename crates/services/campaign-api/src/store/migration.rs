@@ -1,10 +1,10 @@
 use carillon_audit::CreateAudit;
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
 
-use crate::report::CreateReport;
+use crate::report::{CreateRecount, CreateReport};
 
 /// The service's tables.
 pub struct Migrator;
@@ -21,6 +21,8 @@ impl MigratorTrait for Migrator {
             Box::new(CreateReport),
             Box::new(ArchiveCampaigns),
             Box::new(AddTestKeys),
+            Box::new(AddDocuments),
+            Box::new(CreateRecount),
         ]
     }
 }

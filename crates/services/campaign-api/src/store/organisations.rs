@@ -10,6 +10,7 @@ use carillon_service_kit::database::Sql;
 use jiff::Timestamp;
 use prost::Message;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
+use uuid::Uuid;
 
 use crate::request::Request;
 
@@ -80,6 +81,19 @@ pub(crate) async fn locked_organisation(
 ) -> Result<Option<OrganisationRow>, DbErr> {
     let sql = format!("SELECT {COLUMNS} FROM organisations WHERE organisation_id = $1 FOR UPDATE");
     tx.row(&sql, [id.uuid().into()]).await?.as_ref().map(read).transpose()
+}
+
+/// By their ids, from just after one.
+pub(crate) async fn all_organisations_after(
+    connection: &impl Sql,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<OrganisationRow>, DbErr> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM organisations WHERE organisation_id > $1
+         ORDER BY organisation_id LIMIT $2"
+    );
+    connection.rows(&sql, [after.into(), limit.into()]).await?.iter().map(read).collect()
 }
 
 /// The organisation that a request of the platform's created, and the hash of its body.

@@ -8,6 +8,7 @@ mod campaigns;
 mod halting;
 mod keys;
 mod looking_ahead;
+mod newcomers;
 mod operating;
 mod organisations;
 mod reports;

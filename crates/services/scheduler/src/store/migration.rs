@@ -1,4 +1,4 @@
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
@@ -14,6 +14,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateTenancy),
             Box::new(NameKeys),
             Box::new(CreateSchedules),
+            Box::new(AddDocuments),
         ]
     }
 }

@@ -3,7 +3,7 @@
 mod customers;
 mod plans;
 
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_service_kit::database::run_migration;
 use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
@@ -19,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(NameKeys),
             Box::new(CreateCustomers),
             Box::new(CreatePlans),
+            Box::new(AddDocuments),
         ]
     }
 }

@@ -44,8 +44,10 @@ pub(crate) use late::{
 pub(crate) use locks::{lock_log, lock_runs, lock_runs_for_new_one};
 pub use migration::Migrator;
 pub(crate) use overtaken::{
-    again_when_ended_of_all_organisations, out_in_any_organisation, overtake_of_all_organisations,
-    parked_in_any_organisation, progressed_of_all_organisations,
+    ParkedBatch, again_when_ended_of_all_organisations, give_up_parked_of_any_organisation,
+    out_in_any_organisation, overtake_of_all_organisations, parked_batch_of_any_organisation,
+    parked_count_of_all_organisations, parked_in_any_organisation, parked_of_all_organisations,
+    progressed_of_all_organisations, unpark_of_any_organisation,
 };
 pub(crate) use places::{open_lanes, release_in_all_organisations, room_in_any_organisation};
 pub(crate) use replies::{Replier, note_replies, repliers};
@@ -53,7 +55,7 @@ pub(crate) use runs::{
     NewRun, OpenRun, RunProgress, RunRow, add_run, claim_addresses, claimed_addresses,
     forget_addresses, open_runs_of_all_organisations, run, run_progress, save_progress, take_run,
 };
-pub(crate) use standing::{set_standings, standings};
+pub(crate) use standing::{all_standings_after, set_standings, standings};
 pub(crate) use write::{
     CustomerWrite, card_owners, replace_cards, replace_categories, use_addresses, write_customers,
 };

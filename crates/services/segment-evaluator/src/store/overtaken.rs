@@ -1,11 +1,18 @@
 //! Released batches that the broker seems to have lost: overtaken by later ones, or missing though
 //! their queue is empty. They go again, a few times; then they are parked.
 
+use carillon_contracts::{
+    ids::{BatchId, CampaignId, OrganisationId, RunId},
+    jobs::v1::{Channel, MessageClass},
+};
 use carillon_service_kit::database::{Sql, Text, differs, same};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
-use super::places::{halted, with_cause};
+use super::{
+    narrow,
+    places::{halted, with_cause},
+};
 use crate::queue::Queue;
 
 /// Batches that go again in one transaction, at most.
@@ -117,6 +124,97 @@ pub(super) const AGAIN_WHEN_ENDED: Text =
 pub(crate) async fn parked_in_any_organisation(connection: &impl Sql) -> Result<bool, DbErr> {
     let sql = "SELECT 1 FROM batches WHERE parked_at IS NOT NULL LIMIT 1";
     Ok(connection.row(sql, []).await?.is_some())
+}
+
+/// A batch that waits for an operator.
+pub(crate) struct ParkedBatch {
+    pub batch: BatchId,
+    pub organisation: OrganisationId,
+    pub campaign: CampaignId,
+    pub run: RunId,
+    pub channel: Channel,
+    pub class: MessageClass,
+    pub unattempted: i64,
+    /// Milliseconds since 1970, as all instants here.
+    pub deadline: i64,
+    pub cause: i32,
+    pub parked_at: i64,
+}
+
+impl ParkedBatch {
+    fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        let wrong = |error: &dyn std::fmt::Display| DbErr::Type(error.to_string());
+        Ok(Self {
+            batch: BatchId::new(row.try_get_by_index(0)?),
+            organisation: OrganisationId::new(row.try_get_by_index(1)?),
+            campaign: CampaignId::new(row.try_get_by_index(2)?),
+            run: RunId::new(row.try_get_by_index(3)?),
+            channel: Channel::try_from(narrow::<i32>(row, 4)?).map_err(|error| wrong(&error))?,
+            class: MessageClass::try_from(narrow::<i32>(row, 5)?).map_err(|error| wrong(&error))?,
+            unattempted: row.try_get_by_index(6)?,
+            deadline: row.try_get_by_index(7)?,
+            cause: narrow(row, 8)?,
+            parked_at: row.try_get_by_index(9)?,
+        })
+    }
+}
+
+macro_rules! parked {
+    ($which:literal) => {
+        concat!(
+            "SELECT batch_id, organisation_id, campaign_id, run_id, channel, class, unattempted,
+                 deadline, cause, parked_at
+             FROM batches WHERE parked_at IS NOT NULL ",
+            $which
+        )
+    };
+}
+
+pub(super) const PARKED: Text = same(parked!("ORDER BY parked_at, seq LIMIT $1"));
+
+/// The longest parked first.
+pub(crate) async fn parked_of_all_organisations(
+    connection: &impl Sql,
+    limit: i64,
+) -> Result<Vec<ParkedBatch>, DbErr> {
+    connection.rows(PARKED, [limit.into()]).await?.iter().map(ParkedBatch::read).collect()
+}
+
+pub(crate) async fn parked_count_of_all_organisations(connection: &impl Sql) -> Result<i64, DbErr> {
+    let sql = "SELECT COUNT(*) FROM batches WHERE parked_at IS NOT NULL";
+    connection.row(sql, []).await?.map_or(Ok(0), |row| row.try_get_by_index(0))
+}
+
+pub(crate) async fn parked_batch_of_any_organisation(
+    connection: &impl Sql,
+    batch: BatchId,
+) -> Result<Option<ParkedBatch>, DbErr> {
+    let row = connection.row(parked!("AND batch_id = $1"), [batch.uuid().into()]).await?;
+    row.as_ref().map(ParkedBatch::read).transpose()
+}
+
+/// Lets a parked batch wait for a place again. Answers whether it was there.
+pub(crate) async fn unpark_of_any_organisation(
+    tx: &DatabaseTransaction,
+    batch: BatchId,
+) -> Result<bool, DbErr> {
+    let sql = "UPDATE batches SET released_at = NULL, parked_at = NULL, overtaken = 0,
+                   sent = FALSE, taken_until = NULL
+               WHERE batch_id = $1 AND parked_at IS NOT NULL";
+    Ok(tx.run(sql, [batch.uuid().into()]).await?.rows_affected() > 0)
+}
+
+/// The same, to be settled by whoever gets it: as expired past its deadline, else as cancelled.
+pub(crate) async fn give_up_parked_of_any_organisation(
+    tx: &DatabaseTransaction,
+    batch: BatchId,
+    now: i64,
+) -> Result<bool, DbErr> {
+    let sql = "UPDATE batches SET block = NULL,
+                   cause = CASE WHEN cause <> 0 THEN cause WHEN deadline <= $2 THEN 2 ELSE 1 END
+               WHERE batch_id = $1 AND parked_at IS NOT NULL";
+    tx.run(sql, [batch.uuid().into(), now.into()]).await?;
+    unpark_of_any_organisation(tx, batch).await
 }
 
 /// Whether any of the queue's batches could be overtaken.

@@ -72,6 +72,7 @@ async fn the_loops_read_only_what_is_open() {
         (overtaken::OVERTAKE, "batches_out"),
         (overtaken::PROGRESSED, "batches_progressed"),
         (overtaken::AGAIN_WHEN_ENDED, "batches_parked"),
+        (overtaken::PARKED, "batches_parked"),
         (waiting, "batches_waiting"),
         (released, "batches_placed"),
         (parked, "batches_parked"),

@@ -4,8 +4,9 @@ use carillon_contracts::{
     audience::v1::Consent,
     ids::{CustomerId, OrganisationId},
 };
-use carillon_service_kit::database::{Sql as _, Text, differs};
+use carillon_service_kit::database::{Sql, Text, differs, same};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
+use uuid::Uuid;
 
 use super::{json, listed::listed, narrow};
 use crate::domain::{record::Subscription, standing::Standing};
@@ -33,6 +34,28 @@ pub(super) fn read(row: &QueryResult) -> Result<(String, Standing), DbErr> {
     };
     Ok((row.try_get_by_index(0)?, standing))
 }
+
+/// Of customers of all organisations, in the order of their keys, from just after one.
+pub(crate) async fn all_standings_after(
+    connection: &impl Sql,
+    (organisation, external_id): (Uuid, &str),
+    limit: i64,
+) -> Result<Vec<(OrganisationId, String, Standing)>, DbErr> {
+    let values = [organisation.into(), external_id.into(), limit.into()];
+    let rows = connection.rows(ALL_AFTER, values).await?;
+    let read = |row: &QueryResult| {
+        let (external_id, standing) = read(row)?;
+        Ok((OrganisationId::new(row.try_get_by_index(7)?), external_id, standing))
+    };
+    rows.iter().map(read).collect()
+}
+
+pub(super) const ALL_AFTER: Text = same(
+    "SELECT external_id, id, version, consent, blacklisted, subscribe_sms, subscribe_email,
+         organisation_id
+     FROM customers WHERE (organisation_id, external_id) > ($1, $2)
+     ORDER BY organisation_id, external_id LIMIT $3",
+);
 
 const STANDINGS: Text = listed!(
     "SELECT external_id, id, version, consent, blacklisted, subscribe_sms, subscribe_email

@@ -44,13 +44,23 @@ impl Dispatchers {
             let seq = delivery.headers.iter().find(|(key, _)| key == "carillon-seq");
             let seq = seq.and_then(|(_, value)| value.parse().ok()).expect("a position");
             delivery.ack();
-            let (stream, subscriber) = (stream.clone(), name.to_owned());
-            let mark = Mark { stream, subscriber, mark: seq, highest: seq };
-            let to = Destination::Queue(topology::marks_queue(topology::SEGMENT_EVALUATOR));
-            let body = mark.encode_to_vec().into();
-            let publication = Publication { to, headers: Vec::new(), body };
-            broker.publish(publication).await.expect("published");
+            Self::say(&*broker, name, &stream, seq).await;
         }
+    }
+
+    async fn say(broker: &dyn Broker, name: &str, stream: &str, seq: u64) {
+        let (stream, subscriber) = (stream.to_owned(), name.to_owned());
+        let mark = Mark { stream, subscriber, mark: seq, highest: seq };
+        let to = Destination::Queue(topology::marks_queue(topology::SEGMENT_EVALUATOR));
+        let body = mark.encode_to_vec().into();
+        let publication = Publication { to, headers: Vec::new(), body };
+        broker.publish(publication).await.expect("published");
+    }
+
+    /// Its database is a new one.
+    pub async fn knows_nothing(world: &World, name: &str) {
+        let stream = topology::stream(topology::SEGMENT_EVALUATOR, topology::SUPPRESSION_CHANGED);
+        Self::say(&*world.broker, name, &stream, 0).await;
     }
 
     /// What each was told, in order: channel, version, whether suppressed.

@@ -17,7 +17,10 @@ use carillon_broker::{
 use carillon_contracts::{
     campaign::v1::Organisation,
     jobs::v1::{Cause, SendJob},
-    ops::v1::GetStatusRequest,
+    ops::v1::{
+        DiscardParkedRequest, GetParkedRequest, GetStatusRequest, ListParkedRequest, Parked,
+        ReplayParkedRequest,
+    },
 };
 use carillon_service_kit::Clock;
 use carillon_testkit::eventually;
@@ -199,4 +202,69 @@ async fn what_is_lost_again_and_again_is_parked_until_something_is_heard_of_it()
     let job = next_job(jobs.as_mut()).await;
     ticking.abort();
     assert_eq!((number(&job), job.cause(), job.block), (0, Cause::Expired, None));
+}
+
+const PARKED: &str = "SELECT COUNT(*) FROM batches WHERE parked_at IS NOT NULL";
+
+/// A run of one batch that the broker lost until it was parked, and does not lose any more.
+async fn parked() -> (World, Box<dyn Consumer>, tokio::task::JoinHandle<()>) {
+    let every = Arc::new(AtomicBool::new(true));
+    let mut world = lossy(Clock::manual(NOW.parse().expect("valid")), &every).await;
+    let jobs = jobs(&world).await;
+    sms_run(&mut world, 3).await;
+    never_ends(&world).await;
+    let ticking = tick(world.clock.clone());
+    eventually("it is parked", async || count(&world.database, PARKED).await == 1).await;
+    every.store(false, Ordering::Release);
+    (world, jobs, ticking)
+}
+
+async fn listed(world: &mut World) -> Vec<Parked> {
+    let listed = world.operator.list_parked(ListParkedRequest::default()).await.expect("listed");
+    listed.into_inner().parked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_a_parked_batch_and_has_it_released_again() {
+    let (mut world, mut jobs, ticking) = parked().await;
+    let listed = listed(&mut world).await;
+    let [batch] = &listed[..] else { panic!("one: {listed:?}") };
+    let id = carillon_contracts::ids::BatchId::from_wire(&job(&world, 0).batch_id).expect("an id");
+    assert_eq!(batch.id, format!("segment-evaluator/{id}"));
+    assert_eq!(
+        (batch.service.as_str(), batch.source.as_str()),
+        ("segment-evaluator", "jobs.sms.bulk")
+    );
+    assert!(batch.park_time.is_some());
+    let request = GetParkedRequest { id: batch.id.clone() };
+    let shown = world.operator.get_parked(request).await.expect("shown").into_inner();
+    assert!(shown.text.contains("3 messages by sms to be sent"), "{}", shown.text);
+    let status = world.operator.get_status(GetStatusRequest {}).await.expect("a status");
+    assert_eq!(status.into_inner().services[0].parked, 1);
+
+    let request = ReplayParkedRequest { id: batch.id.clone() };
+    world.operator.replay_parked(request.clone()).await.expect("released");
+    let again = next_job(jobs.as_mut()).await;
+    ticking.abort();
+    assert_eq!((number(&again), again.cause()), (0, Cause::Unspecified));
+    assert!(again.block.is_some());
+    let gone = world.operator.replay_parked(request).await.expect_err("it is parked no longer");
+    assert_eq!(gone.code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_batch_that_is_discarded_is_settled_by_a_dispatcher() {
+    let (mut world, mut jobs, ticking) = parked().await;
+    let id = listed(&mut world).await.remove(0).id;
+    let request = DiscardParkedRequest { id };
+    world.operator.discard_parked(request.clone()).await.expect("given up");
+    assert!(listed(&mut world).await.is_empty());
+    let settled = next_job(jobs.as_mut()).await;
+    ticking.abort();
+    assert_eq!((number(&settled), settled.cause(), settled.block), (0, Cause::Cancelled, None));
+    let gone = world.operator.discard_parked(request).await.expect_err("it is parked no longer");
+    assert_eq!(gone.code(), tonic::Code::NotFound);
+    let request = DiscardParkedRequest { id: "segment-evaluator/7".into() };
+    let none = world.operator.discard_parked(request).await.expect_err("no such event");
+    assert_eq!(none.code(), tonic::Code::NotFound);
 }

@@ -1,3 +1,4 @@
+use carillon_broker::topology;
 use carillon_contracts::{
     audience::v1::{
         Consent, Customer, OptOutRequest, SetBlacklistedRequest, SetSubscriptionRequest,
@@ -8,6 +9,7 @@ use carillon_contracts::{
     jobs::v1::Channel::{self, Email, Sms},
 };
 use carillon_segment_evaluator::{ConsentLog, verify_consent_log};
+use carillon_testkit::eventually;
 use prost_types::FieldMask;
 use tonic::Code;
 
@@ -63,6 +65,29 @@ async fn dispatchers_hear_of_every_way_to_be_left_alone() {
     };
     world.customers.update_customer(signed(withheld, KEY)).await.expect("updated");
     dispatchers.told(&[(Email, 6, true), (Sms, 7, true), (Email, 7, true)]).await;
+}
+
+/// More customers than are told of in one event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_that_knows_nobody_is_told_who_is_to_be_left_alone() {
+    let mut world = World::new().await;
+    let dispatchers = Dispatchers::start(&world).await;
+    for from in [0, 700] {
+        world.import((from..from + 700).map(reachable).collect(), &[]).await;
+    }
+    blacklist(&mut world, true).await;
+    let imported = Customer { subscribe_email: Some(false), ..customer("C01390") };
+    world.import(vec![imported], &["subscribe_email"]).await;
+    let told = [(Sms, 2, true), (Email, 2, true), (Email, 2, true)];
+    dispatchers.told(&told).await;
+    let kept = "SELECT COUNT(*) FROM outbox WHERE stream LIKE '%suppression.changed'";
+    eventually("passed by all", async || count(&world.database, kept).await == 0).await;
+    dispatchers.forget();
+    Dispatchers::knows_nothing(&world, topology::SMS_DISPATCHER).await;
+    dispatchers.told(&told).await;
+    let wanted = "SELECT COUNT(*) FROM subscribers WHERE documents_after IS NOT NULL";
+    eventually("that is all", async || count(&world.database, wanted).await == 0).await;
+    dispatchers.told(&told).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

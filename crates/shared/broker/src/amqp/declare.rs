@@ -21,8 +21,11 @@ pub(super) const JOBS: &str = "carillon.jobs";
 /// The broker's own exchange, by which every queue is reached under its name.
 const DEFAULT: &str = "";
 
-/// Poison is the consumer's to judge by the delivery count; the broker would only lose it. Later
-/// brokers give up after 20 unless told otherwise.
+/// Poison is the consumer's to judge by the delivery count, and to set aside in its own database. A
+/// dead-letter queue behind a limit of the broker's would do harm: a consumer that dies counts for
+/// its whole prefetch, so a few deaths would set aside hundreds of messages with nothing wrong with
+/// them, of which the marks and the release send copies anyway. Later brokers give up after 20
+/// unless told otherwise.
 const DELIVERY_LIMIT: i64 = 1_000_000;
 /// A producer keeps the highest mark and hears newer ones every few seconds.
 const MARKS_KEPT: i64 = 10_000;

@@ -20,7 +20,7 @@ const AT_ONCE: i64 = 500;
 /// What became of a round.
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
-    pub read: usize,
+    pub done: usize,
     /// About messages that were never attempted, or that nobody knows.
     pub baseless: usize,
 }
@@ -79,23 +79,25 @@ impl Store {
     pub(crate) async fn apply_evidence(&self) -> Result<Applied, DbErr> {
         let tx = self.database.begin().await?;
         let kept = take(&tx).await?;
-        let mut based = 0;
+        let (mut based, mut held) = (0, BTreeSet::new());
         for (run_day, kept) in &kept {
             let found = messages_of(&tx, *run_day, kept).await?;
             based += found.len();
             self.apply_to_day(&tx, *run_day, found).await?;
+            held.extend(undecided(&tx, *run_day, kept).await?);
         }
-        let ids = || kept.values().flat_map(BTreeMap::keys);
+        let all = || kept.values().flat_map(BTreeMap::keys);
+        let ids = || all().filter(|id| !held.contains(id));
         let sql = differs(
             "DELETE FROM evidence WHERE id IN (SELECT value FROM json_each($1))",
             "DELETE FROM evidence WHERE id IN (
                  SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS t(value))",
         );
         tx.run(sql, [list::numbers(ids()).into()]).await?;
-        let read = ids().count();
+        let (done, baseless) = (ids().count(), all().count() - based);
         tx.commit().await?;
         self.outbox.wake();
-        Ok(Applied { read, baseless: read - based })
+        Ok(Applied { done, baseless })
     }
 
     async fn apply_to_day(
@@ -118,6 +120,7 @@ impl Store {
                 *kept = one;
             }
         }
+        lift_doubt(tx, run_day, strongest.values().copied()).await?;
         let mut changes = raise(tx, run_day, now_ms, strongest.into_values()).await?;
         let changed: BTreeSet<BatchId> = changes.keys().copied().collect();
         let mut counts = totals::count(tx, run_day, &changed).await?;
@@ -179,6 +182,58 @@ async fn messages_of<'a>(
         }
     }
     Ok(found)
+}
+
+/// Proof of messages whose call has not ended yet is kept: it is for what comes of the call.
+async fn undecided(
+    tx: &DatabaseTransaction,
+    run_day: i32,
+    kept: &BTreeMap<i64, Kept>,
+) -> Result<Vec<i64>, DbErr> {
+    let proofs = kept.iter().filter(|(_, one)| one.says == Says::NeverAccepted);
+    let proofs: Vec<&i64> = proofs.map(|(id, _)| id).collect();
+    if proofs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = differs(
+        "SELECT e.id FROM evidence e
+         JOIN messages m ON m.run_day = $1 AND m.id = e.message_id AND m.state = 'sending'
+         JOIN batches b ON b.run_day = $1 AND b.id = m.batch_id
+             AND b.organisation_id = e.organisation_id
+         WHERE e.id IN (SELECT value FROM json_each($2))",
+        "SELECT e.id FROM evidence e
+         JOIN messages m ON m.run_day = $1 AND m.id = e.message_id AND m.state = 'sending'
+         JOIN batches b ON b.run_day = $1 AND b.id = m.batch_id
+             AND b.organisation_id = e.organisation_id
+         WHERE e.id = ANY(ARRAY(
+             SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb) AS given(value)))",
+    );
+    let rows = tx.rows(sql, [run_day.into(), list::numbers(proofs).into()]).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// What was surely not taken may be tried anywhere, and end in any way. Of several calls nobody
+/// knows which one the proof is about, so they stay in doubt.
+async fn lift_doubt(
+    tx: &DatabaseTransaction,
+    run_day: i32,
+    evidence: impl Iterator<Item = &Kept>,
+) -> Result<(), DbErr> {
+    let proofs = evidence.filter(|one| one.says == Says::NeverAccepted);
+    let messages: Vec<Uuid> = proofs.map(|one| one.message).collect();
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let sql = differs(
+        "UPDATE messages SET doubtful = FALSE
+         WHERE run_day = $1 AND id IN (SELECT unhex(value) FROM json_each($2))
+             AND state = 'queued' AND doubtful AND attempt = 1",
+        "UPDATE messages SET doubtful = FALSE
+         WHERE run_day = $1 AND id = ANY(ARRAY(
+                 SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value)))
+             AND state = 'queued' AND doubtful AND attempt = 1",
+    );
+    tx.run(sql, [run_day.into(), list::ids(messages).into()]).await.map(|_| ())
 }
 
 /// What changed, by batch. Each message is given once.

@@ -1,4 +1,4 @@
-use carillon_outbox::CreateOutbox;
+use carillon_outbox::{AddDocuments, CreateOutbox};
 use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
@@ -15,6 +15,7 @@ impl MigratorTrait for Migrator {
             Box::new(NameKeys),
             Box::new(CreateDispatch),
             Box::new(super::controls::CreateControls),
+            Box::new(AddDocuments),
         ]
     }
 }

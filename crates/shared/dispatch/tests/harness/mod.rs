@@ -88,7 +88,9 @@ impl Gateway for Calls {
     }
 
     fn prepare(&self, content: &Content) -> Result<(), String> {
-        content.sms.as_ref().map(|_| ()).ok_or("no text".into())
+        let sms = content.sms.as_ref().ok_or("no text")?;
+        assert_ne!(sms.text, PANIC, "the gateway's own fault");
+        Ok(())
     }
 
     fn units(&self, (): &(), _: Recipient<'_>) -> u32 {
@@ -154,6 +156,8 @@ struct Worker {
 }
 
 pub const NAME: &str = topology::SMS_DISPATCHER;
+/// A text that makes its delivery panic.
+pub const PANIC: &str = "panic";
 
 impl Harness {
     pub async fn new() -> Self {

@@ -4,6 +4,7 @@
 
 mod effects;
 mod losing;
+mod newcomers;
 mod parking;
 mod replicas;
 mod world;

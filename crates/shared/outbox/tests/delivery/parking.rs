@@ -61,6 +61,20 @@ async fn a_parked_event_is_handled_when_it_is_replayed_and_can_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_at_which_its_handler_panics_is_parked_alone_and_the_service_goes_on() {
+    let (pair, seen) = (Pair::new().await, Seen { panics: true, ..Seen::default() });
+    let subscriber = poisoned(&pair, &seen).await;
+    eventually("passed", || async { pair.mark().await == 8 }).await;
+    let listed = parked::list(&pair.consumer.database, 10).await.unwrap();
+    assert_eq!((listed.len(), listed[0].error.as_str()), (1, "it panicked: poisoned"));
+    assert!(!pair.stop.is_stopping());
+    let failed = subscriber.replay(listed[0].id).await.unwrap_err();
+    assert!(matches!(failed, ReplayError::Failed(error) if error == "it panicked: poisoned"));
+    pair.append(&pair.outbox(), 8..10).await;
+    eventually("later events are handled", || async { seen.count() == 9 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_discarded_event_is_gone() {
     let (pair, seen) = (Pair::new().await, Seen::default());
     poisoned(&pair, &seen).await;

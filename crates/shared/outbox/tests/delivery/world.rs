@@ -15,7 +15,7 @@ use carillon_contracts::{
     events::v1::{CampaignPublished, Event, event::Body},
     ids::OrganisationId,
 };
-use carillon_outbox::{CreateOutbox, Handler, HandlerError, Outbox, Subscriber};
+use carillon_outbox::{AddDocuments, CreateOutbox, Handler, HandlerError, Outbox, Subscriber};
 use carillon_service_kit::{Clock, Database, Stop, database::Sql as _};
 use carillon_testkit::{TestBroker, TestDatabase};
 use sea_orm::DatabaseTransaction;
@@ -26,7 +26,7 @@ pub struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateOutbox)]
+        vec![Box::new(CreateOutbox), Box::new(AddDocuments)]
     }
 }
 
@@ -35,16 +35,18 @@ pub const MARK_EVERY: Duration = Duration::from_millis(50);
 /// No version: nothing is poisoned.
 pub const NOTHING: u64 = u64::MAX;
 
-/// Counts how often each event was handled; refuses the one told to.
+/// Counts how often each event was handled; refuses the one told to, or panics at it.
 #[derive(Clone)]
 pub struct Seen {
     pub handled: Arc<Mutex<HashMap<u64, u32>>>,
     pub poison: Arc<AtomicU64>,
+    pub panics: bool,
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { handled: Arc::default(), poison: Arc::new(AtomicU64::new(NOTHING)) }
+        let poison = Arc::new(AtomicU64::new(NOTHING));
+        Self { handled: Arc::default(), poison, panics: false }
     }
 }
 
@@ -66,6 +68,7 @@ impl Handler for Seen {
             return Err(HandlerError::Event("unexpected".into()));
         };
         if self.poison.load(Ordering::SeqCst) == published.version {
+            assert!(!self.panics, "poisoned");
             return Err(HandlerError::Event("poisoned".into()));
         }
         *self.handled.lock().unwrap().entry(published.version).or_default() += 1;
@@ -102,6 +105,12 @@ impl Pair {
     pub fn listen(&self, seen: &Seen) -> Subscriber {
         let broker = Arc::clone(&self.broker.broker);
         listen_on(self.consumer.database.clone(), broker, seen, &self.stop)
+    }
+
+    /// The same, until it is stopped.
+    pub fn listen_until(&self, seen: &Seen, stop: &Stop) {
+        let broker = Arc::clone(&self.broker.broker);
+        listen_on(self.consumer.database.clone(), broker, seen, stop);
     }
 
     /// Another process of the consumer.

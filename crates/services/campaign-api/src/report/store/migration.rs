@@ -21,6 +21,59 @@ impl MigrationTrait for CreateReport {
     }
 }
 
+/// How far the nightly recount has come, and the batches that it found to differ.
+pub(crate) struct CreateRecount;
+
+impl MigrationName for CreateRecount {
+    fn name(&self) -> &str {
+        "m0102_create_recount"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateRecount {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run_migration(manager, differs(RECOUNT_ON_SQLITE, RECOUNT_ON_POSTGRES)).await
+    }
+}
+
+/// One row: the night, counted in days since 1970, and the batch that was recounted last.
+const RECOUNT_ON_SQLITE: &str = "
+CREATE TABLE report_recount (
+    night INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    done INTEGER NOT NULL
+);
+INSERT INTO report_recount (night, run, batch, done) VALUES (0, 0, 0, TRUE);
+CREATE TABLE report_disagreements (
+    batch INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    found_at INTEGER NOT NULL
+);
+CREATE INDEX report_disagreements_by_run ON report_disagreements (run);
+";
+
+const RECOUNT_ON_POSTGRES: &str = "
+CREATE TABLE report_recount (
+    night BIGINT NOT NULL,
+    run BIGINT NOT NULL,
+    batch BIGINT NOT NULL,
+    done BOOLEAN NOT NULL
+);
+INSERT INTO report_recount (night, run, batch, done) VALUES (0, 0, 0, TRUE);
+CREATE TABLE report_disagreements (
+    batch BIGINT PRIMARY KEY,
+    run BIGINT NOT NULL,
+    found_at BIGINT NOT NULL
+);
+CREATE INDEX report_disagreements_by_run ON report_disagreements (run);
+";
+
 /// Runs and batches have numbers of their own: the largest table's key is small, and a list that
 /// is being paged through grows only at its end. `settled` and `waiting` are JSON objects of
 /// counts by word; `open` is everything of a batch that is not settled. Packed ids stand apart,

@@ -5,6 +5,7 @@ mod batches;
 mod figures;
 mod messages;
 mod migration;
+mod recount;
 mod runs;
 mod skips;
 mod sums;
@@ -16,10 +17,16 @@ pub(crate) use batches::{
 };
 pub(crate) use figures::{open_of_all_runs, settled_of_all_runs};
 pub(crate) use messages::{MessageRow, messages_of, save_messages};
-pub(crate) use migration::CreateReport;
+pub(crate) use migration::{CreateRecount, CreateReport};
+#[cfg(test)]
+pub(crate) use recount::tampering;
+pub(crate) use recount::{
+    Counted, disagreements_of_all_runs, keep_disagreements, next_batches, recount_is_due,
+    recounted_of_all_organisations, save_place, take_recount,
+};
 pub(crate) use runs::{
-    RunKey, RunRow, close_plan, closed_plan, has_begun, newest_run, open_run, run, set_due,
-    take_turn, touch,
+    RunKey, RunRow, close_plan, closed_plan, has_begun, lock_campaigns, newest_run, open_run, run,
+    set_due, touch,
 };
 pub(crate) use skips::{Skips, SkipsKey, skips_from};
 pub(crate) use sums::run_sums;

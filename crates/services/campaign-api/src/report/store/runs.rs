@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
+
 use carillon_contracts::ids::{CampaignId, OrganisationId, RunId};
-use carillon_service_kit::database::{Sql, differs};
+use carillon_service_kit::database::{Sql, differs, list};
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult, Value};
 
 use crate::report::sums::Plan;
@@ -59,10 +61,30 @@ fn read_plan(row: &QueryResult) -> Result<Option<Plan>, DbErr> {
 const COLUMNS: &str =
     "number, run_id, nominal_at, plan_matched, plan_planned, plan_skipped, updated_at";
 
-/// Waits until no other process changes the projection. One transaction hears of many runs and
-/// batches in any order, so row by row two of them would wait for each other.
-pub(crate) async fn take_turn(tx: &DatabaseTransaction) -> Result<(), DbErr> {
-    tx.row(differs("SELECT 1", "SELECT 1 FROM pg_advisory_xact_lock(7101)"), []).await.map(|_| ())
+/// Until the transaction ends nobody else changes what the projection has of these campaigns. One
+/// transaction hears of many in any order, so it locks all of them first, in one order: row by row
+/// two of them would wait for each other.
+pub(crate) async fn lock_campaigns(
+    tx: &DatabaseTransaction,
+    campaigns: impl Iterator<Item = CampaignId>,
+) -> Result<(), DbErr> {
+    let sql = differs(
+        "SELECT $1",
+        "SELECT COUNT(pg_advisory_xact_lock(7101, turn)) FROM (
+             SELECT value::int AS turn FROM jsonb_array_elements_text($1::jsonb) AS given(value)
+             ORDER BY 1
+         ) AS ordered",
+    );
+    let turns: BTreeSet<i32> = campaigns.map(turn).collect();
+    tx.row(sql, [list::numbers(turns).into()]).await.map(|_| ())
+}
+
+/// Campaigns whose numbers meet only wait for each other needlessly.
+fn turn(campaign: CampaignId) -> i32 {
+    let bytes = campaign.uuid().into_bytes();
+    bytes
+        .chunks_exact(4)
+        .fold(0, |turn, part| turn ^ i32::from_be_bytes([part[0], part[1], part[2], part[3]]))
 }
 
 /// The run's row, made if this is the first word of it; `None` if it is another organisation's.

@@ -166,6 +166,7 @@ impl Step {
                 position: u32::try_from(at).expect("few"),
                 state: state.into(),
                 reason: reason.into(),
+                units: u32::try_from(now[at].units()).expect("few"),
                 change_time: Some(time::to_wire(Timestamp::UNIX_EPOCH)),
                 ..MessageChange::default()
             };
