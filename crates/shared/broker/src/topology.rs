@@ -22,8 +22,9 @@ pub const BALANCE_LOW: &str = "balance.low";
 pub const CAMPAIGN_HALTED: &str = "campaign.halted";
 pub const SUPPRESSION_CHANGED: &str = "suppression.changed";
 pub const REPLY_RECEIVED: &str = "reply.received";
+pub const GATEWAY_CHANGED: &str = "gateway.changed";
 
-pub const EVENTS: [&str; 12] = [
+pub const EVENTS: [&str; 13] = [
     ORGANISATION_CHANGED,
     CAMPAIGN_PUBLISHED,
     RUN_DUE,
@@ -36,6 +37,7 @@ pub const EVENTS: [&str; 12] = [
     CAMPAIGN_HALTED,
     SUPPRESSION_CHANGED,
     REPLY_RECEIVED,
+    GATEWAY_CHANGED,
 ];
 
 /// Somebody waits for these to be in effect: who handles one says so at once.
@@ -58,7 +60,7 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
         }
         DELIVERY_CHANGED => &[CAMPAIGN_API, SEGMENT_EVALUATOR],
         BALANCE_RAISED => &[SMS_DISPATCHER],
-        BALANCE_LOW => &[CAMPAIGN_API],
+        BALANCE_LOW | GATEWAY_CHANGED => &[CAMPAIGN_API],
         CAMPAIGN_HALTED => &[SCHEDULER, SEGMENT_EVALUATOR, SMS_DISPATCHER, EMAIL_DISPATCHER],
         SUPPRESSION_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         REPLY_RECEIVED => &[SEGMENT_EVALUATOR],
@@ -74,7 +76,7 @@ pub fn producers(event: &str) -> &'static [&'static str] {
         BATCH_PLANNED | RUN_PLANNED | SUPPRESSION_CHANGED => &[SEGMENT_EVALUATOR],
         DELIVERY_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         BALANCE_RAISED | BALANCE_LOW => &[BILLING],
-        REPLY_RECEIVED => &[SMS_DISPATCHER],
+        REPLY_RECEIVED | GATEWAY_CHANGED => &[SMS_DISPATCHER],
         _ => &[],
     }
 }

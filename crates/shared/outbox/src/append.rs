@@ -149,5 +149,6 @@ fn event_type(body: &Body) -> &'static str {
         Body::CampaignHalted(_) => topology::CAMPAIGN_HALTED,
         Body::SuppressionChanged(_) => topology::SUPPRESSION_CHANGED,
         Body::ReplyReceived(_) => topology::REPLY_RECEIVED,
+        Body::GatewayChanged(_) => topology::GATEWAY_CHANGED,
     }
 }

@@ -30,7 +30,13 @@ pub(crate) const SETTABLE: &[&str] = &[
 
 /// The same settings without what only the service sets.
 pub(crate) fn settings(given: Organisation) -> Organisation {
-    Organisation { id: String::new(), create_time: None, replies_url: String::new(), ..given }
+    Organisation {
+        id: String::new(),
+        create_time: None,
+        replies_url: String::new(),
+        standby_replies_url: String::new(),
+        ..given
+    }
 }
 
 /// `current` with the named settings of `given`.

@@ -16,6 +16,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateTenancy),
             Box::new(CreateCampaigns),
             Box::new(CreateReport),
+            Box::new(AddSmsStandby),
         ]
     }
 }
@@ -36,6 +37,29 @@ impl MigrationTrait for CreateCampaigns {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, differs(SQLITE, POSTGRES)).await
+    }
+}
+
+struct AddSmsStandby;
+
+impl MigrationName for AddSmsStandby {
+    fn name(&self) -> &str {
+        "m0102_add_sms_standby"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddSmsStandby {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = differs(
+            "ALTER TABLE organisations ADD COLUMN sms_standby BLOB;",
+            "ALTER TABLE organisations ADD COLUMN sms_standby BYTEA;",
+        );
+        run_migration(manager, sql).await
     }
 }
 
