@@ -21,6 +21,7 @@ pub const OUTBOX_OLDEST_SECONDS: &str = "carillon_outbox_oldest_seconds";
 pub const MARKS_LAG: &str = "carillon_marks_lag";
 pub const CLAIM_SECONDS: &str = "carillon_claim_seconds";
 pub const GATEWAY_SECONDS: &str = "carillon_gateway_seconds";
+pub const GATEWAY_UP: &str = "carillon_gateway_up";
 pub const PERMITS_IN_USE: &str = "carillon_permits_in_use";
 pub const PARKED: &str = "carillon_parked";
 pub const COLLECTOR_UP: &str = "carillon_collector_up";
@@ -56,7 +57,7 @@ const fn seconds_of(
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 12] = [
     gauge_of(MESSAGES, &["channel", "state"], "messages of the runs kept, by state"),
     gauge_of(
         BACKLOG_MESSAGES,
@@ -77,6 +78,11 @@ pub const METRICS: [Metric; 11] = [
     ),
     seconds_of(CLAIM_SECONDS, &["channel"], "one round trip that records and claims"),
     seconds_of(GATEWAY_SECONDS, &["channel", "outcome"], "one call of a gateway"),
+    gauge_of(
+        GATEWAY_UP,
+        &["kind"],
+        "0 while any organisation's SMS gateway of the kind is down, else 1",
+    ),
     gauge_of(PERMITS_IN_USE, &[], "messages that this process has in `sending`; 128 at most"),
     gauge_of(PARKED, &["service"], "what waits for an operator"),
     gauge_of(COLLECTOR_UP, &["collector"], "1 if the values read at this scrape are fresh, else 0"),
