@@ -39,7 +39,7 @@ pub enum OrgCommand {
     Set(SetArgs),
     /// What somebody should look at, newest first
     #[command(
-        after_help = "balance_low: fewer credits are available than `org set low_balance` says.\n\nExample:\n  carillon org alerts -o json"
+        after_help = "balance_low: fewer credits are available than `org set low_balance` says. gateway_down: the last calls of an SMS gateway failed one after another; gateway_up: it works again.\n\nExample:\n  carillon org alerts -o json"
     )]
     Alerts(alerts::AlertsArgs),
     /// Who changed what, by which key, and when; newest first
@@ -54,7 +54,7 @@ pub enum OrgCommand {
     Smtp(smtp::SmtpArgs),
     /// Set the organisation's SMS gateway
     #[command(
-        after_help = "Each call sets the whole of it. The token is kept sealed and never shown; it may be left out while the provider stays. Give the provider the replies url that is shown as its webhook for incoming messages: STOP and START then take effect. By SMPP they come without one.\n\nIn --url, --header and --body, {to}, {from}, {text}, {message_id}, {deadline}, {validity_seconds}, {callback_url} and {token} stand for their values.\n\nExample:\n  carillon org sms --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --kind http --url https://sms.example/send --header 'Authorization: Bearer {token}' --token-file token --id-pointer /id --from Cafe\n  carillon org sms --kind smpp --base-url smpp://smsc.example:2775 --account cafe --token-file password --window 20 --connections 2 --from +15035550100"
+        after_help = "Each call sets the whole of it. The token is kept sealed and never shown; it may be left out while the provider stays. Give the provider the replies url that is shown as its webhook for incoming messages: STOP and START then take effect. By SMPP they come without one.\n\nWith --standby a second gateway is set: messages leave by it while the first does not work, but for those that the first may have taken. What a gateway that is replaced still reports is heard for 7 days.\n\nIn --url, --header and --body, {to}, {from}, {text}, {message_id}, {deadline}, {validity_seconds}, {callback_url} and {token} stand for their values.\n\nExample:\n  carillon org sms --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --kind http --url https://sms.example/send --header 'Authorization: Bearer {token}' --token-file token --id-pointer /id --from Cafe\n  carillon org sms --kind smpp --base-url smpp://smsc.example:2775 --account cafe --token-file password --window 20 --connections 2 --from +15035550100\n  carillon org sms --standby --kind twilio --account AC123 --token-file token --from +15035550100\n  carillon org sms --standby --remove"
     )]
     Sms(Box<sms::SmsArgs>),
 }
@@ -259,6 +259,8 @@ fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
         ("smtp", organisation.smtp.as_ref().map_or(Value::Null, smtp::shown)),
         ("sms", organisation.sms.as_ref().map_or(Value::Null, sms::shown)),
         ("replies_url", json!(organisation.replies_url)),
+        ("sms_standby", organisation.sms_standby.as_ref().map_or(Value::Null, sms::shown)),
+        ("standby_replies_url", json!(organisation.standby_replies_url)),
         ("create_time", instant(organisation.create_time.as_ref())),
     ]
 }

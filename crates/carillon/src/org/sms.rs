@@ -37,8 +37,14 @@ impl KindArg {
 #[derive(Debug, Args)]
 pub struct SmsArgs {
     /// What kind of gateway it is
-    #[arg(long, value_name = "KIND")]
-    pub kind: KindArg,
+    #[arg(long, value_name = "KIND", required_unless_present = "remove")]
+    pub kind: Option<KindArg>,
+    /// Set the one that messages leave by while the other does not work
+    #[arg(long)]
+    pub standby: bool,
+    /// Have no standby any more
+    #[arg(long, requires = "standby", conflicts_with_all = ["kind", "from", "token_file"])]
+    pub remove: bool,
     /// The sender: a number such as +15035550100, or 1 to 11 letters and digits
     #[arg(
         long,
@@ -137,15 +143,18 @@ fn header(text: &str) -> Result<(String, String), String> {
 pub(super) async fn run(args: SmsArgs, context: &mut Context) -> Result<(), Error> {
     let token = args.token_file.as_deref();
     let token = token.map(|path| secret::read("token-file", path)).transpose()?;
-    let request = SetSmsGatewayRequest { sms: Some(gateway(args)?), token };
+    let standby = args.standby;
+    let request = SetSmsGatewayRequest { sms: gateway(args)?, token, standby };
     let client = context.client().await?;
     let answer = client.organisations().set_sms_gateway(request).await?.into_inner();
     print_changed(&answer, context)
 }
 
-fn gateway(args: SmsArgs) -> Result<SmsGateway, Error> {
+/// None where there is to be none.
+fn gateway(args: SmsArgs) -> Result<Option<SmsGateway>, Error> {
     refuse_foreign(&args)?;
-    let kind = match args.kind {
+    let Some(kind) = args.kind else { return Ok(None) };
+    let kind = match kind {
         KindArg::Sandbox => Kind::Sandbox(true),
         KindArg::Twilio => Kind::Twilio(TwilioGateway {
             base_url: args.base_url.unwrap_or_default(),
@@ -161,7 +170,7 @@ fn gateway(args: SmsArgs) -> Result<SmsGateway, Error> {
         }),
     };
     let from = args.from.unwrap_or_default();
-    Ok(SmsGateway { kind: Some(kind), from, rate: args.rate })
+    Ok(Some(SmsGateway { kind: Some(kind), from, rate: args.rate }))
 }
 
 /// A flag of another kind would be forgotten in silence.
@@ -186,7 +195,8 @@ fn refuse_foreign(args: &SmsArgs) -> Result<(), Error> {
         ("permanent-words", !http.permanent_words.is_empty(), &[Http]),
         ("idempotency-header", http.idempotency_header.is_some(), &[Http]),
     ];
-    let foreign = flags.iter().find(|(_, given, kinds)| *given && !kinds.contains(&args.kind));
+    let is_own = |kinds: &[KindArg]| args.kind.is_some_and(|kind| kinds.contains(&kind));
+    let foreign = flags.iter().find(|(_, given, kinds)| *given && !is_own(kinds));
     let Some((flag, _, kinds)) = foreign else { return Ok(()) };
     let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
     Err(Error::usage(format!(
@@ -270,7 +280,20 @@ mod tests {
     fn parsed(line: &str) -> Result<SmsGateway, String> {
         let words = std::iter::once("sms").chain(line.split('|'));
         let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        gateway(line.args).map_err(|error| error.to_string())
+        let gateway = gateway(line.args).map_err(|error| error.to_string())?;
+        gateway.ok_or_else(|| "removed".to_owned())
+    }
+
+    #[test]
+    fn a_standby_is_set_like_the_gateway_and_can_be_removed() {
+        let standby = parsed("--standby|--kind|twilio|--account|AC1|--from|+15035550100");
+        assert!(matches!(standby.expect("good").kind, Some(Kind::Twilio(_))));
+        assert_eq!(parsed("--standby|--remove").expect_err("none"), "removed");
+        assert!(parsed("--remove").expect_err("of what").contains("--standby"));
+        assert!(parsed("--standby").expect_err("which").contains("--kind"));
+        for more in ["--kind|sandbox", "--from|Cafe", "--account|AC1", "--url|https://x/"] {
+            parsed(&format!("--standby|--remove|{more}")).expect_err(more);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use carillon_contracts::{
     campaign::v1::{ListAlertsRequest, ListAlertsResponse},
-    events::v1::{Event, event::Body},
+    events::v1::{BalanceLow, Event, GatewayChanged, event::Body},
     ids::OrganisationId,
 };
 use carillon_outbox::{Handler, HandlerError};
@@ -22,19 +22,40 @@ pub(crate) struct Alerts(pub CampaignApi);
 #[async_trait]
 impl Handler for Alerts {
     async fn handle(&self, tx: &DatabaseTransaction, event: &Event) -> Result<(), HandlerError> {
-        let Some(Body::BalanceLow(low)) = &event.body else {
-            return Err(HandlerError::Event("balance.low without its figures".into()));
+        let (kind, message) = match &event.body {
+            Some(Body::BalanceLow(low)) => ("balance_low", low_balance(low)),
+            Some(Body::GatewayChanged(changed)) if changed.up => {
+                ("gateway_up", format!("the SMS gateway {} works again", changed.gateway))
+            }
+            Some(Body::GatewayChanged(changed)) => ("gateway_down", gateway_down(changed)),
+            _ => return Err(HandlerError::Event("not something to be alerted of".into())),
         };
         let organisation = OrganisationId::from_wire(&event.organisation_id)
             .map_err(|error| HandlerError::Event(error.to_string()))?;
-        let message = format!(
-            "{} credits are available, fewer than {}; add some with `carillon balance credit`, or \
-             messages wait",
-            low.available, low.low_balance
-        );
         let now_ms = self.0.clock.now_ms();
-        Ok(store::add_alert(tx, organisation, "balance_low", message, now_ms).await?)
+        Ok(store::add_alert(tx, organisation, kind, message, now_ms).await?)
     }
+}
+
+fn low_balance(low: &BalanceLow) -> String {
+    format!(
+        "{} credits are available, fewer than {}; add some with `carillon balance credit`, or \
+         messages wait",
+        low.available, low.low_balance
+    )
+}
+
+fn gateway_down(changed: &GatewayChanged) -> String {
+    let GatewayChanged { gateway, code, has_standby, .. } = changed;
+    let code = if code.is_empty() { String::new() } else { format!(" ({code})") };
+    let meanwhile = match has_standby {
+        true => "messages leave by the organisation's other gateway meanwhile",
+        false => {
+            "messages are tried again until their deadlines; a standby is set with `carillon org \
+             sms --standby`"
+        }
+    };
+    format!("the SMS gateway {gateway} does not work{code}; {meanwhile}")
 }
 
 impl CampaignApi {

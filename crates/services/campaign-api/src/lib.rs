@@ -143,7 +143,10 @@ pub fn start(parts: Parts) -> Service {
     ] {
         subscriber.spawn(event, project.clone(), &stop);
     }
-    subscriber.spawn(topology::BALANCE_LOW, Arc::new(alerts::Alerts(api.clone())), &stop);
+    let alerts = Arc::new(alerts::Alerts(api.clone()));
+    for event in [topology::BALANCE_LOW, topology::GATEWAY_CHANGED] {
+        subscriber.spawn(event, alerts.clone(), &stop);
+    }
     subscriber.spawn(topology::AUDIT_RECORDED, Arc::new(audit::Recorded), &stop);
     let internal = Operator::new(name, database, subscriber).routes();
     let mut services = vec![(name, in_process(internal.clone()))];

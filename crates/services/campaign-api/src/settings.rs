@@ -15,7 +15,7 @@ use carillon_contracts::{
 use carillon_service_kit::status::{
     FieldError, internal, invalid, invalid_fields, refused, unavailable,
 };
-use carillon_tenancy::{Caller, SMS_TOKEN, SMTP_PASSWORD, seal_secret};
+use carillon_tenancy::{Caller, SMS_STANDBY_TOKEN, SMS_TOKEN, SMTP_PASSWORD, seal_secret};
 use sea_orm::{DatabaseTransaction, DbErr};
 use tonic::{Code, Request, Status};
 
@@ -32,6 +32,8 @@ use crate::{
 };
 
 const LONGEST_SECRET: usize = 1_024;
+const UNUSED: &str =
+    "is used by nothing; write {token} where it belongs in sms.http, or leave it out";
 /// Connecting, TLS, AUTH and two commands, each with a time of its own.
 const TEST_WITHIN: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(2);
@@ -82,9 +84,16 @@ impl CampaignApi {
         caller: &Caller,
         request: SetSmsGatewayRequest,
     ) -> Result<Organisation, Status> {
-        let SetSmsGatewayRequest { sms: given, token } = request;
-        let given = given
-            .ok_or_else(|| invalid("sms", "is missing; give at least its kind and sms.from"))?;
+        let SetSmsGatewayRequest { sms: given, token, standby } = request;
+        let Some(given) = given else {
+            return match (standby, token) {
+                (true, None) => self.remove_sms_standby(caller).await,
+                (true, Some(_)) => Err(invalid("token", UNUSED)),
+                (false, _) => {
+                    Err(invalid("sms", "is missing; give at least its kind and sms.from"))
+                }
+            };
+        };
         let sms = sms::checked(given).map_err(invalid_fields)?;
         if let Some(token) = &token {
             check_secret("token", token)?;
@@ -92,24 +101,46 @@ impl CampaignApi {
                 return Err(invalid_fields(vec![wrong]));
             }
         }
-        self.change_settings(caller, acts::SMS_GATEWAY_SET, SMS_TOKEN, |current, has_secret| {
-            let before = current.sms.as_ref();
+        let name = if standby { SMS_STANDBY_TOKEN } else { SMS_TOKEN };
+        self.change_settings(caller, acts::SMS_GATEWAY_SET, name, |current, has_secret| {
+            let (changed, other) = match standby {
+                false => (&mut current.sms, &current.sms_standby),
+                true => (&mut current.sms_standby, &current.sms),
+            };
+            if standby && other.is_none() {
+                let rule = "has nothing to stand by for; set the gateway itself first";
+                return Err(FieldError::new("standby", rule));
+            }
+            if other.as_ref().is_some_and(|other| sms::same_gateway(other, &sms)) {
+                let rule = "is the gateway and its standby at once; give another one, or remove \
+                            the standby first";
+                return Err(FieldError::new("sms", rule));
+            }
+            let before = changed.as_ref();
             let same = has_secret && before.is_some_and(|one| sms::same_login(one, &sms));
             let secret = match (sms::token_use(&sms), token.as_deref()) {
                 (TokenUse::Unused, None) => Secret::Drop,
-                (TokenUse::Unused, Some(_)) => {
-                    let rule = "is used by nothing; write {token} where it belongs in sms.http, \
-                                or leave it out";
-                    return Err(FieldError::new("token", rule));
-                }
+                (TokenUse::Unused, Some(_)) => return Err(FieldError::new("token", UNUSED)),
                 (TokenUse::Needed, Some(token)) => Secret::Set(token),
                 (TokenUse::Needed, None) if same => Secret::Keep,
                 (TokenUse::Needed, None) => {
                     return Err(missing("token", "provider or account", has_secret));
                 }
             };
-            current.sms = Some(sms.clone());
+            *changed = Some(sms.clone());
             Ok(secret)
+        })
+        .await
+    }
+
+    async fn remove_sms_standby(
+        &self,
+        caller: &Caller,
+    ) -> Result<Organisation, Status> {
+        let act = acts::SMS_GATEWAY_SET;
+        self.change_settings(caller, act, SMS_STANDBY_TOKEN, |current, has_secret| {
+            current.sms_standby = None;
+            Ok(if has_secret { Secret::Drop } else { Secret::Keep })
         })
         .await
     }

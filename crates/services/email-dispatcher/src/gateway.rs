@@ -10,7 +10,7 @@ use carillon_contracts::{
 };
 use carillon_dispatch::{
     Account, Clearance, Gateway, Outcome, Outgoing, Recipient,
-    sandbox::{Accepted, Sandbox},
+    sandbox::{Accepted, Called, Sandbox},
 };
 use carillon_sealing::{Linked, Links};
 use carillon_service_kit::Clock;
@@ -23,7 +23,7 @@ use crate::{
 
 pub(crate) struct EmailGateway {
     pub routes: Arc<Routes>,
-    pub sandbox: Option<Sandbox>,
+    pub sandbox: Option<Arc<Sandbox>>,
     pub clock: Clock,
     pub links: Links,
 }
@@ -159,6 +159,12 @@ impl EmailGateway {
             subject: Some(&written.subject),
             source: None,
         };
-        sandbox.call(leaving.message, leaving.attempt, line, Some(&written.source)).await
+        let called = Called {
+            organisation: leaving.organisation,
+            run_day: leaving.run_day,
+            message: leaving.message,
+            attempt: leaving.attempt,
+        };
+        sandbox.call(called, line, Some(&written.source)).await
     }
 }

@@ -64,7 +64,7 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
     let Parts { database, broker, clock, stop, key, permits, .. } = parts;
     let Config { sandbox, smtp, tls_roots } = parts.config;
     let sandbox = match sandbox.enabled {
-        true => Some(Sandbox::open(&parts.outbox, "email", sandbox)?),
+        true => Some(Arc::new(Sandbox::open(&parts.outbox, "email", sandbox)?)),
         false => None,
     };
     let reach = Arc::new(Reach {
@@ -77,7 +77,7 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
     let routes = Arc::new(Routes::new(tenancy, key.clone(), Arc::clone(&reach)));
     let gateway = EmailGateway {
         routes: Arc::clone(&routes),
-        sandbox,
+        sandbox: sandbox.clone(),
         clock: clock.clone(),
         links: Links::new(&parts.public_url, &key),
     };
@@ -93,6 +93,9 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
         permits,
     })
     .await?;
+    if let Some(sandbox) = sandbox {
+        sandbox.report(dispatching.evidence, &stop);
+    }
     stop.spawn("idle connections", routes.keep_tidy(stop.clone()));
     let settings = SettingsServiceServer::new(Settings { key, reach });
     let internal = rpc::merge([GrpcRoutes::new(settings), dispatching.operator.routes()]);

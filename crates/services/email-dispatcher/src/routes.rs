@@ -214,6 +214,7 @@ fn account(smtp: &SmtpServer) -> Account {
         name: format!("smtp-{digest}"),
         throttle: smtp.throttle.as_ref().and_then(throttle),
         connections: usize::try_from(connections).unwrap_or(1),
+        at_once: usize::MAX,
         idempotent: false,
         paused: false,
     }

@@ -211,7 +211,7 @@ pub(crate) async fn hold(store: SmscStore, routes: Arc<Routes>, stop: Stop) -> R
         let since_ms = store.clock.now_ms() - AWAITED_MS;
         for organisation in store.awaiting_of_all_organisations(since_ms).await? {
             if let Ok(route) = routes.of(organisation).await {
-                route.provider.hold();
+                route.hold(since_ms);
             }
         }
         if !stop.sleep(HOLD_EVERY).await {

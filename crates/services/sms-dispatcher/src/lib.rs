@@ -7,6 +7,7 @@ mod correlation;
 mod domain;
 mod funds;
 mod gateway;
+mod health;
 mod receipts;
 mod replies;
 mod store;
@@ -23,12 +24,12 @@ use carillon_broker::{Broker, topology};
 use carillon_dispatch::{Permits, sandbox::Sandbox};
 use carillon_sealing::{Links, ReplyLinks, WrappingKey};
 use carillon_service_kit::{Clock, Database, Stop, egress::Egress, rpc::Transport};
-use carillon_tenancy::Tenancy;
 use sea_orm::DbErr;
 
 use callbacks::Callbacks;
 use correlation::Correlation;
 use gateway::{Heeded, Routes, Shared, SmsGateway, Wire};
+use health::HealthWatch;
 use receipts::Receipts;
 use replies::Replies;
 use store::SmscStore;
@@ -83,15 +84,17 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
         false => None,
     };
     let wire = Arc::new(Wire::new(parts.egress, Wire::roots(tls_roots.as_deref())?, http));
-    let tenancy = Tenancy::new(database.clone());
     let (correlation, correlating) = Correlation::new();
     let heeded: Heeded = Arc::new(OnceLock::new());
     let (config, replies) = (smpp, Arc::clone(&heeded));
     let shared = Shared { wire, correlation, replies, config, stop: stop.clone() };
-    let routes = Arc::new(Routes::new(tenancy, key.clone(), sandbox, shared));
+    let health = HealthWatch::start(database.clone(), clock.clone()).await?;
+    let (at, watch) = (database.clone(), health.clone());
+    let routes = Arc::new(Routes::new(at, key.clone(), sandbox.clone(), shared, watch));
     let receipts = Receipts::new(&parts.public_url, &key);
     let gateway = SmsGateway {
         routes: Arc::clone(&routes),
+        health: health.clone(),
         clock: clock.clone(),
         links: Links::new(&parts.public_url, &key),
         receipts: receipts.clone(),
@@ -108,6 +111,14 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
         permits,
     })
     .await?;
+    if let Some(sandbox) = sandbox {
+        sandbox.report(dispatching.evidence.clone(), &stop);
+    }
+    health.tell_by(dispatching.outbox.clone());
+    let stopping = stop.clone();
+    stop.keep("gateways' health", move || health.clone().follow(stopping.clone()));
+    let (forgetting, stopping) = (Arc::clone(&routes), stop.clone());
+    stop.keep("former gateways", move || Arc::clone(&forgetting).forget(stopping.clone()));
     stop.spawn("idle connections", Arc::clone(&routes).keep_tidy(stop.clone()));
     let smsc = SmscStore {
         database: database.clone(),

@@ -23,8 +23,9 @@ pub const CAMPAIGN_HALTED: &str = "campaign.halted";
 pub const SUPPRESSION_CHANGED: &str = "suppression.changed";
 pub const REPLY_RECEIVED: &str = "reply.received";
 pub const AUDIT_RECORDED: &str = "audit.recorded";
+pub const GATEWAY_CHANGED: &str = "gateway.changed";
 
-pub const EVENTS: [&str; 13] = [
+pub const EVENTS: [&str; 14] = [
     ORGANISATION_CHANGED,
     CAMPAIGN_PUBLISHED,
     RUN_DUE,
@@ -38,6 +39,7 @@ pub const EVENTS: [&str; 13] = [
     SUPPRESSION_CHANGED,
     REPLY_RECEIVED,
     AUDIT_RECORDED,
+    GATEWAY_CHANGED,
 ];
 
 /// Somebody waits for these to be in effect: who handles one says so at once.
@@ -66,7 +68,7 @@ pub fn subscribers(event: &str, producer: &str) -> &'static [&'static str] {
         }
         DELIVERY_CHANGED => &[CAMPAIGN_API, SEGMENT_EVALUATOR],
         BALANCE_RAISED => &[SMS_DISPATCHER],
-        BALANCE_LOW | AUDIT_RECORDED => &[CAMPAIGN_API],
+        BALANCE_LOW | AUDIT_RECORDED | GATEWAY_CHANGED => &[CAMPAIGN_API],
         CAMPAIGN_HALTED => &[SCHEDULER, SEGMENT_EVALUATOR, SMS_DISPATCHER, EMAIL_DISPATCHER],
         SUPPRESSION_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         REPLY_RECEIVED => &[SEGMENT_EVALUATOR],
@@ -82,7 +84,7 @@ pub fn producers(event: &str) -> &'static [&'static str] {
         BATCH_PLANNED | RUN_PLANNED | SUPPRESSION_CHANGED => &[SEGMENT_EVALUATOR],
         DELIVERY_CHANGED => &[SMS_DISPATCHER, EMAIL_DISPATCHER],
         BALANCE_RAISED | BALANCE_LOW => &[BILLING],
-        REPLY_RECEIVED => &[SMS_DISPATCHER],
+        REPLY_RECEIVED | GATEWAY_CHANGED => &[SMS_DISPATCHER],
         AUDIT_RECORDED => &[SEGMENT_EVALUATOR, BILLING],
         _ => &[],
     }

@@ -31,7 +31,7 @@ use crate::{
     permits::MICRO_BATCH,
     send::{Calls, turn},
     start::Dispatcher,
-    store::{self, Claim, ClaimKind},
+    store::{self, Claim, ClaimKind, Which},
 };
 
 /// Batches in hand, at most.
@@ -196,6 +196,7 @@ impl<G: Gateway> Dispatcher<G> {
             opened: Arc::new(opened),
             turn: turn(header, &account),
             account: Arc::new(account),
+            in_doubt: false,
             watch: Arc::clone(&self.watch),
             committer: self.committer.clone(),
             clock: self.store.clock.clone(),
@@ -300,7 +301,12 @@ impl<G: Gateway> Dispatcher<G> {
             permits: 0,
             funding: Funding::Free,
             account: None,
-            kind: ClaimKind::Due { header: None, instead: Some(end), wait: None },
+            kind: ClaimKind::Due {
+                header: None,
+                instead: Some(end),
+                wait: None,
+                which: Which::Ours,
+            },
         };
         self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
         self.accept(header, 0, Vec::new()).await

@@ -18,6 +18,8 @@ pub struct Outgoing<'a> {
     pub run_day: i32,
     /// The name of the account that the claim was made for.
     pub account: &'a str,
+    /// The claim was made for what is in doubt at this very account, which no other may send.
+    pub in_doubt: bool,
     pub recipient: Recipient<'a>,
     pub deadline: Timestamp,
     /// Counts from 1.
@@ -33,6 +35,8 @@ pub struct Account {
     pub throttle: Option<Throttle>,
     /// Calls of this process at a time.
     pub connections: usize,
+    /// Messages of one claim, at most; 1 at least.
+    pub at_once: usize,
     /// The provider takes the same message id once only, so a call may be repeated.
     pub idempotent: bool,
     /// The organisation has switched everything off.
@@ -46,6 +50,7 @@ impl Account {
             name: name.into(),
             throttle: None,
             connections: usize::MAX,
+            at_once: usize::MAX,
             idempotent: false,
             paused: false,
         }
@@ -75,6 +80,12 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// What the organisation's messages leave through now.
     async fn account(&self, organisation: OrganisationId) -> Account;
+
+    /// The account of this name, as long as the organisation has it: what is in doubt there may be
+    /// sent by no other.
+    async fn account_named(&self, organisation: OrganisationId, name: &str) -> Option<Account> {
+        Some(self.account(organisation).await).filter(|account| account.name == name)
+    }
 
     /// An error is the content's own fault and fails every message of the batch.
     fn prepare(&self, content: &Content) -> Result<Self::Prepared, String>;

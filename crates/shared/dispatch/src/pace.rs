@@ -54,7 +54,7 @@ impl<G: Gateway> Dispatcher<G> {
         if calls.account.throttle.is_some() && self.is_halted(&calls.header).await? {
             return Ok(Pace::Halted);
         }
-        let mut most = most.min(MICRO_BATCH);
+        let mut most = most.min(MICRO_BATCH).min(calls.account.at_once);
         let mut tokens = None;
         let organisation = calls.header.organisation;
         match throttle::lease(&self.store, organisation, &calls.account, most, within).await? {

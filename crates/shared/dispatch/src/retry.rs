@@ -1,6 +1,7 @@
 //! Later attempts, and the sweep: batches with due rows, from the database alone.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,13 +15,14 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     clearance::Boottime,
     deliver::DeliverError,
+    domain::claim::ASK_AGAIN_MS,
     funds::Funding,
     gateway::{Account, Gateway},
     open::{Header, OpenError, Opened},
     pace::Pace,
     send::Calls,
     start::Dispatcher,
-    store::{self, Answer, Claim, ClaimKind, Due},
+    store::{self, Answer, Claim, ClaimKind, Due, Which},
 };
 
 const BEAT: Duration = Duration::from_millis(250);
@@ -62,7 +64,7 @@ impl<G: Gateway> Dispatcher<G> {
         let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
         if past_deadline {
             // Nothing is sent any more: without permits the claim only settles.
-            self.claim_due(key, None, 0, Funding::Free, None, None).await;
+            self.claim_due(key, None, 0, Funding::Free, None, (None, Which::Ours)).await;
             return Ok(());
         }
         let reader = self.store.database.reader();
@@ -82,46 +84,55 @@ impl<G: Gateway> Dispatcher<G> {
         };
         let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
         let calls = self.calls(&header, opened).await;
-        self.send_due(calls, key, funding, stop).await
+        let elsewhere = self.send_due(calls.clone(), key, funding, stop).await?;
+        for account in elsewhere {
+            self.send_due(calls.clone().in_doubt_at(&account), key, funding, stop).await?;
+        }
+        Ok(())
     }
 
-    /// Claims and sends until nothing more is due, and waits until all of it is recorded.
+    /// Claims and sends until nothing more is due, and waits until all of it is recorded. Answers
+    /// the accounts at which some of what is left is in doubt.
     async fn send_due(
         &self,
         mut calls: Calls<G>,
         key: (i32, BatchId),
         funding: Funding,
         stop: &Stop,
-    ) -> Result<(), DeliverError> {
+    ) -> Result<BTreeSet<String>, DeliverError> {
         let (recorded, mut all_recorded) = mpsc::channel(1);
         let header = Some(&Arc::clone(&calls.header));
+        let which = if calls.in_doubt { Which::Doubtful } else { Which::Ours };
+        let mut elsewhere = BTreeSet::new();
         loop {
             let latest = Instant::now() + TURN_WITHIN;
-            calls.follow_settings().await;
-            let account = Some(&calls.account);
+            let is_there = calls.follow_settings().await;
+            let account = (Some(&calls.account), which);
+            if !is_there {
+                // Perhaps not for long.
+                let until_ms = self.store.clock.now_ms() + ASK_AGAIN_MS;
+                let wait = Some((WaitReason::Retrying, until_ms));
+                self.claim_due(key, header, 0, funding, wait, account).await;
+                break;
+            }
             let pace = self.pace(&calls, calls.header.count(), latest).await?;
             if stop.is_stopping() {
                 break;
             }
             let claimed_at = Boottime::now();
-            let (permits, tokens) = match pace {
-                Pace::Go { permits, tokens } => (permits, tokens),
-                Pace::Wait { reason, until_ms } => {
-                    let wait = Some((reason, until_ms));
-                    self.claim_due(key, header, 0, funding, wait, account).await;
-                    break;
-                }
-                Pace::Halted => {
-                    self.claim_due(key, header, 0, funding, None, account).await;
-                    break;
-                }
+            // Without permits a claim only tells why its rows wait.
+            let (permits, tokens, wait) = match pace {
+                Pace::Go { permits, tokens } => (permits, tokens, None),
+                Pace::Wait { reason, until_ms } => (Vec::new(), None, Some((reason, until_ms))),
+                Pace::Halted => (Vec::new(), None, None),
                 Pace::Late => break,
             };
             let Some(answer) =
-                self.claim_due(key, header, permits.len(), funding, None, account).await
+                self.claim_due(key, header, permits.len(), funding, wait, account).await
             else {
                 break;
             };
+            elsewhere.extend(answer.elsewhere.iter().cloned());
             if answer.claimed.is_empty() {
                 break;
             }
@@ -129,7 +140,7 @@ impl<G: Gateway> Dispatcher<G> {
         }
         drop(recorded);
         while all_recorded.recv().await.is_some() {}
-        Ok(())
+        Ok(elsewhere)
     }
 
     async fn claim_due(
@@ -139,9 +150,9 @@ impl<G: Gateway> Dispatcher<G> {
         permits: usize,
         funding: Funding,
         wait: Option<(WaitReason, i64)>,
-        account: Option<&Arc<Account>>,
+        (account, which): (Option<&Arc<Account>>, Which),
     ) -> Option<Answer> {
-        let kind = ClaimKind::Due { header: header.cloned(), instead: None, wait };
+        let kind = ClaimKind::Due { header: header.cloned(), instead: None, wait, which };
         let account = account.cloned();
         let claim = Claim { key, number: 0, permits, funding, account, kind };
         self.committer.claim(claim).await

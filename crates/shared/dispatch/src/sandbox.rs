@@ -1,5 +1,6 @@
 //! The sandbox: a provider that keeps every message where a person can look at it, and can be
-//! told to refuse, delay or fail a share. It knows no idempotency, so a call made twice shows.
+//! told to refuse, delay, fail or lose a share, and to report what became of another. It knows no
+//! idempotency, so a call made twice shows.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,11 +10,20 @@ use std::{
     time::Duration,
 };
 
-use carillon_contracts::ids::MessageId;
+use carillon_contracts::ids::{MessageId, OrganisationId};
+use carillon_service_kit::Stop;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
-use crate::Outcome;
+use crate::{Evidence, EvidenceInbox, Outcome, Says};
+
+/// Receipts that are kept together, at most.
+const REPORTED_AT_ONCE: usize = 500;
+const REPORT_AGAIN: Duration = Duration::from_secs(1);
 
 /// How the sandbox misbehaves. Shares go from 0 to 1 and are drawn from the message's id, so the
 /// same message meets the same fate.
@@ -32,6 +42,14 @@ pub struct SandboxConfig {
     pub delay_ms: u64,
     /// How long every other call takes.
     pub latency_ms: u64,
+    /// Kept, and then no answer comes: nobody knows whether it was.
+    pub lose_share: f64,
+    /// Of what is kept a receipt comes, as a provider sends it. Those that wait are lost at a stop.
+    pub receipt_share: f64,
+    /// Of the receipts so many say that it could not be delivered; the others that it was.
+    pub undelivered_share: f64,
+    /// How long after the message its receipt comes.
+    pub receipt_delay_ms: u64,
 }
 
 impl SandboxConfig {
@@ -41,6 +59,9 @@ impl SandboxConfig {
             ("refuse_share", self.refuse_share),
             ("fail_share", self.fail_share),
             ("delay_share", self.delay_share),
+            ("lose_share", self.lose_share),
+            ("receipt_share", self.receipt_share),
+            ("undelivered_share", self.undelivered_share),
         ];
         match shares.into_iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {
             Some((name, share)) => {
@@ -57,6 +78,24 @@ pub struct Sandbox {
     config: SandboxConfig,
     sources: PathBuf,
     accepted: Mutex<File>,
+    receipts: mpsc::UnboundedSender<Receipt>,
+    /// Until somebody reports them.
+    unreported: Mutex<Option<mpsc::UnboundedReceiver<Receipt>>>,
+}
+
+/// The message that a call is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Called {
+    pub organisation: OrganisationId,
+    pub run_day: i32,
+    pub message: MessageId,
+    /// Counts from 1.
+    pub attempt: u32,
+}
+
+struct Receipt {
+    at: Instant,
+    evidence: Evidence,
 }
 
 /// A line of what was accepted.
@@ -85,18 +124,34 @@ impl Sandbox {
         fs::create_dir_all(&sources)?;
         let path = folder.join(format!("{channel}.jsonl"));
         let accepted = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { config, sources, accepted: Mutex::new(accepted) })
+        let (receipts, unreported) = mpsc::unbounded_channel();
+        let unreported = Mutex::new(Some(unreported));
+        Ok(Self { config, sources, accepted: Mutex::new(accepted), receipts, unreported })
+    }
+
+    /// Brings receipts there from now on, until stopping.
+    pub fn report(&self, inbox: EvidenceInbox, stop: &Stop) {
+        let unreported = self.unreported.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(receipts) = unreported else { return };
+        let stopping = stop.clone();
+        stop.spawn("sandbox receipts", async move {
+            tokio::select! {
+                () = report_all(receipts, inbox) => {}
+                () = stopping.requested() => {}
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
     }
 
     /// One call: waits as long as it is told to, then refuses, fails, or keeps the message.
     /// `source` is written first, so that a line always has its file.
     pub async fn call(
         &self,
-        message: MessageId,
-        attempt: u32,
+        called: Called,
         mut line: Accepted<'_>,
         source: Option<&[u8]>,
     ) -> Outcome {
+        let Called { message, attempt, .. } = called;
         let delayed = draw(message, "delay", 0) < self.config.delay_share;
         let wait = if delayed { self.config.delay_ms } else { self.config.latency_ms };
         if wait > 0 {
@@ -114,10 +169,30 @@ impl Sandbox {
                 Err(error) => return unkept(&error),
             }
         }
-        match self.keep(&line) {
-            Ok(()) => Outcome::Sent { provider_id: line.message_id },
-            Err(error) => unkept(&error),
+        if let Err(error) = self.keep(&line) {
+            return unkept(&error);
         }
+        self.promise_receipt(called);
+        if draw(message, "lose", attempt) < self.config.lose_share {
+            return Outcome::InDoubt { code: "sandbox_lost".into() };
+        }
+        Outcome::Sent { provider_id: line.message_id }
+    }
+
+    fn promise_receipt(&self, called: Called) {
+        let Called { organisation, run_day, message, .. } = called;
+        if draw(message, "receipt", 0) >= self.config.receipt_share {
+            return;
+        }
+        let (says, code) = match draw(message, "deliver", 0) < self.config.undelivered_share {
+            true => (Says::Undelivered, "sandbox_undelivered"),
+            false => (Says::Delivered, ""),
+        };
+        let evidence =
+            Evidence { organisation, run_day, message, says, provider_code: code.into() };
+        let at = Instant::now() + Duration::from_millis(self.config.receipt_delay_ms);
+        // Nobody hears them while stopping.
+        let _ = self.receipts.send(Receipt { at, evidence });
     }
 
     /// One write for the whole line: a kill leaves it there or not, and a full disk no part of it.
@@ -138,6 +213,33 @@ impl Sandbox {
             let _ = fs::remove_file(&path);
         })?;
         Ok(name)
+    }
+}
+
+/// All wait equally long, so the first that came is the first that is due.
+async fn report_all(mut receipts: mpsc::UnboundedReceiver<Receipt>, inbox: EvidenceInbox) {
+    let mut early = None;
+    loop {
+        let first = match early.take() {
+            None => receipts.recv().await,
+            early => early,
+        };
+        let Some(first) = first else { return };
+        sleep_until(first.at).await;
+        let mut evidence = vec![first.evidence];
+        while evidence.len() < REPORTED_AT_ONCE {
+            match receipts.try_recv() {
+                Ok(next) if next.at <= Instant::now() => evidence.push(next.evidence),
+                next => {
+                    early = next.ok();
+                    break;
+                }
+            }
+        }
+        while let Err(error) = inbox.keep(evidence.clone()).await {
+            tracing::error!(%error, "the sandbox's receipts could not be stored; trying again");
+            tokio::time::sleep(REPORT_AGAIN).await;
+        }
     }
 }
 
@@ -166,6 +268,11 @@ mod tests {
         MessageId::new(Uuid::from_u128(n))
     }
 
+    fn called(n: u128) -> Called {
+        let organisation = OrganisationId::new(Uuid::from_u128(5));
+        Called { organisation, run_day: 20_270_115, message: message(n), attempt: 1 }
+    }
+
     fn line() -> Accepted<'static> {
         Accepted {
             message_id: "m".into(),
@@ -192,14 +299,39 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let open = |config| Sandbox::open(folder.path(), "sms", config).expect("opened");
         let kept = open(SandboxConfig::default());
-        assert!(matches!(kept.call(message(1), 1, line(), None).await, Outcome::Sent { .. }));
+        assert!(matches!(kept.call(called(1), line(), None).await, Outcome::Sent { .. }));
         let refuses = open(SandboxConfig { refuse_share: 1.0, ..SandboxConfig::default() });
-        let refused = refuses.call(message(2), 1, line(), None).await;
+        let refused = refuses.call(called(2), line(), None).await;
         assert!(matches!(refused, Outcome::Permanent { .. }));
         let fails = open(SandboxConfig { fail_share: 1.0, ..SandboxConfig::default() });
-        assert!(matches!(fails.call(message(3), 1, line(), None).await, Outcome::Transient { .. }));
+        assert!(matches!(fails.call(called(3), line(), None).await, Outcome::Transient { .. }));
+        let loses = open(SandboxConfig { lose_share: 1.0, ..SandboxConfig::default() });
+        assert!(matches!(loses.call(called(4), line(), None).await, Outcome::InDoubt { .. }));
         let lines = fs::read_to_string(folder.path().join("sms.jsonl")).expect("the file");
-        assert_eq!(lines.lines().count(), 1);
+        assert_eq!(lines.lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn receipts_say_what_their_shares_make_of_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = SandboxConfig {
+            receipt_share: 0.5,
+            undelivered_share: 0.25,
+            ..SandboxConfig::default()
+        };
+        let sandbox = Sandbox::open(folder.path(), "sms", config).expect("opened");
+        for n in 0..1_000 {
+            sandbox.call(called(n), line(), None).await;
+        }
+        let mut said = sandbox.unreported.lock().expect("unpoisoned").take().expect("not yet");
+        let mut counts = (0, 0);
+        while let Ok(receipt) = said.try_recv() {
+            match receipt.evidence.says {
+                Says::Delivered => counts.0 += 1,
+                _ => counts.1 += 1,
+            }
+        }
+        assert!((300..450).contains(&counts.0) && (80..170).contains(&counts.1), "{counts:?}");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Calls<G: Gateway> {
     pub header: Arc<Header>,
     pub opened: Arc<Opened<G::Prepared>>,
     pub account: Arc<Account>,
+    /// Only what is in doubt at this account is sent.
+    pub in_doubt: bool,
     pub turn: Turn,
     pub committer: Committer,
     pub watch: Arc<Watch>,
@@ -41,6 +43,7 @@ impl<G: Gateway> Clone for Calls<G> {
             header: Arc::clone(&self.header),
             opened: Arc::clone(&self.opened),
             account: Arc::clone(&self.account),
+            in_doubt: self.in_doubt,
             turn: self.turn.clone(),
             committer: self.committer.clone(),
             watch: Arc::clone(&self.watch),
@@ -59,13 +62,27 @@ pub(crate) fn turn(header: &Header, account: &Account) -> Turn {
 }
 
 impl<G: Gateway> Calls<G> {
-    /// A setting holds for the next claim, also of a batch that takes long.
-    pub(crate) async fn follow_settings(&mut self) {
-        let account = self.gateway.account(self.header.organisation).await;
+    /// A setting holds for the next claim, also of a batch that takes long. Answers whether the
+    /// account that only may send is still there.
+    pub(crate) async fn follow_settings(&mut self) -> bool {
+        let organisation = self.header.organisation;
+        let account = match self.in_doubt {
+            true => self.gateway.account_named(organisation, &self.account.name).await,
+            false => Some(self.gateway.account(organisation).await),
+        };
+        let Some(account) = account else { return false };
         if *self.account != account {
             self.turn = turn(&self.header, &account);
             self.account = Arc::new(account);
         }
+        true
+    }
+
+    /// The same batch, of which only what is in doubt at this account is sent.
+    pub(crate) fn in_doubt_at(self, name: &str) -> Self {
+        let account = Account::unlimited(name);
+        let turn = turn(&self.header, &account);
+        Self { account: Arc::new(account), turn, in_doubt: true, ..self }
     }
 
     /// Calls each claimed message at once, or when its token says; each is recorded when its call
@@ -147,6 +164,7 @@ impl<G: Gateway> Calls<G> {
             message: self.header.message(position),
             run_day: self.header.run_day,
             account: &self.account.name,
+            in_doubt: self.in_doubt,
             recipient: self.opened.recipient(position),
             deadline: self.header.deadline,
             attempt,

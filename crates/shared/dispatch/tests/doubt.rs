@@ -91,6 +91,37 @@ async fn another_account_is_never_asked_about_a_call_in_doubt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_doubt_is_called_again_at_its_own_account_while_others_go_elsewhere() {
+    let harness = idempotent().await;
+    harness.calls.answers(&address(0), vec![in_doubt(), in_doubt()]);
+    let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
+    harness.calls.answers(&address(1), vec![transient]);
+    harness.start().await;
+    let job = harness.job(2);
+    harness.publish(&job).await;
+    harness.until("waiting", |totals| waiting(totals, "retrying") == 2).await;
+    *harness.calls.account.lock().unwrap() = "another".into();
+    *harness.calls.former.lock().unwrap() = "harness".into();
+    harness.clock.advance(SignedDuration::from_secs(30));
+    harness.until("the other is sent", |totals| settled(totals, "sent") == 1).await;
+    for calls in 2..4 {
+        eventually("called again", || async { harness.calls.of(message(&job, 0)) >= calls }).await;
+        harness.clock.advance(SignedDuration::from_secs(30));
+    }
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!(settled(&totals, "sent"), 2);
+    let by = harness.calls.by.lock().unwrap().clone();
+    let of = |n| {
+        let id = message(&job, n);
+        let of = by.iter().filter(move |call| call.0 == id);
+        of.map(|(_, account, in_doubt)| (account.as_str(), *in_doubt)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(0), [("harness", false), ("harness", true), ("harness", true)]);
+    assert_eq!(of(1), [("harness", false), ("another", false)]);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_worker_had_in_hand_is_called_again() {
     let mut harness = idempotent().await;
     harness.calls.hang = true;

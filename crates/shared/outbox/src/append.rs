@@ -153,5 +153,6 @@ fn event_type(body: &Body) -> &'static str {
         Body::SuppressionChanged(_) => topology::SUPPRESSION_CHANGED,
         Body::ReplyReceived(_) => topology::REPLY_RECEIVED,
         Body::AuditRecorded(_) => topology::AUDIT_RECORDED,
+        Body::GatewayChanged(_) => topology::GATEWAY_CHANGED,
     }
 }

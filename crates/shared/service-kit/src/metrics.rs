@@ -22,6 +22,7 @@ pub const MARKS_LAG: &str = "carillon_marks_lag";
 pub const EFFECTS_PENDING: &str = "carillon_effects_pending";
 pub const CLAIM_SECONDS: &str = "carillon_claim_seconds";
 pub const GATEWAY_SECONDS: &str = "carillon_gateway_seconds";
+pub const GATEWAY_UP: &str = "carillon_gateway_up";
 pub const PERMITS_IN_USE: &str = "carillon_permits_in_use";
 pub const PARKED: &str = "carillon_parked";
 pub const PARKED_BATCHES: &str = "carillon_parked_batches";
@@ -70,7 +71,7 @@ const fn seconds_of(
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-pub const METRICS: [Metric; 16] = [
+pub const METRICS: [Metric; 17] = [
     gauge_of(MESSAGES, &["channel", "state"], "messages of the runs kept, by state"),
     gauge_of(
         BACKLOG_MESSAGES,
@@ -96,6 +97,11 @@ pub const METRICS: [Metric; 16] = [
     ),
     seconds_of(CLAIM_SECONDS, &["channel"], "one round trip that records and claims"),
     seconds_of(GATEWAY_SECONDS, &["channel", "outcome"], "one call of a gateway"),
+    gauge_of(
+        GATEWAY_UP,
+        &["kind"],
+        "0 while any organisation's SMS gateway of the kind is down, else 1",
+    ),
     gauge_of(PERMITS_IN_USE, &[], "messages that this process has in `sending`; 128 at most"),
     gauge_of(PARKED, &["service"], "what waits for an operator"),
     gauge_of(PARKED_BATCHES, &[], "batches that wait for an operator: nothing is heard of them"),

@@ -10,4 +10,6 @@ mod secret;
 pub use caller::{Caller, Key, PLATFORM_PREFIX, hash_key};
 pub use migration::{CreateTenancy, NameKeys};
 pub use projection::Tenancy;
-pub use secret::{REPLY_NUMBER, SMS_TOKEN, SMTP_PASSWORD, open_secret, seal_secret, secret_of};
+pub use secret::{
+    REPLY_NUMBER, SMS_STANDBY_TOKEN, SMS_TOKEN, SMTP_PASSWORD, open_secret, seal_secret, secret_of,
+};

@@ -9,6 +9,7 @@ use carillon_sealing::{SealError, Secret, WrappingKey};
 
 pub const SMTP_PASSWORD: &str = "smtp.password";
 pub const SMS_TOKEN: &str = "sms.token";
+pub const SMS_STANDBY_TOKEN: &str = "sms_standby.token";
 /// The number of a customer who replied, on its way to where numbers are looked up.
 pub const REPLY_NUMBER: &str = "reply.number";
 

@@ -35,6 +35,7 @@ pub(crate) fn settings(given: Organisation) -> Organisation {
         create_time: None,
         replies_url: String::new(),
         in_effect: None,
+        standby_replies_url: String::new(),
         ..given
     }
 }

@@ -81,6 +81,18 @@ pub(crate) fn same_login(one: &SmsGateway, other: &SmsGateway) -> bool {
     }
 }
 
+/// Whether both are the same account of the same provider: one that stands by for itself is none.
+pub(crate) fn same_gateway(one: &SmsGateway, other: &SmsGateway) -> bool {
+    match (&one.kind, &other.kind) {
+        (Some(Kind::Http(one)), Some(Kind::Http(other))) => {
+            (&one.url, one.idempotency_header.to_ascii_lowercase())
+                == (&other.url, other.idempotency_header.to_ascii_lowercase())
+        }
+        (Some(Kind::Sandbox(_)), Some(Kind::Sandbox(_))) => true,
+        _ => same_login(one, other),
+    }
+}
+
 fn check_twilio(given: TwilioGateway, errors: &mut Vec<FieldError>) -> TwilioGateway {
     let base_url = if given.base_url.is_empty() { TWILIO } else { &given.base_url };
     let base_url = base_url.trim_end_matches('/').to_owned();
@@ -144,7 +156,7 @@ fn check_from(from: &str, kind: Option<&Kind>, errors: &mut Vec<FieldError>) {
 
 #[cfg(test)]
 mod tests {
-    use carillon_contracts::campaign::v1::SmppGateway;
+    use carillon_contracts::campaign::v1::{HttpGateway, SmppGateway};
 
     use super::*;
 
@@ -259,5 +271,22 @@ mod tests {
             assert!(!same_login(&one, &other), "{url} {system_id}");
         }
         assert!(!same_login(&one, &checked(twilio("", "AC1")).expect("right")));
+    }
+
+    #[test]
+    fn a_gateway_is_the_same_by_its_account_whatever_else_is_set() {
+        let http = |url: &str, header: &str| {
+            let (url, idempotency_header) = (url.into(), header.into());
+            let http = HttpGateway { url, idempotency_header, ..HttpGateway::default() };
+            SmsGateway { kind: Some(Kind::Http(http)), from: "Cafe".into(), rate: 0 }
+        };
+        let one = http("https://a.example/send", "X-Id");
+        assert!(same_gateway(&one, &http("https://a.example/send", "x-id")));
+        assert!(!same_gateway(&one, &http("https://a.example/send", "")));
+        assert!(!same_gateway(&one, &http("https://b.example/send", "X-Id")));
+        assert!(same_gateway(&sandbox(""), &sandbox("Cafe")));
+        assert!(same_gateway(&twilio("", "AC1"), &SmsGateway { rate: 5, ..twilio("", "AC1") }));
+        assert!(!same_gateway(&twilio("", "AC1"), &twilio("", "AC2")));
+        assert!(!same_gateway(&twilio("", "AC1"), &smpp("smpp://smsc.example", "AC1")));
     }
 }

@@ -23,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(AddTestKeys),
             Box::new(AddDocuments),
             Box::new(CreateRecount),
+            Box::new(AddSmsStandby),
         ]
     }
 }
@@ -61,12 +62,13 @@ impl MigrationTrait for ArchiveCampaigns {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        run_migration(manager, differs(ARCHIVE_SQLITE, ARCHIVE_POSTGRES)).await
+        let sql = differs(
+            "ALTER TABLE campaigns ADD COLUMN archived_at INTEGER;",
+            "ALTER TABLE campaigns ADD COLUMN archived_at BIGINT;",
+        );
+        run_migration(manager, sql).await
     }
 }
-
-const ARCHIVE_SQLITE: &str = "ALTER TABLE campaigns ADD COLUMN archived_at INTEGER;";
-const ARCHIVE_POSTGRES: &str = "ALTER TABLE campaigns ADD COLUMN archived_at BIGINT;";
 
 struct AddTestKeys;
 
@@ -84,6 +86,29 @@ impl MigrationTrait for AddTestKeys {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let sql = "ALTER TABLE api_keys ADD COLUMN test BOOLEAN NOT NULL DEFAULT FALSE";
+        run_migration(manager, sql).await
+    }
+}
+
+struct AddSmsStandby;
+
+impl MigrationName for AddSmsStandby {
+    fn name(&self) -> &str {
+        "m0104_add_sms_standby"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddSmsStandby {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = differs(
+            "ALTER TABLE organisations ADD COLUMN sms_standby BLOB;",
+            "ALTER TABLE organisations ADD COLUMN sms_standby BYTEA;",
+        );
         run_migration(manager, sql).await
     }
 }

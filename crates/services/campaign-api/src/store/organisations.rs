@@ -25,7 +25,7 @@ pub(crate) struct OrganisationRow {
 
 const COLUMNS: &str = "organisation_id, version, name, time_zone, default_region, consent_default,
     require_consent, subscribe_default, double_opt_in, low_balance, paused, markets, smtp, sms,
-    created_at, told";
+    created_at, told, sms_standby";
 
 fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     let id = OrganisationId::new(row.try_get("", "organisation_id")?);
@@ -49,9 +49,11 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             create_time: created.ok().map(time::to_wire),
             smtp: message::<SmtpServer>(row, "smtp")?,
             sms: message::<SmsGateway>(row, "sms")?,
+            sms_standby: message::<SmsGateway>(row, "sms_standby")?,
             markets: words(&row.try_get::<String>("", "markets")?),
             replies_url: String::new(),
             in_effect: None,
+            standby_replies_url: String::new(),
         },
     })
 }
@@ -150,10 +152,12 @@ pub(crate) async fn save_settings(
     let settings = &row.organisation;
     let smtp: Value = settings.smtp.as_ref().map(Message::encode_to_vec).into();
     let sms: Value = settings.sms.as_ref().map(Message::encode_to_vec).into();
+    let sms_standby: Value = settings.sms_standby.as_ref().map(Message::encode_to_vec).into();
     tx.run(
         "UPDATE organisations SET version = $2, name = $3, time_zone = $4, default_region = $5,
             consent_default = $6, require_consent = $7, subscribe_default = $8, double_opt_in = $9,
-            low_balance = $10, paused = $11, markets = $12, smtp = $13, sms = $14
+            low_balance = $10, paused = $11, markets = $12, smtp = $13, sms = $14,
+            sms_standby = $15
          WHERE organisation_id = $1",
         [
             row.id.uuid().into(),
@@ -170,6 +174,7 @@ pub(crate) async fn save_settings(
             settings.markets.join(" ").into(),
             smtp,
             sms,
+            sms_standby,
         ],
     )
     .await

@@ -1,7 +1,7 @@
 use carillon_broker::topology;
 use carillon_contracts::{
     campaign::v1::{ListAlertsRequest, ListAlertsResponse},
-    events::v1::{BalanceLow, event::Body},
+    events::v1::{BalanceLow, GatewayChanged, event::Body},
 };
 use carillon_testkit::eventually;
 use tonic::Code;
@@ -39,4 +39,39 @@ async fn a_low_balance_is_listed_newest_first_for_whom_it_concerns() {
     let wrong = ListAlertsRequest { page_token: "x".into(), ..ListAlertsRequest::default() };
     let refused = world.organisations().list_alerts(world.ours(wrong)).await.expect_err("refused");
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_goes_down_and_comes_up_is_listed() {
+    let world = World::new().await;
+    let dispatcher = world.neighbour(topology::SMS_DISPATCHER);
+    let gateway = "smpp/smsc.example:2775/cafe".to_owned();
+    let down = GatewayChanged { gateway, code: "connect_refused".into(), ..Default::default() };
+    let with_standby = GatewayChanged { has_standby: true, code: String::new(), ..down.clone() };
+    let up = GatewayChanged { up: true, ..with_standby.clone() };
+    for (told, changed) in [down, with_standby, up].into_iter().enumerate() {
+        dispatcher.tell(Body::GatewayChanged(changed)).await;
+        let all = || async { page(&world, &world.key, 0, "").await.alerts.len() > told };
+        eventually("it is kept", all).await;
+    }
+    let alerts = page(&world, &world.key, 0, "").await.alerts;
+    let alerts: Vec<(&str, &str)> =
+        alerts.iter().map(|alert| (&*alert.kind, &*alert.message)).collect();
+    assert_eq!(
+        alerts,
+        [
+            ("gateway_up", "the SMS gateway smpp/smsc.example:2775/cafe works again"),
+            (
+                "gateway_down",
+                "the SMS gateway smpp/smsc.example:2775/cafe does not work; messages leave by the \
+                 organisation's other gateway meanwhile"
+            ),
+            (
+                "gateway_down",
+                "the SMS gateway smpp/smsc.example:2775/cafe does not work (connect_refused); \
+                 messages are tried again until their deadlines; a standby is set with `carillon \
+                 org sms --standby`"
+            ),
+        ]
+    );
 }

@@ -3,7 +3,7 @@ use carillon_contracts::campaign::v1::{
     SmsGateway, TwilioGateway, sms_gateway::Kind,
 };
 use carillon_sealing::ReplyLinks;
-use carillon_tenancy::{SMS_TOKEN, secret_of};
+use carillon_tenancy::{SMS_STANDBY_TOKEN, SMS_TOKEN, secret_of};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
@@ -31,13 +31,34 @@ fn smpp(system_id: &str) -> SmsGateway {
 }
 
 async fn set(world: &World, sms: SmsGateway, token: Option<&str>) -> Result<Organisation, Status> {
-    let request = SetSmsGatewayRequest { sms: Some(sms), token: token.map(ToOwned::to_owned) };
+    change(world, Some(sms), token, false).await
+}
+
+async fn set_standby(
+    world: &World,
+    sms: Option<SmsGateway>,
+    token: Option<&str>,
+) -> Result<Organisation, Status> {
+    change(world, sms, token, true).await
+}
+
+async fn change(
+    world: &World,
+    sms: Option<SmsGateway>,
+    token: Option<&str>,
+    standby: bool,
+) -> Result<Organisation, Status> {
+    let request = SetSmsGatewayRequest { sms, token: token.map(ToOwned::to_owned), standby };
     world.organisations().set_sms_gateway(world.ours(request)).await.map(Response::into_inner)
 }
 
 async fn token_elsewhere(world: &World) -> Option<String> {
+    secret_elsewhere(world, SMS_TOKEN).await
+}
+
+async fn secret_elsewhere(world: &World, name: &str) -> Option<String> {
     let id = world.organisation;
-    let secret = secret_of(&wrapping_key(), id, SMS_TOKEN, &world.document(id).await);
+    let secret = secret_of(&wrapping_key(), id, name, &world.document(id).await);
     secret.expect("it opens").map(|secret| String::from_utf8(secret).expect("text"))
 }
 
@@ -180,4 +201,51 @@ async fn the_address_for_replies_is_that_of_the_kind_and_shown_to_its_own_key() 
     assert_eq!(stored.replies_url, expected("http"));
     let sandbox = gateway(Kind::Sandbox(true));
     assert_eq!(set(&world, sandbox, None).await.expect("set").replies_url, "");
+}
+
+#[tokio::test]
+async fn a_standby_is_another_gateway_with_a_token_of_its_own() {
+    let world = World::new().await;
+    let standby = |token| set_standby(&world, Some(http("Bearer {token}")), token);
+    let status = standby(Some("other")).await.expect_err("for nothing");
+    assert_eq!(
+        status.message(),
+        "standby: has nothing to stand by for; set the gateway itself first"
+    );
+    set(&world, twilio(""), Some("t0ken")).await.expect("set");
+    standby(None).await.expect_err("no token yet");
+    let stored = standby(Some("other")).await.expect("set");
+    assert_eq!(stored.sms, set(&world, twilio(""), None).await.expect("the same").sms);
+    let links = ReplyLinks::new(PUBLIC_URL, &wrapping_key());
+    let url = |kind| links.url(kind, world.organisation.uuid());
+    assert_eq!((&stored.replies_url, &stored.standby_replies_url), (&url("twilio"), &url("http")));
+    let told = Organisation {
+        replies_url: String::new(),
+        standby_replies_url: String::new(),
+        ..stored.clone()
+    };
+    assert_eq!(world.known_to_others(world.organisation).await, Some(told));
+    let tokens = [SMS_TOKEN, SMS_STANDBY_TOKEN].map(|name| secret_elsewhere(&world, name));
+    let [first, second] = tokens;
+    assert_eq!((first.await.as_deref(), second.await.as_deref()), (Some("t0ken"), Some("other")));
+
+    for wrong in [
+        set_standby(&world, Some(twilio("")), Some("t0ken")).await,
+        set(&world, http("Basic {token}"), Some("other")).await,
+    ] {
+        assert_eq!(
+            wrong.expect_err("the same twice").message(),
+            "sms: is the gateway and its standby at once; give another one, or remove the standby \
+             first"
+        );
+    }
+    let status = set_standby(&world, None, Some("other")).await.expect_err("a token for none");
+    assert!(status.message().starts_with("token: is used by nothing"), "{status}");
+    let stored = set_standby(&world, None, None).await.expect("removed");
+    assert_eq!((stored.sms_standby, stored.standby_replies_url.as_str()), (None, ""));
+    assert_eq!(secret_elsewhere(&world, SMS_STANDBY_TOKEN).await, None);
+    assert_eq!(token_elsewhere(&world).await.as_deref(), Some("t0ken"));
+    let version = world.document(world.organisation).await.version;
+    set_standby(&world, None, None).await.expect("removed already");
+    assert_eq!(world.document(world.organisation).await.version, version);
 }

@@ -34,7 +34,7 @@ pub(super) async fn receive(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The fields of a form that was posted to `url`, if the organisation's Twilio account signed it.
+/// The fields of a form that was posted to `url`, if a Twilio account of the organisation's signed it.
 pub(super) async fn signed(
     callbacks: &Callbacks,
     organisation: OrganisationId,
@@ -43,10 +43,10 @@ pub(super) async fn signed(
     body: &[u8],
 ) -> Result<Fields, Refused> {
     let route = callbacks.routes.of(organisation).await.map_err(|_| Refused::Unkept)?;
-    let token = route.twilio_token.as_deref().ok_or(Refused::NotGenuine)?;
     let given = headers.get("x-twilio-signature").and_then(|value| value.to_str().ok());
+    let given = given.ok_or(Refused::NotGenuine)?;
     let fields = fields(body);
-    if given.is_some_and(|given| is_signed(given, token, url, &fields)) {
+    if route.twilio_tokens().any(|token| is_signed(given, token, url, &fields)) {
         Ok(fields)
     } else {
         Err(Refused::NotGenuine)

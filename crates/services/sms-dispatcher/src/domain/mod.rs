@@ -1,3 +1,4 @@
 //! Plain types and rules.
 
+pub(crate) mod health;
 pub(crate) mod keyword;

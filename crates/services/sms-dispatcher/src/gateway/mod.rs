@@ -2,6 +2,7 @@
 
 mod http;
 mod provider;
+mod route;
 mod routes;
 mod sandbox;
 mod smpp;
@@ -21,8 +22,9 @@ use carillon_dispatch::{Account, Gateway, Outcome, Outgoing, Recipient};
 use carillon_sealing::Links;
 use carillon_service_kit::Clock;
 
-use crate::{receipts::Receipts, text::Text};
+use crate::{health::HealthWatch, receipts::Receipts, text::Text};
 use provider::Sms;
+use route::{Route, Way};
 pub(crate) use routes::Routes;
 pub(crate) use smpp::{Heeded, Shared};
 pub(crate) use verdict::code;
@@ -31,9 +33,29 @@ pub(crate) use wire::Wire;
 
 pub(crate) struct SmsGateway {
     pub routes: Arc<Routes>,
+    pub health: HealthWatch,
     pub clock: Clock,
     pub links: Links,
     pub receipts: Receipts,
+}
+
+impl SmsGateway {
+    /// What another gateway should take is claimed again for that one; but for what is in doubt here.
+    async fn send_by(&self, way: &Way, route: &Route, sms: &Sms<'_>) -> Outcome {
+        let Some(watched) = &way.watched else { return way.made.provider.send(sms).await };
+        let may = |now_ms| sms.outgoing.in_doubt || route.is_chosen(way, now_ms);
+        let Some(call) = self.health.begin(watched, &may).await else { return Outcome::NotBegun };
+        let outcome = way.made.provider.send(sms).await;
+        let has_other = || !route.is_chosen(way, self.health.now_ms());
+        self.health.ended(watched, call, &outcome, has_other).await;
+        match outcome {
+            // Another gateway takes it sooner than this one wants it back.
+            Outcome::Transient { code, .. } if !may(self.health.now_ms()) => {
+                Outcome::Transient { code, retry_after: None }
+            }
+            outcome => outcome,
+        }
+    }
 }
 
 #[async_trait]
@@ -46,9 +68,14 @@ impl Gateway for SmsGateway {
 
     async fn account(&self, organisation: OrganisationId) -> Account {
         match self.routes.of(organisation).await {
-            Ok(route) => route.account.clone(),
+            Ok(route) => route.account(self.clock.now_ms()),
             Err(routes::Unreadable) => Account::unlimited("none"),
         }
+    }
+
+    async fn account_named(&self, organisation: OrganisationId, name: &str) -> Option<Account> {
+        let route = self.routes.of(organisation).await.ok()?;
+        route.way(name).map(|way| way.account.clone())
     }
 
     fn prepare(&self, content: &Content) -> Result<Text, String> {
@@ -89,12 +116,12 @@ impl Gateway for SmsGateway {
             receipts: &self.receipts,
         };
         // Claimed for an account that was replaced meanwhile: claimed again for the new one.
-        if route.account.name != outgoing.account || !sms.may_begin() {
+        let Some(way) = route.way(outgoing.account).filter(|_| sms.may_begin()) else {
             return Outcome::NotBegun;
+        };
+        if is_test {
+            return self.routes.nowhere().send(&sms).await;
         }
-        match is_test {
-            true => self.routes.nowhere().send(&sms).await,
-            false => route.provider.send(&sms).await,
-        }
+        self.send_by(way, &route, &sms).await
     }
 }

@@ -60,16 +60,19 @@ pub(crate) trait Provider: Send + Sync {
 }
 
 /// Stands where nothing can be sent, and says why.
-pub(crate) struct Refuses(pub Outcome);
+pub(crate) struct Refuses {
+    pub name: &'static str,
+    pub outcome: Outcome,
+}
 
 #[async_trait]
 impl Provider for Refuses {
     fn name(&self) -> &'static str {
-        "none"
+        self.name
     }
 
     async fn send(&self, _: &Sms<'_>) -> Outcome {
-        self.0.clone()
+        self.outcome.clone()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which provider an organisation's messages leave through, by its newest settings.
+//! Which providers an organisation's messages may leave through, by its newest settings.
 
 use std::{
     collections::HashMap,
@@ -7,22 +7,28 @@ use std::{
 };
 
 use carillon_contracts::{
-    campaign::v1::{SmsGateway, sms_gateway::Kind},
-    events::v1::{OrganisationChanged, SealedSecret},
+    campaign::v1::{Organisation, SmsGateway, sms_gateway::Kind},
+    events::v1::OrganisationChanged,
     ids::OrganisationId,
 };
-use carillon_dispatch::{Account, Outcome, Throttle, sandbox::Sandbox};
+use carillon_dispatch::{Outcome, sandbox::Sandbox};
 use carillon_sealing::WrappingKey;
-use carillon_service_kit::Stop;
-use carillon_tenancy::{SMS_TOKEN, Tenancy, secret_of};
+use carillon_service_kit::{Database, Stop};
+use carillon_tenancy::{SMS_STANDBY_TOKEN, SMS_TOKEN, Tenancy, open_secret};
+use sea_orm::DbErr;
 
 use super::{
     http::Described,
     provider::{Provider, Refuses},
+    route::{Former, Made, MadeFrom, Route, Way},
     sandbox::{Nowhere, SandboxGateway},
     smpp::{Shared, Smpp},
     twilio::Twilio,
     verdict::misconfigured,
+};
+use crate::{
+    health::HealthWatch,
+    store::{self, UsedGateway},
 };
 
 /// Settings are read again after this.
@@ -32,24 +38,13 @@ const USABLE: Duration = Duration::from_secs(50);
 /// An organisation that sent nothing for so long is forgotten, connections and all.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 const TIDY: Duration = Duration::from_secs(1);
-
-/// The way out of one organisation, as one version of its settings has it.
-pub(crate) struct Route {
-    /// None where nothing is known of the organisation yet.
-    version: Option<u64>,
-    pub(crate) account: Account,
-    pub(crate) provider: Arc<dyn Provider>,
-    made_from: MadeFrom,
-    /// What Twilio's callbacks are signed with.
-    pub(crate) twilio_token: Option<String>,
-}
-
-/// What a provider was made from: while it is the same its connections stay.
-#[derive(Default, PartialEq)]
-struct MadeFrom {
-    settings: Option<SmsGateway>,
-    sealed_token: Option<SealedSecret>,
-}
+/// Then a route is built again, so that what it uses is noted as used lately.
+const BUILT_AGAIN: Duration = Duration::from_secs(3_600);
+/// What former gateways tell is heard for so long.
+const HEARD_MS: i64 = 7 * 86_400_000;
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// The account of an organisation without a gateway, where there is no sandbox.
+const NO_GATEWAY: &str = "none";
 
 #[derive(Clone)]
 struct Known {
@@ -63,9 +58,11 @@ pub(crate) struct Unreadable;
 
 pub(crate) struct Routes {
     tenancy: Tenancy,
+    database: Database,
     key: WrappingKey,
     sandbox: Option<Arc<Sandbox>>,
     shared: Shared,
+    health: HealthWatch,
     known: Mutex<HashMap<OrganisationId, Known>>,
     /// One reads at a time, so that a batch of calls asks once.
     reading: tokio::sync::Mutex<()>,
@@ -73,13 +70,15 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn new(
-        tenancy: Tenancy,
+        database: Database,
         key: WrappingKey,
         sandbox: Option<Arc<Sandbox>>,
         shared: Shared,
+        health: HealthWatch,
     ) -> Self {
         let (known, reading) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { tenancy, key, sandbox, shared, known, reading }
+        let tenancy = Tenancy::new(database.clone());
+        Self { tenancy, database, key, sandbox, shared, health, known, reading }
     }
 
     pub(crate) async fn of(&self, organisation: OrganisationId) -> Result<Arc<Route>, Unreadable> {
@@ -90,24 +89,33 @@ impl Routes {
         if let Some(route) = self.known(organisation, FRESH) {
             return Ok(route);
         }
-        let document = match self.tenancy.document(organisation).await {
-            Ok(document) => document,
+        let route = match self.read(organisation).await {
+            Ok(route) => route,
             Err(error) => {
                 tracing::warn!(%organisation, %error, "the settings cannot be read");
                 return self.known(organisation, USABLE).ok_or(Unreadable);
             }
         };
-        let before = self.known(organisation, FORGOTTEN);
-        let version = document.as_ref().map(|document| document.version);
-        let route = match before {
-            Some(route) if version.is_some() && route.version == version => route,
-            before => Arc::new(self.build(organisation, document.as_ref(), before.as_deref())),
-        };
-        if version.is_some() {
+        if route.version.is_some() {
             let known = Known { read_at: Instant::now(), route: Arc::clone(&route) };
             self.locked().insert(organisation, known);
         }
         Ok(route)
+    }
+
+    async fn read(&self, organisation: OrganisationId) -> Result<Arc<Route>, DbErr> {
+        let document = self.tenancy.document(organisation).await?;
+        let before = self.known(organisation, FORGOTTEN);
+        let version = document.as_ref().map(|document| document.version);
+        let fresh = |route: &Route| {
+            version.is_some() && route.version == version && route.built_at.elapsed() < BUILT_AGAIN
+        };
+        Ok(match before {
+            Some(route) if fresh(&route) => route,
+            before => {
+                Arc::new(self.build(organisation, document.as_ref(), before.as_deref()).await?)
+            }
+        })
     }
 
     fn known(&self, organisation: OrganisationId, within: Duration) -> Option<Arc<Route>> {
@@ -120,72 +128,90 @@ impl Routes {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn build(
+    async fn build(
         &self,
         organisation: OrganisationId,
         document: Option<&OrganisationChanged>,
         before: Option<&Route>,
-    ) -> Route {
+    ) -> Result<Route, DbErr> {
+        let built_at = Instant::now();
         let Some(document) = document else {
             let unknown =
                 Outcome::Transient { code: "organisation_unknown".into(), retry_after: None };
-            return route(None, 0, Arc::new(Refuses(unknown)), None);
+            let gateway = Way::refusing("none", unknown, None, 0);
+            let (standby, former) = (None, Vec::new());
+            return Ok(Route { version: None, built_at, gateway, standby, former });
         };
-        let found =
-            document.organisation.as_ref().and_then(|organisation| organisation.sms.as_ref());
-        let settings = found.cloned().unwrap_or_default();
-        let (version, rate) = (Some(document.version), settings.rate);
-        let paused = document.organisation.as_ref().is_some_and(|organisation| organisation.paused);
-        let sealed_token = document.secrets.get(SMS_TOKEN).cloned();
-        let same =
-            MadeFrom { settings: Some(SmsGateway { rate: 0, ..settings.clone() }), sealed_token };
-        let made = match before.filter(|before| before.made_from == same) {
-            Some(before) => Ok((Arc::clone(&before.provider), before.twilio_token.clone())),
-            None => self.provider(organisation, &settings, document),
-        };
-        let mut route = match made {
-            Ok((provider, twilio_token)) => {
-                Route { made_from: same, ..route(version, rate, provider, twilio_token) }
-            }
-            Err(why) => {
-                tracing::warn!(%organisation, version, why, "the SMS gateway's settings are wrong");
-                let refuses = Refuses(misconfigured("gateway_misconfigured"));
-                route(version, rate, Arc::new(refuses), None)
-            }
-        };
-        route.account.paused = paused;
-        route
+        let Organisation { sms, sms_standby, paused, .. } =
+            document.organisation.clone().unwrap_or_default();
+        let way = |settings, secret| self.way(organisation, settings, secret, document, before);
+        let mut gateway = way(sms.unwrap_or_default(), SMS_TOKEN).unwrap_or_else(|way| way);
+        let standby = sms_standby.and_then(|sms| way(sms, SMS_STANDBY_TOKEN).ok());
+        let mut standby = standby.filter(|way| way.account.name != gateway.account.name);
+        for way in std::iter::once(&mut gateway).chain(&mut standby) {
+            way.account.paused = paused;
+        }
+        let names = [&gateway, standby.as_ref().unwrap_or(&gateway)].map(|way| &*way.account.name);
+        self.health.keep_only(organisation, names).await?;
+        let current = [Some(&gateway), standby.as_ref()];
+        let former = self.former(organisation, current, before).await?;
+        Ok(Route { version: Some(document.version), built_at, gateway, standby, former })
     }
 
-    fn provider(
+    /// An error is one that says that its settings are wrong.
+    fn way(
         &self,
         organisation: OrganisationId,
-        settings: &SmsGateway,
+        settings: SmsGateway,
+        secret: &'static str,
         document: &OrganisationChanged,
-    ) -> Result<(Arc<dyn Provider>, Option<String>), String> {
+        before: Option<&Route>,
+    ) -> Result<Way, Way> {
+        let (version, rate) = (document.version, settings.rate);
+        let settings = SmsGateway { rate: 0, ..settings };
+        let token = document.secrets.get(secret).cloned();
+        let from = MadeFrom { settings, token, secret };
+        let watched = |way: Way, kind| {
+            let watched = Some(self.health.watched(organisation, &way.account.name, kind));
+            Way { watched, ..way }
+        };
+        let (kind, known) = (from.kind(), before.and_then(|before| before.made(&from)));
+        match known.map_or_else(|| self.make(organisation, &from), Ok) {
+            Ok(made) if made.provider.name() == NO_GATEWAY => Ok(Way::new(made, Some(from), rate)),
+            Ok(made) => Ok(watched(Way::new(made, Some(from), rate), kind)),
+            Err(why) => {
+                tracing::warn!(%organisation, version, secret, why, "the SMS gateway's settings are wrong");
+                let refused = misconfigured("gateway_misconfigured");
+                Err(watched(Way::refusing(kind, refused, None, rate), kind))
+            }
+        }
+    }
+
+    fn make(&self, organisation: OrganisationId, from: &MadeFrom) -> Result<Made, String> {
+        let MadeFrom { settings, token, secret } = from;
         let token = || {
-            let token = secret_of(&self.key, organisation, SMS_TOKEN, document);
-            let token = token.map_err(|error| format!("the token: {error}"))?;
+            let token = token.as_ref();
+            let token = token.map(|token| open_secret(&self.key, organisation, secret, token));
+            let token = token.transpose().map_err(|error| format!("the token: {error}"))?;
             String::from_utf8(token.unwrap_or_default())
                 .map_err(|_| "the token: it is not text".to_owned())
         };
-        match &settings.kind {
+        let (from, shared) = (&settings.from, &self.shared);
+        let mut twilio_token = None;
+        let provider: Arc<dyn Provider> = match &settings.kind {
             Some(Kind::Twilio(twilio)) => {
-                let token = token()?;
-                let provider = Twilio::new(twilio, &settings.from, &token, &self.shared.wire)?;
-                Ok((Arc::new(provider), Some(token)))
+                let token = twilio_token.insert(token()?);
+                Arc::new(Twilio::new(twilio, from, token, &shared.wire)?)
             }
             Some(Kind::Http(http)) => {
-                let provider = Described::new(http, &settings.from, &token()?, &self.shared.wire)?;
-                Ok((Arc::new(provider), None))
+                Arc::new(Described::new(http, from, &token()?, &shared.wire)?)
             }
             Some(Kind::Smpp(smpp)) => {
-                let (from, password) = (&settings.from, token()?);
-                let provider = Smpp::new(smpp, from, &password, organisation, &self.shared)?;
-                Ok((Arc::new(provider), None))
+                Arc::new(Smpp::new(smpp, from, &token()?, organisation, shared)?)
             }
-            Some(Kind::Sandbox(_)) | None => Ok((self.sandbox_or_none(), None)),
-        }
+            Some(Kind::Sandbox(_)) | None => self.sandbox_or_none(),
+        };
+        Ok(Made { provider, twilio_token })
     }
 
     /// Where messages of a test key go: to the sandbox, or nowhere at all.
@@ -199,11 +225,64 @@ impl Routes {
     fn sandbox_or_none(&self) -> Arc<dyn Provider> {
         match &self.sandbox {
             Some(sandbox) => Arc::new(SandboxGateway(Arc::clone(sandbox))),
-            None => Arc::new(Refuses(Outcome::Permanent {
-                reason: "no_sms_gateway",
-                code: String::new(),
-            })),
+            None => {
+                let outcome = Outcome::Permanent { reason: "no_sms_gateway", code: String::new() };
+                Arc::new(Refuses { name: NO_GATEWAY, outcome })
+            }
         }
+    }
+
+    /// Notes what is used now, and answers what was used before. An SMSC's account is one, whatever
+    /// its password is now: what it has to say comes through the newest session.
+    async fn former(
+        &self,
+        organisation: OrganisationId,
+        current: [Option<&Way>; 2],
+        before: Option<&Route>,
+    ) -> Result<Vec<Former>, DbErr> {
+        let (database, now_ms) = (&self.database, self.health.now_ms());
+        let made_from = |way: &&Way| way.made_from.clone();
+        let current_from: Vec<MadeFrom> = current.iter().flatten().filter_map(made_from).collect();
+        let mut names: Vec<String> =
+            current.iter().flatten().map(|way| way.account.name.clone()).collect();
+        let used = current_from.iter().filter(|from| from.is_heard_by_token());
+        let used: Vec<UsedGateway> = used.filter_map(|from| from.used_at(now_ms)).collect();
+        if !used.is_empty() {
+            store::note_used_gateways(database, organisation, &used).await?;
+        }
+        let mut former = Vec::new();
+        for one in store::used_gateways(database, organisation, now_ms - HEARD_MS).await? {
+            let made_from = MadeFrom::of_used(&one);
+            if current_from.contains(&made_from) {
+                continue;
+            }
+            let known = before.and_then(|before| before.made(&made_from));
+            let made = match known.map_or_else(|| self.make(organisation, &made_from), Ok) {
+                Ok(made) => made,
+                Err(why) => {
+                    tracing::warn!(%organisation, why, "a former SMS gateway is not heard");
+                    continue;
+                }
+            };
+            let name = made.provider.name();
+            if made.twilio_token.is_none() {
+                if names.iter().any(|known| known == name) {
+                    continue;
+                }
+                names.push(name.to_owned());
+            }
+            former.push(Former { made, made_from, used_at_ms: one.used_at_ms });
+        }
+        Ok(former)
+    }
+
+    /// Forgets gateways that are heard no more, until stopping.
+    pub(crate) async fn forget(self: Arc<Self>, stop: Stop) -> Result<(), DbErr> {
+        while stop.sleep(FORGET_EVERY).await {
+            let before_ms = self.health.now_ms() - HEARD_MS;
+            store::forget_gateways_of_all_organisations(&self.database, before_ms).await?;
+        }
+        Ok(())
     }
 
     /// Closes what nobody uses, until stopping.
@@ -218,33 +297,18 @@ impl Routes {
                 known.values().map(|known| Arc::clone(&known.route)).collect()
             };
             for route in routes {
-                route.provider.tidy();
+                route.tidy();
             }
         }
         Ok(())
     }
 }
 
-fn route(
-    version: Option<u64>,
-    rate: u32,
-    provider: Arc<dyn Provider>,
-    twilio_token: Option<String>,
-) -> Route {
-    let account = Account {
-        name: provider.name().to_owned(),
-        throttle: (rate > 0).then_some(Throttle::Rate { per_second: rate }),
-        connections: provider.connections(),
-        idempotent: provider.is_idempotent(),
-        paused: false,
-    };
-    Route { version, account, provider, made_from: MadeFrom::default(), twilio_token }
-}
-
 #[cfg(test)]
 mod tests {
-    use carillon_contracts::campaign::v1::{HttpGateway, Organisation, SmppGateway, TwilioGateway};
-    use carillon_service_kit::egress::Egress;
+    use carillon_contracts::campaign::v1::{HttpGateway, SmppGateway, TwilioGateway};
+    use carillon_dispatch::{Account, Throttle};
+    use carillon_service_kit::{Clock, egress::Egress};
     use carillon_tenancy::seal_secret;
     use rustls::RootCertStore;
 
@@ -257,9 +321,7 @@ mod tests {
 
     const ID: OrganisationId = OrganisationId::new(uuid::Uuid::from_u128(5));
 
-    async fn account_of(kind: Kind, rate: u32) -> Account {
-        let at = carillon_testkit::database::<crate::Migrator>().await;
-        let key = WrappingKey::new([3; 32]);
+    async fn routes(database: &Database) -> Routes {
         let wire = Wire::new(Egress::default(), RootCertStore::empty(), HttpConfig::default());
         let shared = Shared {
             wire: Arc::new(wire),
@@ -268,23 +330,63 @@ mod tests {
             config: SmppConfig::default(),
             stop: Stop::new(),
         };
-        let tenancy = Tenancy::new(at.database.clone());
-        let routes = Routes::new(tenancy.clone(), key.clone(), None, shared);
-        let sms = SmsGateway { kind: Some(kind), from: "Carillon".into(), rate };
-        let sealed = seal_secret(&key, ID, SMS_TOKEN, b"token").expect("sealed");
+        let health = HealthWatch::start(database.clone(), Clock::system()).await;
+        Routes::new(database.clone(), key(), None, shared, health.expect("readable"))
+    }
+
+    fn key() -> WrappingKey {
+        WrappingKey::new([3; 32])
+    }
+
+    async fn apply(database: &Database, version: u64, sms: &SmsGateway, token: &str) {
+        let sealed = seal_secret(&key(), ID, SMS_TOKEN, token.as_bytes()).expect("sealed");
+        let sms = Some(sms.clone());
         let document = OrganisationChanged {
-            version: 1,
-            organisation: Some(Organisation { sms: Some(sms), ..Organisation::default() }),
+            version,
+            organisation: Some(Organisation { sms, ..Organisation::default() }),
             secrets: [(SMS_TOKEN.to_owned(), sealed)].into(),
             ..OrganisationChanged::default()
         };
-        let tx = at.database.begin().await.expect("a transaction");
-        tenancy.apply(&tx, ID, &document).await.expect("applied");
+        let tx = database.begin().await.expect("a transaction");
+        Tenancy::new(database.clone()).apply(&tx, ID, &document).await.expect("applied");
         tx.commit().await.expect("committed");
+    }
+
+    async fn account_of(kind: Kind, rate: u32) -> Account {
+        let at = carillon_testkit::database::<crate::Migrator>().await;
+        let routes = routes(&at.database).await;
+        let sms = SmsGateway { kind: Some(kind), from: "Carillon".into(), rate };
+        apply(&at.database, 1, &sms, "token").await;
         let first = routes.of(ID).await.expect("readable");
         let again = routes.of(ID).await.expect("readable");
         assert!(Arc::ptr_eq(&first, &again), "connections outlive a look");
-        first.account.clone()
+        first.account(0)
+    }
+
+    #[tokio::test]
+    async fn a_process_that_starts_later_knows_the_tokens_of_former_gateways() {
+        let at = carillon_testkit::database::<crate::Migrator>().await;
+        let twilio = TwilioGateway { base_url: String::new(), account: "AC1".into() };
+        let twilio = SmsGateway { kind: Some(Kind::Twilio(twilio)), ..SmsGateway::default() };
+        let twilio = SmsGateway { from: "Carillon".into(), ..twilio };
+        let tokens = async |routes: &Routes| {
+            let route = routes.of(ID).await.expect("readable");
+            route.twilio_tokens().map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (version, token) in [(1, "old"), (2, "new")] {
+            apply(&at.database, version, &twilio, token).await;
+            assert_eq!(tokens(&routes(&at.database).await).await[0], token);
+        }
+        let later = routes(&at.database).await;
+        assert_eq!(tokens(&later).await, ["new", "old"]);
+        let without = SmsGateway { kind: Some(Kind::Sandbox(true)), ..SmsGateway::default() };
+        apply(&at.database, 3, &without, "").await;
+        let later = routes(&at.database).await;
+        assert_eq!(tokens(&later).await.len(), 2);
+        let before_ms = later.health.now_ms() + 1;
+        let forgotten = store::forget_gateways_of_all_organisations(&at.database, before_ms).await;
+        forgotten.expect("forgotten");
+        assert!(tokens(&routes(&at.database).await).await.is_empty());
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use carillon_content::sms::Encoding;
 use carillon_dispatch::{
     Outcome,
-    sandbox::{Accepted, Sandbox},
+    sandbox::{Accepted, Called, Sandbox},
 };
 
 use super::provider::{Provider, Sms};
@@ -35,7 +35,13 @@ impl Provider for SandboxGateway {
             subject: None,
             source: None,
         };
-        self.0.call(outgoing.message, outgoing.attempt, line, None).await
+        let called = Called {
+            organisation: outgoing.organisation,
+            run_day: outgoing.run_day,
+            message: outgoing.message,
+            attempt: outgoing.attempt,
+        };
+        self.0.call(called, line, None).await
     }
 }
 

@@ -9,6 +9,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         let mut migrations = carillon_dispatch::Migrator::migrations();
         migrations.push(Box::new(CreateSms));
+        migrations.push(Box::new(CreateGateways));
         migrations
     }
 }
@@ -112,4 +113,68 @@ CREATE TABLE smsc_accounts (
     organisation_id UUID PRIMARY KEY,
     accepted_at BIGINT NOT NULL
 );
+"#;
+
+struct CreateGateways;
+
+impl MigrationName for CreateGateways {
+    fn name(&self) -> &str {
+        "m0201_create_gateways"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateGateways {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        run_migration(manager, differs(GATEWAYS_ON_SQLITE, GATEWAYS_ON_POSTGRES)).await
+    }
+}
+
+/// `settings` and `token` are messages of the contracts.
+const GATEWAYS_ON_SQLITE: &str = "
+CREATE TABLE gateways_down (
+    organisation_id BLOB NOT NULL,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    since_at INTEGER NOT NULL,
+    probe_at INTEGER NOT NULL,
+    probes INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, account)
+) WITHOUT ROWID;
+CREATE TABLE gateways_used (
+    organisation_id BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    settings BLOB NOT NULL,
+    token BLOB NOT NULL,
+    secret TEXT NOT NULL,
+    used_at INTEGER NOT NULL,
+    PRIMARY KEY (organisation_id, digest)
+) WITHOUT ROWID;
+CREATE INDEX gateways_used_by_age ON gateways_used (used_at);
+";
+
+const GATEWAYS_ON_POSTGRES: &str = r#"
+CREATE TABLE gateways_down (
+    organisation_id UUID NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    since_at BIGINT NOT NULL,
+    probe_at BIGINT NOT NULL,
+    probes BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, account)
+);
+CREATE TABLE gateways_used (
+    organisation_id UUID NOT NULL,
+    digest BYTEA NOT NULL,
+    settings BYTEA NOT NULL,
+    token BYTEA NOT NULL,
+    secret TEXT COLLATE "C" NOT NULL,
+    used_at BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, digest)
+);
+CREATE INDEX gateways_used_by_age ON gateways_used (used_at);
 "#;

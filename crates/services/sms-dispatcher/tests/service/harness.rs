@@ -1,7 +1,7 @@
 //! The whole service on a database and a broker of the test's own, with a provider on the wire and
 //! a purse that grants everything.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
 
 use carillon_broker::{Consumer, Destination, Publication, topology};
 use carillon_contracts::{
@@ -10,7 +10,7 @@ use carillon_contracts::{
         hold_service_server::{HoldService, HoldServiceServer},
     },
     campaign::v1::{Organisation, SmsGateway},
-    events::v1::OrganisationChanged,
+    events::v1::{OrganisationChanged, SealedSecret},
     ids::{BatchId, CampaignId, CustomerId, MessageId, OrganisationId, RunId, pack_customers},
     jobs::v1::{self as jobs, Cause, Channel, Content, MessageClass, SealedBlock, SendJob},
     time,
@@ -24,7 +24,7 @@ use carillon_service_kit::{
     rpc,
 };
 use carillon_sms_dispatcher::{Config, HttpConfig, Migrator, Parts};
-use carillon_tenancy::{SMS_TOKEN, Tenancy, seal_secret};
+use carillon_tenancy::{SMS_STANDBY_TOKEN, SMS_TOKEN, Tenancy, seal_secret};
 use carillon_testkit::{TestBroker, TestDatabase, eventually};
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
@@ -34,6 +34,8 @@ use uuid::Uuid;
 
 pub const RUN_DAY: i32 = 20_270_115;
 pub const TOKEN: &str = "a-token";
+/// Of the standby.
+pub const OTHER_TOKEN: &str = "another-token";
 
 pub struct Harness {
     pub clock: Clock,
@@ -44,6 +46,8 @@ pub struct Harness {
     /// Where the sandbox keeps what it accepts.
     pub outbox: PathBuf,
     version: Mutex<u64>,
+    /// A secret is sealed once, when it is set.
+    sealed: Mutex<BTreeMap<(String, String), SealedSecret>>,
     runs: Mutex<u32>,
     stop: Stop,
 }
@@ -104,8 +108,8 @@ impl Harness {
             let stopped = async move { stopping.requested().await };
             axum::serve(listener, service.http).with_graceful_shutdown(stopped).await
         });
-        let (version, runs) = (Mutex::new(0), Mutex::new(0));
-        Self { clock, public_url, database, broker, outbox, version, runs, stop }
+        let (version, sealed, runs) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, public_url, database, broker, outbox, version, sealed, runs, stop }
     }
 
     pub async fn stop(&self) {
@@ -115,16 +119,27 @@ impl Harness {
 
     /// The organisation's newest settings, as `organisation.changed` brings them.
     pub async fn settings(&self, sms: Option<SmsGateway>) {
+        self.settings_of(sms, None, TOKEN).await;
+    }
+
+    /// The same with a standby, whose token is `OTHER_TOKEN`.
+    pub async fn settings_of(
+        &self,
+        sms: Option<SmsGateway>,
+        sms_standby: Option<SmsGateway>,
+        token: &str,
+    ) {
         let version = {
             let mut version = self.version.lock().expect("unpoisoned");
             *version += 1;
             *version
         };
-        let sealed = seal_secret(&key(), organisation(), SMS_TOKEN, TOKEN.as_bytes());
+        let organisation_set = Organisation { sms, sms_standby, ..Organisation::default() };
+        let secret = |name: &str, secret| (name.to_owned(), self.sealed(name, secret));
         let document = OrganisationChanged {
             version,
-            organisation: Some(Organisation { sms, ..Organisation::default() }),
-            secrets: [(SMS_TOKEN.to_owned(), sealed.expect("sealed"))].into(),
+            organisation: Some(organisation_set),
+            secrets: [secret(SMS_TOKEN, token), secret(SMS_STANDBY_TOKEN, OTHER_TOKEN)].into(),
             ..OrganisationChanged::default()
         };
         let database = &self.database.database;
@@ -132,6 +147,12 @@ impl Harness {
         let tenancy = Tenancy::new(database.clone());
         tenancy.apply(&tx, organisation(), &document).await.expect("applied");
         tx.commit().await.expect("committed");
+    }
+
+    fn sealed(&self, name: &str, secret: &str) -> SealedSecret {
+        let seal = || seal_secret(&key(), organisation(), name, secret.as_bytes()).expect("sealed");
+        let mut sealed = self.sealed.lock().expect("unpoisoned");
+        sealed.entry((name.to_owned(), secret.to_owned())).or_insert_with(seal).clone()
     }
 
     /// Sends a text to so many recipients, and answers with their messages.
@@ -190,8 +211,13 @@ impl Harness {
 
     /// What the segment evaluator hears of replies.
     pub async fn replies(&self) -> Box<dyn Consumer> {
-        let stream = topology::stream(topology::SMS_DISPATCHER, topology::REPLY_RECEIVED);
-        let queue = topology::event_queue(topology::SEGMENT_EVALUATOR, &stream);
+        self.hear(topology::SEGMENT_EVALUATOR, topology::REPLY_RECEIVED).await
+    }
+
+    /// What somebody hears of this service's events.
+    pub async fn hear(&self, subscriber: &str, event: &str) -> Box<dyn Consumer> {
+        let stream = topology::stream(topology::SMS_DISPATCHER, event);
+        let queue = topology::event_queue(subscriber, &stream);
         self.broker.broker.consume(&queue, 1_000).await.expect("the queue exists")
     }
 
@@ -235,10 +261,16 @@ impl Harness {
 
     /// Moves the clock on until the condition holds: retries become due.
     pub async fn until_later(&self, message: MessageId, state: &str) -> Recorded {
-        let what = format!("{message} is {state} later");
+        self.until_one_of(message, &[state]).await
+    }
+
+    /// The same for whichever of these states comes first.
+    pub async fn until_one_of(&self, message: MessageId, states: &[&str]) -> Recorded {
+        let what = format!("{message} is {states:?} later");
         eventually(&what, || async {
             self.clock.advance(SignedDuration::from_millis(500));
-            self.recorded(message).await.is_some_and(|recorded| recorded.state == state)
+            let recorded = self.recorded(message).await;
+            recorded.is_some_and(|recorded| states.contains(&recorded.state.as_str()))
         })
         .await;
         self.recorded(message).await.expect("it was there")

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod described;
+mod failover;
 mod harness;
 mod replies;
 mod smpp;

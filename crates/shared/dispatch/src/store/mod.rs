@@ -24,7 +24,7 @@ pub(crate) use halts::{barred_of_all_organisations, halt, keep_halt, keep_suppre
 pub(crate) use messages::{ClaimId, Recorded};
 pub use migration::Migrator;
 pub(crate) use partitions::Partitions;
-pub(crate) use step::{Answer, CANCELLED, Claim, ClaimKind, Record, Step, StepError, Store};
+pub(crate) use step::{Answer, CANCELLED, Claim, ClaimKind, Record, Step, StepError, Store, Which};
 pub(crate) use throttle::{Leased, lease};
 pub(crate) use workers::Beats;
 

@@ -1,17 +1,14 @@
 //! One claim in the course of a step: what it has taken, and what it makes of a row.
 
-use carillon_contracts::{
-    ids::MessageId,
-    vocabulary::{MessageState, WaitReason},
-};
+use carillon_contracts::{ids::MessageId, vocabulary::MessageState};
 
 use super::{
     messages::{ClaimId, Found, Written},
-    step::Claim,
+    step::{Claim, Which},
     totals::Book,
 };
 use crate::{
-    domain::claim::{ASK_AGAIN_MS, Claiming, Terms, Verdict},
+    domain::claim::{Claiming, Terms, Verdict},
     funds::Funding,
 };
 
@@ -42,16 +39,18 @@ impl OneClaim<'_> {
     }
 
     /// A call that was perhaps taken is repeated only where the provider would notice.
-    pub(super) fn may_repeat(&self, row: &Found) -> bool {
-        let past = self.terms.now_ms >= self.terms.deadline_ms;
-        let same = |account: &crate::Account| account.idempotent && account.name == row.account;
-        past || self.terms.instead.is_some() || self.claim.account.as_deref().is_some_and(same)
-    }
-
-    /// The organisation sends through something else now, perhaps not for long.
-    pub(super) fn elsewhere(&self) -> Verdict {
-        let until_ms = self.terms.deadline_ms.min(self.terms.now_ms + ASK_AGAIN_MS);
-        Verdict::Wait { reason: WaitReason::Retrying, until_ms }
+    pub(super) fn is_for(&self, row: &Found, which: Which) -> bool {
+        let Terms { now_ms, deadline_ms, instead, wait, .. } = self.terms;
+        if now_ms >= deadline_ms || instead.is_some() {
+            return true;
+        }
+        let own = self.claim.account.as_deref().is_some_and(|account| {
+            account.name == row.account && (account.idempotent || wait.is_some())
+        });
+        match which {
+            Which::Ours => !row.doubtful || own,
+            Which::Doubtful => row.doubtful && own,
+        }
     }
 
     pub(super) fn write(

@@ -145,9 +145,19 @@ pub(crate) enum ClaimKind {
         header: Option<Arc<Header>>,
         instead: Option<(MessageState, &'static str)>,
         wait: Option<(WaitReason, i64)>,
+        which: Which,
     },
     /// The delivery ends: what is open goes on from the job kept here.
     Accept { header: Arc<Header>, wanted: i64, job: Arc<Vec<u8>> },
+}
+
+/// Which of the due rows a claim takes. What is only settled is taken whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// What may leave through its account: what is doubtful elsewhere may not.
+    Ours,
+    /// What is doubtful at its account, and nothing else.
+    Doubtful,
 }
 
 /// What may be sent: positions with their attempt.
@@ -156,6 +166,8 @@ pub(crate) struct Answer {
     /// The claim that this answers.
     pub claim: ClaimId,
     pub claimed: Vec<(usize, u32)>,
+    /// Accounts at which rows that are due, and were left so, are doubtful.
+    pub elsewhere: BTreeSet<String>,
     /// Of an `Accept`: nothing of the batch depends on the delivery any more.
     pub accepted: bool,
 }
@@ -267,7 +279,7 @@ impl OneStep<'_> {
             let id = ClaimId { epoch: self.epoch, number: claim.number };
             let mut answer = Answer { claim: id, ..Answer::default() };
             if let Some(book) = books.get_mut(&claim.key) {
-                answer.claimed = self.claim(index, id, claim, book, &mut writes).await?;
+                answer = self.claim(index, id, claim, book, &mut writes).await?;
             }
             answers.push(answer);
         }
@@ -284,7 +296,7 @@ impl OneStep<'_> {
         claim: &Claim,
         book: &mut Book,
         writes: &mut Writes,
-    ) -> Result<Vec<(usize, u32)>, DbErr> {
+    ) -> Result<Answer, DbErr> {
         let mut funding = claim.funding;
         if let Funding::Granted { units, raises } = &mut funding {
             let (granted, asked) = (book.row.granted, book.row.asked_raises);
@@ -306,12 +318,13 @@ impl OneStep<'_> {
             ClaimKind::First { header, range, units, instead, wait } => {
                 let terms = halted(terms(*instead, *wait), book.row.halt);
                 let one = OneClaim { index, id, claim, terms };
-                self.first(one, header, range.clone(), units, book, writes).await
+                let taken = self.first(one, header, range.clone(), units, book, writes).await?;
+                Ok(Answer { claim: id, claimed: taken, ..Answer::default() })
             }
-            ClaimKind::Due { header, instead, wait } => {
+            ClaimKind::Due { header, instead, wait, which } => {
                 let terms = halted(terms(*instead, *wait), book.row.halt);
                 let one = OneClaim { index, id, claim, terms };
-                self.due(one, header.as_deref(), book, writes).await
+                self.due(one, header.as_deref(), *which, book, writes).await
             }
             ClaimKind::Accept { job, .. } => {
                 let (run_day, batch) = claim.key;
@@ -321,7 +334,7 @@ impl OneStep<'_> {
                     row.has_job = true;
                 }
                 book.tell = true;
-                Ok(Vec::new())
+                Ok(Answer { claim: id, ..Answer::default() })
             }
         }
     }
@@ -371,9 +384,10 @@ impl OneStep<'_> {
         &self,
         one: OneClaim<'_>,
         header: Option<&Header>,
+        which: Which,
         book: &mut Book,
         writes: &mut Writes,
-    ) -> Result<Vec<(usize, u32)>, DbErr> {
+    ) -> Result<Answer, DbErr> {
         let (run_day, batch) = one.claim.key;
         let late = self.now_ms >= one.terms.deadline_ms || one.terms.instead.is_some();
         let due = messages::due(self.tx, run_day, batch, one.id, self.now_ms, late).await?;
@@ -391,15 +405,17 @@ impl OneStep<'_> {
             }
             None => BTreeSet::new(),
         };
-        let mut rows = Vec::new();
+        let (mut rows, mut elsewhere) = (Vec::new(), BTreeSet::new());
         for row in queued {
+            if !one.is_for(&row, which) {
+                if row.doubtful {
+                    elsewhere.insert(row.account);
+                }
+                continue;
+            }
             let suppressed =
                 customer(row.position).is_some_and(|customer| suppressed.contains(&customer));
-            let verdict = if row.doubtful && !one.may_repeat(&row) {
-                one.elsewhere()
-            } else {
-                claiming.decide(row.units, row.attempt > 0, suppressed)
-            };
+            let verdict = claiming.decide(row.units, row.attempt > 0, suppressed);
             // Out of permits: it stays due, and the next claim finds it.
             if matches!(verdict, Verdict::Wait { reason: WaitReason::Backlog, .. }) {
                 continue;
@@ -416,7 +432,7 @@ impl OneStep<'_> {
         if !rows.is_empty() {
             writes.later.push((one.claim.key, Writing { batch, claim: one.id, rows }));
         }
-        Ok(claimed)
+        Ok(Answer { claim: one.id, claimed, elsewhere, accepted: false })
     }
 
     /// What was not there may be sent, or is told; the rest is another's.

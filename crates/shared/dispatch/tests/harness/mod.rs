@@ -50,6 +50,10 @@ pub struct Calls {
     pub idempotent: bool,
     /// The name of the account; "harness" where it is empty.
     pub account: Arc<Mutex<String>>,
+    /// Another that the organisation still has.
+    pub former: Arc<Mutex<String>>,
+    /// The account of each call, and whether it was made for what is in doubt there.
+    pub by: Arc<Mutex<Vec<(MessageId, String, bool)>>>,
     pub throttle: Option<Throttle>,
     /// The organisation has switched everything off.
     pub paused: Arc<AtomicBool>,
@@ -87,6 +91,14 @@ impl Gateway for Calls {
         Account { idempotent, throttle, paused, ..Account::unlimited(name) }
     }
 
+    async fn account_named(&self, organisation: OrganisationId, name: &str) -> Option<Account> {
+        let account = self.account(organisation).await;
+        if *self.former.lock().unwrap() == name {
+            return Some(Account { name: name.to_owned(), ..account });
+        }
+        Some(account).filter(|account| account.name == name)
+    }
+
     fn prepare(&self, content: &Content) -> Result<(), String> {
         let sms = content.sms.as_ref().ok_or("no text")?;
         assert_ne!(sms.text, PANIC, "the gateway's own fault");
@@ -100,6 +112,8 @@ impl Gateway for Calls {
     async fn send(&self, (): &(), outgoing: Outgoing<'_>) -> Outcome {
         *self.made.lock().unwrap().entry(outgoing.message).or_default() += 1;
         self.times.lock().unwrap().push(Instant::now());
+        let by = (outgoing.message, outgoing.account.to_owned(), outgoing.in_doubt);
+        self.by.lock().unwrap().push(by);
         let address = outgoing.recipient.address();
         assert_ne!(self.panics.as_deref(), Some(address), "the gateway's own fault");
         if self.hang {

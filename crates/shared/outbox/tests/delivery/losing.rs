@@ -12,8 +12,8 @@ use carillon_broker::{
 use carillon_contracts::{
     events::v1::{
         AuditRecorded, BalanceLow, BalanceRaised, BatchPlanned, CampaignHalted, CampaignPublished,
-        DeliveryChanged, Event, OrganisationChanged, ReplyReceived, RunDue, RunMissed, RunPlanned,
-        SuppressionChanged, event::Body,
+        DeliveryChanged, Event, GatewayChanged, OrganisationChanged, ReplyReceived, RunDue,
+        RunMissed, RunPlanned, SuppressionChanged, event::Body,
     },
     ids::OrganisationId,
 };
@@ -120,6 +120,7 @@ fn body(event: &str) -> Body {
         topology::BALANCE_RAISED => Body::BalanceRaised(BalanceRaised::default()),
         topology::REPLY_RECEIVED => Body::ReplyReceived(ReplyReceived::default()),
         topology::AUDIT_RECORDED => Body::AuditRecorded(AuditRecorded::default()),
+        topology::GATEWAY_CHANGED => Body::GatewayChanged(GatewayChanged::default()),
         topology::CAMPAIGN_HALTED => Body::CampaignHalted(CampaignHalted::default()),
         topology::SUPPRESSION_CHANGED => Body::SuppressionChanged(SuppressionChanged::default()),
         other => panic!("an event type that this test does not know: {other}"),

@@ -40,8 +40,10 @@ impl Rig for Sandbox {
                 let latency_ms = u64::try_from(SLOWLY.as_millis()).expect("short");
                 SandboxConfig { latency_ms, ..plain }
             }
-            Wish::TakesAndIsLost | Wish::Delivers | Wish::CannotDeliver => {
-                panic!("a sandbox has no connection to lose, and reports nothing")
+            Wish::TakesAndIsLost => SandboxConfig { lose_share: 0.5, ..plain },
+            Wish::Delivers => SandboxConfig { receipt_share: 1.0, ..plain },
+            Wish::CannotDeliver => {
+                SandboxConfig { receipt_share: 1.0, undelivered_share: 1.0, ..plain }
             }
         };
         Self(config)
