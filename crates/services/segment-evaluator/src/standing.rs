@@ -39,10 +39,8 @@ impl Evaluator {
         external_ids: &[String],
         change: impl Fn(&mut Standing) + Send + Sync,
     ) -> Result<Changed, Failure> {
-        let require_consent = self.organisation(organisation).await?.require_consent;
         for tries in 1.. {
-            let done = self.try_change(organisation, external_ids, &change, require_consent).await;
-            match done {
+            match self.try_change(organisation, external_ids, &change).await {
                 Err(error) if tries < TRIES && is_transient(&error) => pause(tries).await,
                 done => {
                     self.outbox.wake();
@@ -58,7 +56,6 @@ impl Evaluator {
         organisation: OrganisationId,
         external_ids: &[String],
         change: &(impl Fn(&mut Standing) + Send + Sync),
-        require_consent: bool,
     ) -> Result<Changed, DbErr> {
         let tx = self.database.begin().await?;
         let known = store::standings(&tx, organisation, external_ids).await?;
@@ -69,7 +66,7 @@ impl Evaluator {
             change(&mut after);
             if after != *before {
                 after.version += 1;
-                told.extend(suppressions(before, &after, require_consent));
+                told.extend(suppressions(before, &after));
                 changed.push((external_id.as_str(), after));
             }
         }

@@ -7,6 +7,7 @@ use carillon_contracts::{
     ids::{MessageId, OrganisationId},
     jobs::v1::{Channel, Content},
 };
+use carillon_numbering::Markets;
 use jiff::Timestamp;
 
 use crate::{Clearance, Outcome, Recipient};
@@ -37,6 +38,10 @@ pub struct Account {
     pub idempotent: bool,
     /// The organisation has switched everything off.
     pub paused: bool,
+    /// Only customers who gave consent receive.
+    pub require_consent: bool,
+    /// Where SMS may go; all of them for every other channel.
+    pub markets: Markets,
 }
 
 impl Account {
@@ -48,6 +53,8 @@ impl Account {
             connections: usize::MAX,
             idempotent: false,
             paused: false,
+            require_consent: false,
+            markets: Markets::default(),
         }
     }
 }

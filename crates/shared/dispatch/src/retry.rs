@@ -15,7 +15,7 @@ use crate::{
     clearance::Boottime,
     deliver::DeliverError,
     funds::Funding,
-    gateway::{Account, Gateway},
+    gateway::Gateway,
     open::{Header, OpenError, Opened},
     pace::Pace,
     send::Calls,
@@ -57,7 +57,7 @@ impl<G: Gateway> Dispatcher<G> {
         let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
         if past_deadline {
             // Nothing is sent any more: without permits the claim only settles.
-            self.claim_due(key, None, 0, Funding::Free, None, None).await;
+            self.claim_due(key, None, 0, Funding::Free, None).await;
             return Ok(());
         }
         let reader = self.store.database.reader();
@@ -89,11 +89,9 @@ impl<G: Gateway> Dispatcher<G> {
         stop: &Stop,
     ) -> Result<(), DeliverError> {
         let (recorded, mut all_recorded) = mpsc::channel(1);
-        let header = Some(&Arc::clone(&calls.header));
         loop {
             let latest = Instant::now() + TURN_WITHIN;
             calls.follow_settings().await;
-            let account = Some(&calls.account);
             let pace = self.pace(&calls, calls.header.count(), latest).await?;
             if stop.is_stopping() {
                 break;
@@ -103,17 +101,17 @@ impl<G: Gateway> Dispatcher<G> {
                 Pace::Go { permits, tokens } => (permits, tokens),
                 Pace::Wait { reason, until_ms } => {
                     let wait = Some((reason, until_ms));
-                    self.claim_due(key, header, 0, funding, wait, account).await;
+                    self.claim_due(key, Some(&calls), 0, funding, wait).await;
                     break;
                 }
                 Pace::Halted => {
-                    self.claim_due(key, header, 0, funding, None, account).await;
+                    self.claim_due(key, Some(&calls), 0, funding, None).await;
                     break;
                 }
                 Pace::Late => break,
             };
             let Some(answer) =
-                self.claim_due(key, header, permits.len(), funding, None, account).await
+                self.claim_due(key, Some(&calls), permits.len(), funding, None).await
             else {
                 break;
             };
@@ -130,15 +128,16 @@ impl<G: Gateway> Dispatcher<G> {
     async fn claim_due(
         &self,
         key: (i32, BatchId),
-        header: Option<&Arc<Header>>,
+        calls: Option<&Calls<G>>,
         permits: usize,
         funding: Funding,
         wait: Option<(WaitReason, i64)>,
-        account: Option<&Arc<Account>>,
     ) -> Option<Answer> {
-        let kind = ClaimKind::Due { header: header.cloned(), instead: None, wait };
-        let account = account.cloned();
-        let claim = Claim { key, number: 0, permits, funding, account, kind };
+        let header = calls.map(|calls| Arc::clone(&calls.header));
+        let account = calls.map(|calls| Arc::clone(&calls.account));
+        let addressees = calls.map(|calls| Arc::clone(&calls.addressees)).unwrap_or_default();
+        let kind = ClaimKind::Due { header, instead: None, wait };
+        let claim = Claim { key, number: 0, permits, funding, account, addressees, kind };
         self.committer.claim(claim).await
     }
 }

@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use crate::{
     clearance::{About, Boottime, Clearance, Watch},
     committer::{Committer, Unrecorded},
-    domain::{backoff, outcome::Outcome},
+    domain::{addressee::Addressee, backoff, outcome::Outcome},
     gateway::{Account, Gateway, Outgoing},
     open::{Header, Opened},
     permits::{Permit, Turn},
@@ -28,6 +28,8 @@ pub(crate) struct Calls<G: Gateway> {
     pub header: Arc<Header>,
     pub opened: Arc<Opened<G::Prepared>>,
     pub account: Arc<Account>,
+    /// As the account has them.
+    pub addressees: Arc<Vec<Addressee>>,
     pub turn: Turn,
     pub committer: Committer,
     pub watch: Arc<Watch>,
@@ -41,6 +43,7 @@ impl<G: Gateway> Clone for Calls<G> {
             header: Arc::clone(&self.header),
             opened: Arc::clone(&self.opened),
             account: Arc::clone(&self.account),
+            addressees: Arc::clone(&self.addressees),
             turn: self.turn.clone(),
             committer: self.committer.clone(),
             watch: Arc::clone(&self.watch),
@@ -64,6 +67,7 @@ impl<G: Gateway> Calls<G> {
         let account = self.gateway.account(self.header.organisation).await;
         if *self.account != account {
             self.turn = turn(&self.header, &account);
+            self.addressees = Arc::new(self.opened.addressees(&account));
             self.account = Arc::new(account);
         }
     }
@@ -86,6 +90,7 @@ impl<G: Gateway> Calls<G> {
                 organisation: self.header.organisation,
                 campaign: self.header.campaign,
                 customer: self.header.customers[position],
+                require_consent: self.account.require_consent,
                 deadline: self.header.deadline,
                 claim,
                 claimed_at,

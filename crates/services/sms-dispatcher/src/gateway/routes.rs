@@ -7,11 +7,12 @@ use std::{
 };
 
 use carillon_contracts::{
-    campaign::v1::{SmsGateway, sms_gateway::Kind},
+    campaign::v1::{Organisation, SmsGateway, sms_gateway::Kind},
     events::v1::{OrganisationChanged, SealedSecret},
     ids::OrganisationId,
 };
 use carillon_dispatch::{Account, Outcome, Throttle, sandbox::Sandbox};
+use carillon_numbering::Markets;
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::Stop;
 use carillon_tenancy::{SMS_TOKEN, Tenancy, secret_of};
@@ -131,11 +132,10 @@ impl Routes {
                 Outcome::Transient { code: "organisation_unknown".into(), retry_after: None };
             return route(None, 0, Arc::new(Refuses(unknown)), None);
         };
-        let found =
-            document.organisation.as_ref().and_then(|organisation| organisation.sms.as_ref());
-        let settings = found.cloned().unwrap_or_default();
+        let Organisation { sms, paused, require_consent, markets, .. } =
+            document.organisation.clone().unwrap_or_default();
+        let settings = sms.unwrap_or_default();
         let (version, rate) = (Some(document.version), settings.rate);
-        let paused = document.organisation.as_ref().is_some_and(|organisation| organisation.paused);
         let sealed_token = document.secrets.get(SMS_TOKEN).cloned();
         let same =
             MadeFrom { settings: Some(SmsGateway { rate: 0, ..settings.clone() }), sealed_token };
@@ -153,7 +153,8 @@ impl Routes {
                 route(version, rate, Arc::new(refuses), None)
             }
         };
-        route.account.paused = paused;
+        let markets = Markets::of(&markets);
+        route.account = Account { paused, require_consent, markets, ..route.account };
         route
     }
 
@@ -224,18 +225,17 @@ fn route(
     twilio_token: Option<String>,
 ) -> Route {
     let account = Account {
-        name: provider.name().to_owned(),
         throttle: (rate > 0).then_some(Throttle::Rate { per_second: rate }),
         connections: provider.connections(),
         idempotent: provider.is_idempotent(),
-        paused: false,
+        ..Account::unlimited(provider.name())
     };
     Route { version, account, provider, made_from: MadeFrom::default(), twilio_token }
 }
 
 #[cfg(test)]
 mod tests {
-    use carillon_contracts::campaign::v1::{HttpGateway, Organisation, SmppGateway, TwilioGateway};
+    use carillon_contracts::campaign::v1::{HttpGateway, SmppGateway, TwilioGateway};
     use carillon_service_kit::egress::Egress;
     use carillon_tenancy::seal_secret;
     use rustls::RootCertStore;

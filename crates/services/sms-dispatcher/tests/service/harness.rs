@@ -113,8 +113,13 @@ impl Harness {
         assert!(self.stop.drained(Duration::from_secs(60)).await, "it stops in time");
     }
 
-    /// The organisation's newest settings, as `organisation.changed` brings them.
+    /// The organisation's newest gateway, as `organisation.changed` brings it.
     pub async fn settings(&self, sms: Option<SmsGateway>) {
+        self.set(Organisation { sms, ..Organisation::default() }).await;
+    }
+
+    /// All its newest settings.
+    pub async fn set(&self, settings: Organisation) {
         let version = {
             let mut version = self.version.lock().expect("unpoisoned");
             *version += 1;
@@ -123,7 +128,7 @@ impl Harness {
         let sealed = seal_secret(&key(), organisation(), SMS_TOKEN, TOKEN.as_bytes());
         let document = OrganisationChanged {
             version,
-            organisation: Some(Organisation { sms, ..Organisation::default() }),
+            organisation: Some(settings),
             secrets: [(SMS_TOKEN.to_owned(), sealed.expect("sealed"))].into(),
             ..OrganisationChanged::default()
         };
