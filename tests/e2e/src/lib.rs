@@ -9,6 +9,7 @@ mod front;
 pub mod money;
 pub mod providers;
 pub mod server;
+pub mod settings;
 pub mod stack;
 
 pub use cli::{Cli, Done, binary, root};

@@ -56,6 +56,7 @@ struct Settings {
     smtp: Option<SmtpServer>,
     password: Option<SealedSecret>,
     paused: bool,
+    require_consent: bool,
 }
 
 impl Settings {
@@ -63,8 +64,8 @@ impl Settings {
         let OrganisationChanged { organisation, mut secrets, .. } = document;
         let organisation = organisation.unwrap_or_default();
         let password = secrets.remove(SMTP_PASSWORD);
-        let Organisation { name, smtp, paused, .. } = organisation;
-        Self { name, smtp, password, paused }
+        let Organisation { name, smtp, paused, require_consent, .. } = organisation;
+        Self { name, smtp, password, paused, require_consent }
     }
 }
 
@@ -138,11 +139,13 @@ impl Routes {
     fn route(&self, organisation: OrganisationId, settings: Settings) -> Route {
         let nobody = || Sender::new(&settings.name, SANDBOX_SENDER, "");
         let nobody = nobody().expect("the sandbox's own address is one");
+        let Settings { paused, require_consent, .. } = settings;
+        let of_settings = |account| Account { paused, require_consent, ..account };
         let Some(smtp) = &settings.smtp else {
-            let account = Account { paused: settings.paused, ..Account::unlimited("sandbox") };
+            let account = of_settings(Account::unlimited("sandbox"));
             return Route { account, sender: nobody, way: Way::None, settings };
         };
-        let account = Account { paused: settings.paused, ..account(smtp) };
+        let account = of_settings(account(smtp));
         let name = if smtp.from_name.is_empty() { &settings.name } else { &smtp.from_name };
         let Some(sender) = Sender::new(name, &smtp.from, &smtp.reply_to) else {
             return Route { account, sender: nobody, way: Way::Broken("sender_refused"), settings };
@@ -211,12 +214,9 @@ fn account(smtp: &SmtpServer) -> Account {
     let digest = Sha256::digest(of.as_bytes());
     let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     Account {
-        name: format!("smtp-{digest}"),
         throttle: smtp.throttle.as_ref().and_then(throttle),
         connections: usize::try_from(connections).unwrap_or(1),
-        at_once: usize::MAX,
-        idempotent: false,
-        paused: false,
+        ..Account::unlimited(&format!("smtp-{digest}"))
     }
 }
 

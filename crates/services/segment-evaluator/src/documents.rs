@@ -2,7 +2,7 @@
 //! before some of them said so.
 
 use async_trait::async_trait;
-use carillon_contracts::ids::OrganisationId;
+use carillon_contracts::{events::v1::Suppression, ids::OrganisationId};
 use carillon_outbox::Documents;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -43,12 +43,9 @@ impl Suppressions {
         organisation: OrganisationId,
         standings: impl Iterator<Item = &Standing> + Send,
     ) -> Result<(), DbErr> {
-        let settings = self.0.tenancy.organisation(organisation).await?;
-        let require_consent = settings.is_some_and(|settings| settings.require_consent);
-        let all = standings.flat_map(|standing| {
-            CHANNELS.map(|channel| standing.suppression(channel, require_consent))
-        });
-        let suppressed = all.filter(|suppression| suppression.suppressed).collect();
+        let all = standings.flat_map(|standing| CHANNELS.map(|channel| standing.suppression(channel)));
+        let barred = |one: &Suppression| one.suppressed || one.without_consent;
+        let suppressed = all.filter(barred).collect();
         self.0.tell_suppressions(tx, organisation, suppressed).await.map(|_| ())
     }
 }

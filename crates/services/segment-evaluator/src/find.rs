@@ -6,6 +6,7 @@ use carillon_contracts::{
     jobs::v1::Channel,
     time,
 };
+use carillon_numbering::region;
 use carillon_service_kit::status::{internal, invalid, not_found, refused};
 use jiff::Timestamp;
 use tonic::Status;
@@ -44,7 +45,7 @@ impl Evaluator {
             By::ExternalId(id) if id.contains('\0') => Ok(Vec::new()),
             By::ExternalId(id) => store::by_external_ids(reader, organisation, &[id]).await,
             By::Phone(number) => {
-                let region = phone::region(&self.organisation(organisation).await?.default_region);
+                let region = region(&self.organisation(organisation).await?.default_region);
                 let number = phone::parse(number, region).map_err(of_identifier)?;
                 lookup(Lookup::Phone, keeper.phone(&number)).await
             }

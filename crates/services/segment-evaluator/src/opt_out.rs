@@ -30,11 +30,8 @@ impl Evaluator {
         let customer = CustomerId::from_wire(&request.customer_id)
             .map_err(|error| invalid("customer_id", error.to_string()))?;
         let channel = channel("channel", request.channel)?;
-        let settings = self.organisation(organisation).await?;
         for tries in 1.. {
-            let done =
-                self.try_opt_out(organisation, customer, channel, settings.require_consent).await;
-            match done {
+            match self.try_opt_out(organisation, customer, channel).await {
                 Err(error) if tries < TRIES && is_transient(&error) => pause(tries).await,
                 Err(error) => return Err(internal(error)),
                 Ok(None) => break,
@@ -55,7 +52,6 @@ impl Evaluator {
         organisation: OrganisationId,
         customer: CustomerId,
         channel: Channel,
-        require_consent: bool,
     ) -> Result<Option<i64>, DbErr> {
         let found = store::resolve(self.database.reader(), organisation, &[customer]).await?;
         let ids: Vec<String> = found.into_iter().map(|(_, external_id)| external_id).collect();
@@ -76,7 +72,7 @@ impl Evaluator {
             let change = consent_log::Change::unsubscribed(customer, channel);
             consent_log::append(&tx, organisation, BY, at, vec![change]).await?;
         }
-        let told = vec![standing.suppression(channel, require_consent)];
+        let told = vec![standing.suppression(channel)];
         let row = self.tell_suppressions(&tx, organisation, told).await?;
         tx.commit().await?;
         Ok(row)

@@ -8,6 +8,7 @@ use carillon_contracts::{
     jobs::v1::Channel,
     time,
 };
+use carillon_numbering::region;
 use carillon_outbox::{Handler, HandlerError};
 use carillon_tenancy::{REPLY_NUMBER, open_secret};
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -48,7 +49,6 @@ struct Heard {
     keyword: Keyword,
     /// Milliseconds since 1970.
     at: i64,
-    require_consent: bool,
 }
 
 impl Heard {
@@ -73,13 +73,8 @@ impl Evaluator {
         let Some(keeper) = self.vault.known(organisation).await.map_err(failed)? else {
             return Ok(());
         };
-        let heard = Heard {
-            organisation,
-            keyword: reply.keyword(),
-            at,
-            require_consent: settings.require_consent,
-        };
-        for number in phone::of_sender(&number, phone::region(&settings.default_region)) {
+        let heard = Heard { organisation, keyword: reply.keyword(), at };
+        for number in phone::of_sender(&number, region(&settings.default_region)) {
             let hash = keeper.phone(&number);
             let repliers = store::repliers(tx, organisation, &hash).await?;
             if !repliers.is_empty() {
@@ -121,7 +116,7 @@ impl Evaluator {
                 continue;
             }
             after.version += 1;
-            told.extend(suppressions(before, &after, heard.require_consent));
+            told.extend(suppressions(before, &after));
             log.push(match heard.keyword {
                 Keyword::Start => consent_log::Change::subscribed(after.customer, Channel::Sms),
                 _ => consent_log::Change::unsubscribed(after.customer, Channel::Sms),

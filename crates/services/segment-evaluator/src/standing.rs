@@ -67,10 +67,8 @@ impl Evaluator {
         asked: &Asked<'_>,
         change: impl Fn(&mut Standing) + Send + Sync,
     ) -> Result<Changed, Failure> {
-        let require_consent = self.organisation(caller.organisation).await?.require_consent;
         for tries in 1.. {
-            let done = self.try_change(caller, external_ids, asked, &change, require_consent).await;
-            match done {
+            match self.try_change(caller, external_ids, asked, &change).await {
                 Err(error) if tries < TRIES && is_transient(&error) => pause(tries).await,
                 done => {
                     self.outbox.wake();
@@ -87,7 +85,6 @@ impl Evaluator {
         external_ids: &[String],
         asked: &Asked<'_>,
         change: &(impl Fn(&mut Standing) + Send + Sync),
-        require_consent: bool,
     ) -> Result<Changed, DbErr> {
         let organisation = caller.organisation;
         let tx = self.database.begin().await?;
@@ -99,7 +96,7 @@ impl Evaluator {
             change(&mut after);
             if after != *before {
                 after.version += 1;
-                told.extend(suppressions(before, &after, require_consent));
+                told.extend(suppressions(before, &after));
                 changed.push((external_id.as_str(), after));
             }
         }

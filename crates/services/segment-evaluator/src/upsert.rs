@@ -88,8 +88,7 @@ impl Evaluator {
         rows: Vec<Customer>,
     ) -> Result<Outcome, Failure> {
         let organisation = self.organisation(upsert.caller.organisation).await?;
-        let (settings, require_consent) =
-            (Settings::of(&organisation), organisation.require_consent);
+        let settings = Settings::of(&organisation);
         let rules = Rules::new(&organisation.default_region, self.clock.now());
         let mut rejects = Vec::new();
         let mut seen = HashSet::new();
@@ -108,7 +107,7 @@ impl Evaluator {
             let changes = self.prepare(upsert, &given, settings, &mut outcome).await?;
             let written = match changes.is_empty() {
                 true => Ok(true),
-                false => self.write(upsert, changes, require_consent, &mut outcome).await,
+                false => self.write(upsert, changes, &mut outcome).await,
             };
             match written {
                 Ok(true) => {
@@ -186,7 +185,6 @@ impl Evaluator {
         &self,
         upsert: &Upsert<'_>,
         changes: Vec<Change>,
-        require_consent: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, Failure> {
         let organisation = upsert.caller.organisation;
@@ -215,7 +213,7 @@ impl Evaluator {
         store::use_addresses(&tx, organisation, &differences).await?;
         claim_late(&tx, organisation, &differences).await?;
         self.write_points(&tx, organisation, &changes).await?;
-        let told = told(&changes, require_consent);
+        let told = told(&changes);
         outcome.told = self.tell_suppressions(&tx, organisation, told).await?;
         let consents = changes
             .iter()
@@ -296,12 +294,12 @@ fn deed<'a>(upsert: &Upsert<'a>, changes: &[Change]) -> Option<Deed<'a>> {
 }
 
 /// What dispatchers must hear of. Nothing can be queued for somebody new.
-fn told(changes: &[Change], require_consent: bool) -> Vec<Suppression> {
+fn told(changes: &[Change]) -> Vec<Suppression> {
     let known = changes.iter().filter_map(|change| {
         let (before, _) = change.before.as_ref()?;
         Some((Standing::of(before), Standing::of(&change.after)))
     });
-    known.flat_map(|(before, after)| suppressions(&before, &after, require_consent)).collect()
+    known.flat_map(|(before, after)| suppressions(&before, &after)).collect()
 }
 
 fn duplicate() -> Fault {

@@ -77,6 +77,7 @@ pub(crate) struct About {
     pub organisation: OrganisationId,
     pub campaign: CampaignId,
     pub customer: CustomerId,
+    pub require_consent: bool,
     pub deadline: Timestamp,
     /// Claims of an epoch that was declared dead are not called any more.
     pub claim: ClaimId,
@@ -134,6 +135,7 @@ struct Asked {
     organisation: OrganisationId,
     campaign: CampaignId,
     customer: CustomerId,
+    require_consent: bool,
     ticket: Weak<Ticket>,
 }
 
@@ -167,7 +169,7 @@ impl Watch {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (organisation, campaign, customer) =
             (about.organisation, about.campaign, about.customer);
-        let begin_by = about.begin_by;
+        let (begin_by, require_consent) = (about.begin_by, about.require_consent);
         let ticket = Arc::new(Ticket {
             number,
             about,
@@ -176,7 +178,8 @@ impl Watch {
             barred: AtomicBool::new(false),
             watch: Arc::clone(self),
         });
-        let asked = Asked { organisation, campaign, customer, ticket: Arc::downgrade(&ticket) };
+        let ticket_of = Arc::downgrade(&ticket);
+        let asked = Asked { organisation, campaign, customer, require_consent, ticket: ticket_of };
         self.lock().insert(number, asked);
         Clearance(Kind::Ticket(ticket))
     }
@@ -210,8 +213,10 @@ impl Watch {
         let barred = store::barred_of_all_organisations(reader, campaigns, customers).await?;
         // What was taken in meanwhile is barred with it: what was read holds for it, too.
         let is_barred = |asked: &&Asked| {
+            let customer = (asked.organisation, asked.customer);
             barred.campaigns.contains(&asked.campaign)
-                || barred.customers.contains(&(asked.organisation, asked.customer))
+                || barred.customers.contains(&customer)
+                || asked.require_consent && barred.without_consent.contains(&customer)
         };
         // A ticket that ends takes the lock, so none may end here while it is held.
         let tickets: Vec<Weak<Ticket>> =

@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 
 use crate::{
     clearance::Boottime,
+    domain::addressee::End,
     funds::Funding,
     gateway::Gateway,
     open::{Header, OpenError, Opened},
@@ -175,7 +176,7 @@ impl<G: Gateway> Dispatcher<G> {
     }
 
     /// How all messages end if none may be sent: as the release says, or because it is too late.
-    fn end_without_sending(&self, header: &Header) -> Option<(MessageState, &'static str)> {
+    fn end_without_sending(&self, header: &Header) -> Option<End> {
         let late = self.store.clock.now() >= header.deadline;
         match header.cause {
             Cause::Cancelled => Some(store::CANCELLED),
@@ -193,6 +194,7 @@ impl<G: Gateway> Dispatcher<G> {
         Calls {
             gateway: Arc::clone(&self.gateway),
             header: Arc::clone(header),
+            addressees: Arc::new(opened.addressees(&account)),
             opened: Arc::new(opened),
             turn: turn(header, &account),
             account: Arc::new(account),
@@ -228,7 +230,6 @@ impl<G: Gateway> Dispatcher<G> {
         stop: &Stop,
     ) -> Result<(), DeliverError> {
         let header = &Arc::clone(&calls.header);
-        let units = Arc::new(calls.opened.units.clone());
         let begun = Instant::now();
         let mut next = 0;
         while next < header.count() {
@@ -255,10 +256,10 @@ impl<G: Gateway> Dispatcher<G> {
                 permits: permits.len(),
                 funding,
                 account: Some(Arc::clone(&calls.account)),
+                addressees: Arc::clone(&calls.addressees),
                 kind: ClaimKind::First {
                     header: Arc::clone(header),
                     range: next..end,
-                    units: Arc::clone(&units),
                     instead: None,
                     wait,
                 },
@@ -271,12 +272,7 @@ impl<G: Gateway> Dispatcher<G> {
     }
 
     /// Released only to be settled: every recipient gets a row with its end.
-    async fn settle_unsent(
-        &self,
-        header: &Arc<Header>,
-        end: (MessageState, &'static str),
-    ) -> Result<(), DeliverError> {
-        let none = Arc::new(Vec::new());
+    async fn settle_unsent(&self, header: &Arc<Header>, end: End) -> Result<(), DeliverError> {
         for start in (0..header.count()).step_by(MICRO_BATCH) {
             let claim = Claim {
                 key: (header.run_day, header.batch),
@@ -284,10 +280,10 @@ impl<G: Gateway> Dispatcher<G> {
                 permits: 0,
                 funding: Funding::Free,
                 account: None,
+                addressees: Arc::default(),
                 kind: ClaimKind::First {
                     header: Arc::clone(header),
                     range: start..(start + MICRO_BATCH).min(header.count()),
-                    units: Arc::clone(&none),
                     instead: Some(end),
                     wait: None,
                 },
@@ -301,6 +297,7 @@ impl<G: Gateway> Dispatcher<G> {
             permits: 0,
             funding: Funding::Free,
             account: None,
+            addressees: Arc::default(),
             kind: ClaimKind::Due {
                 header: None,
                 instead: Some(end),
@@ -325,6 +322,7 @@ impl<G: Gateway> Dispatcher<G> {
             permits: 0,
             funding: Funding::Free,
             account: None,
+            addressees: Arc::default(),
             kind: ClaimKind::Accept { header: Arc::clone(header), wanted, job: Arc::new(job) },
         };
         let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;

@@ -7,6 +7,7 @@ use carillon_contracts::{
     ids::{MessageId, OrganisationId},
     jobs::v1::{Channel, Content},
 };
+use carillon_numbering::Markets;
 use jiff::Timestamp;
 
 use crate::{Clearance, Outcome, Recipient};
@@ -41,6 +42,10 @@ pub struct Account {
     pub idempotent: bool,
     /// The organisation has switched everything off.
     pub paused: bool,
+    /// Only customers who gave consent receive.
+    pub require_consent: bool,
+    /// Where SMS may go; all of them for every other channel.
+    pub markets: Markets,
 }
 
 impl Account {
@@ -53,6 +58,8 @@ impl Account {
             at_once: usize::MAX,
             idempotent: false,
             paused: false,
+            require_consent: false,
+            markets: Markets::default(),
         }
     }
 }

@@ -14,7 +14,10 @@ use carillon_sealing::{SealError, WrappingKey};
 use jiff::Timestamp;
 use prost::Message as _;
 
-use crate::gateway::Gateway;
+use crate::{
+    domain::addressee::Addressee,
+    gateway::{Account, Gateway},
+};
 
 /// A block grows to this at most when it is unpacked.
 const UNPACKED_BYTES: usize = 64 * 1024 * 1024;
@@ -127,6 +130,18 @@ impl<P> Opened<P> {
             variables: &self.variables,
             recipient: &self.recipients[position],
         }
+    }
+
+    /// The recipients as a claim sees them that is made for the account.
+    pub(crate) fn addressees(&self, account: &Account) -> Vec<Addressee> {
+        let recipients = self.recipients.iter().zip(&self.units);
+        recipients
+            .map(|(recipient, units)| Addressee {
+                units: *units,
+                without_consent: recipient.without_consent,
+                foreign: !account.markets.allow(&recipient.address),
+            })
+            .collect()
     }
 
     pub(crate) fn wanted(&self) -> i64 {

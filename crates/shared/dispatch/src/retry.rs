@@ -17,7 +17,7 @@ use crate::{
     deliver::DeliverError,
     domain::claim::ASK_AGAIN_MS,
     funds::Funding,
-    gateway::{Account, Gateway},
+    gateway::Gateway,
     open::{Header, OpenError, Opened},
     pace::Pace,
     send::Calls,
@@ -64,7 +64,7 @@ impl<G: Gateway> Dispatcher<G> {
         let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
         if past_deadline {
             // Nothing is sent any more: without permits the claim only settles.
-            self.claim_due(key, None, 0, Funding::Free, None, (None, Which::Ours)).await;
+            self.claim_due(key, None, 0, Funding::Free, None, Which::Ours).await;
             return Ok(());
         }
         let reader = self.store.database.reader();
@@ -101,18 +101,15 @@ impl<G: Gateway> Dispatcher<G> {
         stop: &Stop,
     ) -> Result<BTreeSet<String>, DeliverError> {
         let (recorded, mut all_recorded) = mpsc::channel(1);
-        let header = Some(&Arc::clone(&calls.header));
         let which = if calls.in_doubt { Which::Doubtful } else { Which::Ours };
         let mut elsewhere = BTreeSet::new();
         loop {
             let latest = Instant::now() + TURN_WITHIN;
-            let is_there = calls.follow_settings().await;
-            let account = (Some(&calls.account), which);
-            if !is_there {
+            if !calls.follow_settings().await {
                 // Perhaps not for long.
                 let until_ms = self.store.clock.now_ms() + ASK_AGAIN_MS;
                 let wait = Some((WaitReason::Retrying, until_ms));
-                self.claim_due(key, header, 0, funding, wait, account).await;
+                self.claim_due(key, Some(&calls), 0, funding, wait, which).await;
                 break;
             }
             let pace = self.pace(&calls, calls.header.count(), latest).await?;
@@ -128,7 +125,7 @@ impl<G: Gateway> Dispatcher<G> {
                 Pace::Late => break,
             };
             let Some(answer) =
-                self.claim_due(key, header, permits.len(), funding, wait, account).await
+                self.claim_due(key, Some(&calls), permits.len(), funding, wait, which).await
             else {
                 break;
             };
@@ -146,15 +143,17 @@ impl<G: Gateway> Dispatcher<G> {
     async fn claim_due(
         &self,
         key: (i32, BatchId),
-        header: Option<&Arc<Header>>,
+        calls: Option<&Calls<G>>,
         permits: usize,
         funding: Funding,
         wait: Option<(WaitReason, i64)>,
-        (account, which): (Option<&Arc<Account>>, Which),
+        which: Which,
     ) -> Option<Answer> {
-        let kind = ClaimKind::Due { header: header.cloned(), instead: None, wait, which };
-        let account = account.cloned();
-        let claim = Claim { key, number: 0, permits, funding, account, kind };
+        let header = calls.map(|calls| Arc::clone(&calls.header));
+        let account = calls.map(|calls| Arc::clone(&calls.account));
+        let addressees = calls.map(|calls| Arc::clone(&calls.addressees)).unwrap_or_default();
+        let kind = ClaimKind::Due { header, instead: None, wait, which };
+        let claim = Claim { key, number: 0, permits, funding, account, addressees, kind };
         self.committer.claim(claim).await
     }
 }

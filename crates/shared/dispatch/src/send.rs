@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use crate::{
     clearance::{About, Boottime, Clearance, Watch},
     committer::{Committer, Unrecorded},
-    domain::{backoff, outcome::Outcome},
+    domain::{addressee::Addressee, backoff, outcome::Outcome},
     gateway::{Account, Gateway, Outgoing},
     open::{Header, Opened},
     permits::{Permit, Turn},
@@ -30,6 +30,8 @@ pub(crate) struct Calls<G: Gateway> {
     pub account: Arc<Account>,
     /// Only what is in doubt at this account is sent.
     pub in_doubt: bool,
+    /// As the account has them.
+    pub addressees: Arc<Vec<Addressee>>,
     pub turn: Turn,
     pub committer: Committer,
     pub watch: Arc<Watch>,
@@ -44,6 +46,7 @@ impl<G: Gateway> Clone for Calls<G> {
             opened: Arc::clone(&self.opened),
             account: Arc::clone(&self.account),
             in_doubt: self.in_doubt,
+            addressees: Arc::clone(&self.addressees),
             turn: self.turn.clone(),
             committer: self.committer.clone(),
             watch: Arc::clone(&self.watch),
@@ -73,6 +76,7 @@ impl<G: Gateway> Calls<G> {
         let Some(account) = account else { return false };
         if *self.account != account {
             self.turn = turn(&self.header, &account);
+            self.addressees = Arc::new(self.opened.addressees(&account));
             self.account = Arc::new(account);
         }
         true
@@ -103,6 +107,7 @@ impl<G: Gateway> Calls<G> {
                 organisation: self.header.organisation,
                 campaign: self.header.campaign,
                 customer: self.header.customers[position],
+                require_consent: self.account.require_consent,
                 deadline: self.header.deadline,
                 claim,
                 claimed_at,

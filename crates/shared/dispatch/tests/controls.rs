@@ -14,13 +14,14 @@ use carillon_broker::topology;
 use carillon_contracts::{
     events::v1::{CampaignHalted, Halt, Suppression, SuppressionChanged, Totals, event::Body},
     ids::{BatchId, CampaignId, OrganisationId, RunId},
-    jobs::v1::Channel,
+    jobs::v1::{Channel, Recipient},
 };
 use carillon_dispatch::{Evidence, Says, Throttle};
+use carillon_numbering::Markets;
 use carillon_outbox::{AddDocuments, CreateOutbox, Outbox};
 use carillon_service_kit::{Clock, Stop, metrics};
 use carillon_testkit::{TestDatabase, eventually};
-use harness::{Harness, customer, message};
+use harness::{Harness, Purse, address, customer, message};
 use jiff::SignedDuration;
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use uuid::Uuid;
@@ -165,6 +166,7 @@ async fn who_opted_out_is_suppressed_on_this_channel_alone_and_may_come_back() {
         channel: channel.into(),
         version,
         suppressed,
+        without_consent: false,
     };
     let suppressions = vec![
         one(1, Channel::Sms, 1, true),
@@ -181,6 +183,109 @@ async fn who_opted_out_is_suppressed_on_this_channel_alone_and_may_come_back() {
     let totals = harness.until("closed", |totals| totals.closed).await;
     assert_eq!((settled(&totals, "sent"), settled(&totals, "suppressed")), (8, 2));
     assert_eq!(harness.calls.of(message(&job, 1)) + harness.calls.of(message(&job, 4)), 0);
+    harness.stop().await;
+}
+
+/// A customer's consent changed after what the batches say of it.
+fn consent(n: u32, without_consent: bool) -> Suppression {
+    Suppression {
+        customer_id: customer(n).to_wire(),
+        channel: Channel::Sms.into(),
+        version: 2,
+        suppressed: false,
+        without_consent,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consent_counts_as_it_is_required_and_given_when_a_message_leaves() {
+    let harness = Harness::new().await;
+    harness.calls.paused.store(true, Ordering::Relaxed);
+    harness.start().await;
+    let teller = Teller::new(&harness, topology::SEGMENT_EVALUATOR).await;
+    let recipient =
+        |n| Recipient { address: address(n), without_consent: n < 3, ..Recipient::default() };
+    let job = harness.job_of((0..6).map(recipient).collect());
+    harness.publish(&job).await;
+    let totals = harness.until("accepted", |totals| totals.accepted).await;
+    assert_eq!(totals.waiting["paused"], 6);
+    let suppressions = vec![consent(1, false), consent(4, true)];
+    teller.tell(Body::SuppressionChanged(SuppressionChanged { suppressions })).await;
+    let heard = "SELECT COUNT(*) FROM suppressions";
+    eventually("they are heard", || async { harness.number(heard).await == 2 }).await;
+    harness.calls.require_consent.store(true, Ordering::Relaxed);
+    harness.calls.paused.store(false, Ordering::Relaxed);
+    harness.clock.advance(SignedDuration::from_secs(10));
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "suppressed")), (3, 3));
+    for n in 0..6 {
+        let expected = u32::from([1, 3, 5].contains(&n));
+        assert_eq!(harness.calls.of(message(&job, n)), expected, "{n}");
+    }
+    let (_, changes) = harness.told().await;
+    let without = changes.iter().filter(|(.., reason)| reason == "no_consent").count();
+    assert_eq!(without, 3);
+
+    harness.calls.require_consent.store(false, Ordering::Relaxed);
+    let run = RunId::of(campaign(), "later");
+    harness.publish(&harness.of_another_run(job, run)).await;
+    let batch = BatchId::of(run, Channel::Sms, 0);
+    eventually("the later one is closed", || async { harness.told_of(batch).await.0.closed }).await;
+    assert_eq!(settled(&harness.told_of(batch).await.0, "sent"), 6);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consent_that_is_taken_back_stops_what_is_in_hand() {
+    let mut harness = Harness::new().await;
+    harness.calls.heeds = true;
+    harness.calls.require_consent.store(true, Ordering::Relaxed);
+    harness.start().await;
+    let teller = Teller::new(&harness, topology::SEGMENT_EVALUATOR).await;
+    harness.publish(&harness.job(1)).await;
+    eventually("it is in hand", || async { harness.calls.total() > 0 }).await;
+    let suppressions = vec![consent(0, true)];
+    teller.tell(Body::SuppressionChanged(SuppressionChanged { suppressions })).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "suppressed"), totals.posted_units), (1, 0));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_outside_the_markets_fails_without_a_call_and_gives_its_units_back() {
+    let mut harness = Harness::new().await;
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(6);
+    harness.purse = Some(purse.clone());
+    harness.calls.paused.store(true, Ordering::Relaxed);
+    harness.start().await;
+    let recipient = |n| {
+        let country = if n < 2 { "+491512345" } else { "+3161234" };
+        Recipient { address: format!("{country}{n:04}"), ..Recipient::default() }
+    };
+    let job = harness.job_of((0..6).map(recipient).collect());
+    harness.publish(&job).await;
+    let totals = harness.until("accepted", |totals| totals.accepted).await;
+    assert_eq!((totals.waiting["paused"], totals.needed_units), (6, 6));
+    *harness.calls.markets.lock().unwrap() = Markets::of(&["NL".into()]);
+    harness.calls.paused.store(false, Ordering::Relaxed);
+    harness.clock.advance(SignedDuration::from_secs(10));
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "failed")), (4, 2));
+    assert_eq!((totals.posted_units, totals.needed_units), (4, 4));
+    let (_, changes) = harness.told().await;
+    let foreign = changes.iter().filter(|(.., reason)| reason == "market_not_allowed");
+    assert_eq!(foreign.map(|(position, ..)| *position).collect::<Vec<_>>(), [0, 1]);
+
+    // What is never sent waits for no credits.
+    *purse.granted.lock().unwrap() = Some(4);
+    let run = RunId::of(campaign(), "later");
+    harness.publish(&harness.of_another_run(job, run)).await;
+    let batch = BatchId::of(run, Channel::Sms, 0);
+    eventually("the later one is closed", || async { harness.told_of(batch).await.0.closed }).await;
+    let (totals, _) = harness.told_of(batch).await;
+    assert_eq!((settled(&totals, "sent"), settled(&totals, "failed")), (4, 2));
+    assert_eq!(harness.calls.total(), 8);
     harness.stop().await;
 }
 

@@ -5,6 +5,7 @@ mod credits;
 mod fairness;
 mod halts;
 mod same;
+mod settings;
 mod stops;
 mod trace;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use carillon_contracts::audience::v1::{Consent, Customer};
+use carillon_numbering::{Region, region};
 use jiff::{Timestamp, civil::Date};
-use phonenumber::country;
 
 use super::{
     dates::{self, Birthday, DateError},
@@ -33,14 +33,14 @@ const LANGUAGE_LENGTH: usize = 35;
 /// What the rules depend on.
 pub(crate) struct Rules {
     /// Where phone numbers without a country code are read.
-    pub region: Option<country::Id>,
+    pub region: Option<Region>,
     /// Later dates lie in the future.
     pub newest: Date,
 }
 
 impl Rules {
     pub(crate) fn new(default_region: &str, now: Timestamp) -> Self {
-        Self { region: phone::region(default_region), newest: dates::newest(now) }
+        Self { region: region(default_region), newest: dates::newest(now) }
     }
 }
 

@@ -7,11 +7,10 @@ use carillon_contracts::{
     audience::v1::Consent, campaign::v1::Organisation, ids::CustomerId, jobs::v1::Channel,
     vocabulary::SkipReason,
 };
+use carillon_numbering::Markets;
 
 use super::{
-    email,
-    market::Markets,
-    phone,
+    email, phone,
     record::{Profile, Subscription},
     standing::consents,
 };
@@ -50,7 +49,7 @@ pub(crate) struct Policy {
 
 impl Policy {
     pub(crate) fn of(settings: &Organisation) -> Self {
-        Self { require_consent: settings.require_consent, markets: Markets::of(settings) }
+        Self { require_consent: settings.require_consent, markets: Markets::of(&settings.markets) }
     }
 }
 
@@ -217,13 +216,7 @@ mod tests {
 
     #[test]
     fn who_may_not_be_sent_to_does_not_take_the_message_of_who_shares_the_address() {
-        let policy = Policy {
-            markets: Markets::of(&Organisation {
-                markets: vec!["NL".into()],
-                ..Organisation::default()
-            }),
-            ..Policy::default()
-        };
+        let policy = Policy { markets: Markets::of(&["NL".into()]), ..Policy::default() };
         let mut shared = ann();
         shared.candidate.sms.shared = true;
         let mut claimed = HashSet::new();

@@ -10,7 +10,6 @@ pub(crate) mod decide;
 pub(crate) mod email;
 pub(crate) mod fault;
 pub(crate) mod filter;
-pub(crate) mod market;
 pub(crate) mod mask;
 pub(crate) mod phone;
 pub(crate) mod places;

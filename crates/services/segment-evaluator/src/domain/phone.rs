@@ -2,9 +2,8 @@
 //! and a length that the country uses), not for what is assigned: ranges for fiction and numbers
 //! newer than the numbering plan at hand must pass.
 
-use std::{collections::HashMap, sync::LazyLock};
-
-use phonenumber::{Mode, Type, country, metadata::DATABASE};
+use carillon_numbering::{Region, lengths_of};
+use phonenumber::Mode;
 
 use super::fault::Fault;
 
@@ -12,31 +11,8 @@ use super::fault::Fault;
 const MOST_DIGITS: usize = 15;
 const FEWEST_DIGITS: usize = 7;
 
-/// The shortest and the longest national number by country code.
-static LENGTHS: LazyLock<HashMap<u16, (usize, usize)>> = LazyLock::new(|| {
-    let mut lengths: HashMap<u16, (usize, usize)> = HashMap::new();
-    let kinds = [
-        Type::FixedLine,
-        Type::Mobile,
-        Type::TollFree,
-        Type::PremiumRate,
-        Type::SharedCost,
-        Type::PersonalNumber,
-        Type::Voip,
-    ];
-    for plan in DATABASE.iter() {
-        let described = kinds.iter().filter_map(|kind| plan.descriptors().get(*kind));
-        for length in described.flat_map(|kind| kind.possible_length()) {
-            let length = usize::from(*length);
-            let known = lengths.entry(plan.country_code()).or_insert((length, length));
-            *known = (known.0.min(length), known.1.max(length));
-        }
-    }
-    lengths
-});
-
 /// Reads a number. One without a country code is read in `region`.
-pub(crate) fn parse(text: &str, region: Option<country::Id>) -> Result<String, Fault> {
+pub(crate) fn parse(text: &str, region: Option<Region>) -> Result<String, Fault> {
     let text = text.trim();
     let international = text.starts_with(['+', '＋']);
     let rest = text.trim_start_matches(['+', '＋']);
@@ -64,7 +40,7 @@ pub(crate) fn parse(text: &str, region: Option<country::Id>) -> Result<String, F
 
 /// What a sender can stand for, the likeliest first: providers write numbers in E.164, or the same
 /// without the plus, or as they are dialled in `region`.
-pub(crate) fn of_sender(text: &str, region: Option<country::Id>) -> Vec<String> {
+pub(crate) fn of_sender(text: &str, region: Option<Region>) -> Vec<String> {
     let text = text.trim();
     if text.starts_with(['+', '＋']) || text.starts_with("00") {
         return parse(text, None).into_iter().collect();
@@ -76,43 +52,6 @@ pub(crate) fn of_sender(text: &str, region: Option<country::Id>) -> Vec<String> 
     found
 }
 
-/// The region whose numbers a country code has; several that share it, the main one first.
-static REGIONS: LazyLock<HashMap<u16, Vec<country::Id>>> = LazyLock::new(|| {
-    let mut regions: HashMap<u16, Vec<country::Id>> = HashMap::new();
-    for plan in DATABASE.iter() {
-        // Codes of no country, such as +800, stand under 001.
-        let Ok(id) = plan.id().parse() else { continue };
-        let sharing = regions.entry(plan.country_code()).or_default();
-        let at = if plan.is_main_country_for_code() { 0 } else { sharing.len() };
-        sharing.insert(at, id);
-    }
-    regions
-});
-
-/// The region of a number in E.164; none for one that belongs to no country. Where several share a
-/// country code the rest of the number says which, and where that is in no numbering plan (too new,
-/// or for fiction) it is the main one's: the others have ranges of their own.
-pub(crate) fn region_of(number: &str) -> Option<country::Id> {
-    let digits = number.strip_prefix('+')?;
-    let code = (1..=3).find_map(|length| {
-        let code = digits.get(..length)?.parse().ok()?;
-        LENGTHS.contains_key(&code).then_some(code)
-    });
-    match REGIONS.get(&code?)?.as_slice() {
-        [only] => Some(*only),
-        [main, ..] => {
-            let parsed = phonenumber::parse(None, number).ok();
-            Some(parsed.and_then(|number| number.country().id()).unwrap_or(*main))
-        }
-        [] => None,
-    }
-}
-
-/// An ISO 3166-1 alpha-2 region, if numbering plans know it.
-pub(crate) fn region(code: &str) -> Option<country::Id> {
-    code.trim().to_ascii_uppercase().parse().ok()
-}
-
 /// Whether it has the shape of what this module makes.
 pub(crate) fn is_e164(number: &str) -> bool {
     number.strip_prefix('+').is_some_and(|digits| {
@@ -121,7 +60,7 @@ pub(crate) fn is_e164(number: &str) -> bool {
     })
 }
 
-fn national(text: &str, region: country::Id) -> Result<String, Fault> {
+fn national(text: &str, region: Region) -> Result<String, Fault> {
     match phonenumber::parse(Some(region), text) {
         Ok(number) => {
             let written = number.format().mode(Mode::E164).to_string();
@@ -143,15 +82,11 @@ fn e164(digits: String) -> Result<String, Fault> {
     if digits.len() > MOST_DIGITS {
         return Err(too_long());
     }
-    let lengths = (1..=3).find_map(|code| {
-        let (shortest, longest) = LENGTHS.get(&digits[..code].parse().ok()?)?;
-        Some((code + shortest, code + longest))
-    });
-    match lengths {
+    match lengths_of(&digits) {
         _ if digits.starts_with('0') => Err(unknown_country()),
         None => Err(unknown_country()),
-        Some((shortest, _)) if digits.len() < shortest => Err(too_short()),
-        Some((_, longest)) if digits.len() > longest => Err(too_long()),
+        Some(lengths) if digits.len() < *lengths.start() => Err(too_short()),
+        Some(lengths) if digits.len() > *lengths.end() => Err(too_long()),
         Some(_) => Ok(format!("+{digits}")),
     }
 }
@@ -191,6 +126,7 @@ fn too_long() -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use carillon_numbering::region;
     use proptest::prelude::*;
 
     use super::*;
@@ -259,30 +195,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_number_is_of_the_region_that_its_digits_name() {
-        for (number, expected) in [
-            ("+31612345678", Some("NL")),
-            ("+12125550101", Some("US")),
-            ("+14165550123", Some("CA")),
-            ("+12425551234", Some("BS")),
-            ("+18765550123", Some("JM")),
-            ("+79161234567", Some("RU")),
-            ("+77011234567", Some("KZ")),
-            ("+447700900123", Some("GB")),
-            ("+447781123456", Some("GG")),
-            ("+393123456789", Some("IT")),
-            ("+38344123456", Some("XK")),
-            ("+80012345678", None),
-            ("+88216123456", None),
-            ("+99912345678", None),
-            ("", None),
-        ] {
-            let found = region_of(number);
-            assert_eq!(found.as_ref().map(AsRef::as_ref), expected, "{number}");
-        }
-    }
-
     proptest! {
         #[test]
         fn what_is_accepted_is_e164_and_stays_as_it_is(text in "\\+?[0-9 ()./-]{0,22}") {
@@ -296,7 +208,6 @@ mod tests {
         fn no_text_makes_it_panic(text in "\\PC{0,24}") {
             let _ = parse(&text, region("US"));
             let _ = of_sender(&text, region("US"));
-            let _ = region_of(&text);
         }
     }
 }

@@ -47,10 +47,11 @@ impl Standing {
         }
     }
 
-    /// Without regard to addresses: nothing may be sent, not even what is queued.
-    pub(crate) fn is_suppressed(&self, channel: Channel, require_consent: bool) -> bool {
+    /// Without regard to addresses, and whatever the organisation requires: nothing may be sent, not
+    /// even what is queued.
+    pub(crate) fn is_suppressed(&self, channel: Channel) -> bool {
         self.blacklisted
-            || !consents(self.consent, require_consent)
+            || !consents(self.consent, false)
             || self.subscription(channel) != Subscription::Yes
     }
 
@@ -70,12 +71,15 @@ impl Standing {
         }
     }
 
-    pub(crate) fn suppression(&self, channel: Channel, require_consent: bool) -> Suppression {
+    /// The customer's part alone: whether consent is required dispatchers know by themselves, so
+    /// that a change of the setting holds at once for everybody and for what is queued.
+    pub(crate) fn suppression(&self, channel: Channel) -> Suppression {
         Suppression {
             customer_id: self.customer.to_wire(),
             channel: channel.into(),
             version: self.version.cast_unsigned(),
-            suppressed: self.is_suppressed(channel, require_consent),
+            suppressed: self.is_suppressed(channel),
+            without_consent: !consents(self.consent, true),
         }
     }
 }
@@ -90,18 +94,14 @@ pub(crate) fn consents(consent: Consent, require_consent: bool) -> bool {
 }
 
 /// What dispatchers must hear of a change. Told whenever anything it depends on changed, and not
-/// only when the answer did: what they heard last may be of a time when consent was not required.
-pub(crate) fn suppressions(
-    before: &Standing,
-    after: &Standing,
-    require_consent: bool,
-) -> Vec<Suppression> {
+/// only when the answer did: what was planned before goes by what was so then.
+pub(crate) fn suppressions(before: &Standing, after: &Standing) -> Vec<Suppression> {
     let changed = |channel: &Channel| {
         (before.blacklisted, before.consent, before.subscription(*channel))
             != (after.blacklisted, after.consent, after.subscription(*channel))
     };
     let channels = CHANNELS.into_iter().filter(changed);
-    channels.map(|channel| after.suppression(channel, require_consent)).collect()
+    channels.map(|channel| after.suppression(channel)).collect()
 }
 
 #[cfg(test)]
@@ -121,37 +121,40 @@ mod tests {
         }
     }
 
-    fn told(after: Standing, require_consent: bool) -> Vec<(Channel, bool)> {
-        let told = suppressions(&subscribed(), &after, require_consent);
+    fn told(after: Standing) -> Vec<(Channel, bool)> {
+        let told = suppressions(&subscribed(), &after);
         told.iter().map(|one| (one.channel(), one.suppressed)).collect()
     }
 
     #[test]
     fn an_unsubscription_is_told_of_its_channel_and_a_blacklisting_of_both() {
         let unsubscribed = Standing { email: Subscription::No, ..subscribed() };
-        assert_eq!(told(unsubscribed, false), [(Channel::Email, true)]);
+        assert_eq!(told(unsubscribed), [(Channel::Email, true)]);
         let blacklisted = Standing { blacklisted: true, ..subscribed() };
-        assert_eq!(told(blacklisted, false), [(Channel::Sms, true), (Channel::Email, true)]);
-        assert_eq!(told(Standing { version: 5, ..subscribed() }, false), []);
+        assert_eq!(told(blacklisted), [(Channel::Sms, true), (Channel::Email, true)]);
+        assert_eq!(told(Standing { version: 5, ..subscribed() }), []);
     }
 
     #[test]
-    fn consent_counts_as_the_organisation_requires_it() {
-        let withheld = Standing { consent: Consent::Withheld, ..subscribed() };
-        assert_eq!(told(withheld, false), [(Channel::Sms, true), (Channel::Email, true)]);
+    fn consent_that_is_not_given_is_told_apart_from_consent_that_is_withheld() {
+        let of = |consent| {
+            let told = Standing { consent, ..subscribed() }.suppression(Channel::Sms);
+            (told.suppressed, told.without_consent)
+        };
+        assert_eq!(of(Consent::Withheld), (true, true));
+        assert_eq!(of(Consent::NotSpecified), (false, true));
+        assert_eq!(of(Consent::Given), (false, false));
         let given = Standing { consent: Consent::Given, ..subscribed() };
-        assert_eq!(told(given, true), [(Channel::Sms, false), (Channel::Email, false)]);
-        assert!(subscribed().is_suppressed(Channel::Sms, true));
-        assert!(!subscribed().is_suppressed(Channel::Sms, false));
+        assert_eq!(told(given), [(Channel::Sms, false), (Channel::Email, false)]);
     }
 
     #[test]
     fn who_subscribes_again_stays_suppressed_while_on_the_blacklist() {
         let gone = Standing { blacklisted: true, sms: Subscription::No, ..subscribed() };
         let back = Standing { sms: Subscription::Yes, ..gone };
-        assert!(suppressions(&gone, &back, false)[0].suppressed);
+        assert!(suppressions(&gone, &back)[0].suppressed);
         let pending = Standing { sms: Subscription::Pending, ..subscribed() };
-        assert!(pending.is_suppressed(Channel::Sms, false));
+        assert!(pending.is_suppressed(Channel::Sms));
     }
     #[test]
     fn start_takes_back_a_stop_and_nothing_else() {

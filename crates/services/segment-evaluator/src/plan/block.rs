@@ -9,6 +9,7 @@ use prost::Message as _;
 
 use crate::domain::{
     decide::{Decided, Person},
+    standing::consents,
     variables::Wanted,
 };
 
@@ -25,6 +26,7 @@ pub(super) fn recipients(
             address: address(person, decided.channel),
             language: person.candidate.language.clone(),
             values: wanted.values(person, organisation),
+            without_consent: !consents(person.candidate.consent, true),
         })
         .collect();
     Recipients { variables: wanted.names(), recipients }

@@ -65,11 +65,23 @@ impl Dispatchers {
 
     /// What each was told, in order: channel, version, whether suppressed.
     pub async fn told(&self, expected: &[(Channel, u64, bool)]) {
+        self.told_as(expected, |one| one.suppressed).await;
+    }
+
+    /// The same, and whether without consent.
+    pub async fn told_of_consent(&self, expected: &[(Channel, u64, (bool, bool))]) {
+        self.told_as(expected, |one| (one.suppressed, one.without_consent)).await;
+    }
+
+    async fn told_as<T>(&self, expected: &[(Channel, u64, T)], what: impl Fn(&Suppression) -> T)
+    where
+        T: PartialEq + std::fmt::Debug,
+    {
         for name in [topology::SMS_DISPATCHER, topology::EMAIL_DISPATCHER] {
             eventually(&format!("{name} hears of {expected:?}"), async || {
                 let heard = self.0.lock().expect("whole");
                 let heard = heard.iter().filter(|(of, _)| *of == name);
-                let heard = heard.map(|(_, one)| (one.channel(), one.version, one.suppressed));
+                let heard = heard.map(|(_, one)| (one.channel(), one.version, what(one)));
                 heard.collect::<Vec<_>>() == expected
             })
             .await;

@@ -184,6 +184,19 @@ async fn require_consent_leaves_out_who_did_not_give_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_says_who_of_its_recipients_has_not_given_consent() {
+    let mut world = World::new().await;
+    let given = Customer { consent: Consent::Given.into(), ..reachable(1) };
+    world.import(vec![given, reachable(2)], &[]).await;
+    run_due(&mut world, "everyone").await;
+    for channel in ["sms", "email"] {
+        let recipients = open(&next_job(&world, channel).await).recipients;
+        let without: Vec<bool> = recipients.iter().map(|one| one.without_consent).collect();
+        assert_eq!(without, [false, true], "{channel}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_numbers_of_the_organisations_markets_are_sent_sms() {
     let markets = vec!["GB".to_owned(), "US".to_owned()];
     let mut world = World::with(Organisation { markets, ..Organisation::default() }).await;

@@ -230,9 +230,10 @@ async fn consent_that_is_required_and_missing_keeps_a_start_from_being_sent_to()
     all_heard(&mut world).await;
     world.settle(Organisation { require_consent: true, ..Organisation::default() }).await;
     let dispatchers = Dispatchers::start(&world).await;
-    dispatchers.told(&[(Sms, 2, true), (Sms, 2, true)]).await;
+    let (stopped, back) = ((Sms, 2, (true, true)), (Sms, 3, (false, true)));
+    dispatchers.told_of_consent(&[stopped, stopped]).await;
     says(&mut world, ONE, Start, 2).await;
-    dispatchers.told(&[(Sms, 2, true), (Sms, 2, true), (Sms, 3, true)]).await;
+    dispatchers.told_of_consent(&[stopped, stopped, back]).await;
     assert_eq!(subscribed(&mut world, &["C00001"]).await, [true]);
 }
 

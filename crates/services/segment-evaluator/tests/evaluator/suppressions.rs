@@ -91,15 +91,29 @@ async fn a_dispatcher_that_knows_nobody_is_told_who_is_to_be_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn consent_that_is_taken_back_counts_where_it_is_required() {
-    let settings = Organisation { require_consent: true, ..Organisation::default() };
-    let mut world = World::with(settings).await;
-    let dispatchers = Dispatchers::start(&world).await;
-    let given = Customer { consent: Consent::Given.into(), ..reachable(1) };
-    world.import(vec![given], &[]).await;
-    let open = Customer { consent: Consent::NotSpecified.into(), ..customer("C00001") };
-    world.import(vec![open], &["consent"]).await;
-    dispatchers.told(&[(Sms, 2, true), (Email, 2, true)]).await;
+async fn dispatchers_hear_of_consent_alike_whether_it_is_required_or_not() {
+    for require_consent in [false, true] {
+        let settings = Organisation { require_consent, ..Organisation::default() };
+        let mut world = World::with(settings).await;
+        let dispatchers = Dispatchers::start(&world).await;
+        let given = Customer { consent: Consent::Given.into(), ..reachable(1) };
+        world.import(vec![given], &[]).await;
+        let open = Customer { consent: Consent::NotSpecified.into(), ..customer("C00001") };
+        world.import(vec![open], &["consent"]).await;
+        let (barred, free) = ((true, true), (false, true));
+        dispatchers.told_of_consent(&[(Sms, 2, free), (Email, 2, free)]).await;
+        dispatchers.forget();
+        blacklist(&mut world, true).await;
+        blacklist(&mut world, false).await;
+        dispatchers
+            .told_of_consent(&[
+                (Sms, 3, barred),
+                (Email, 3, barred),
+                (Sms, 4, free),
+                (Email, 4, free),
+            ])
+            .await;
+    }
 }
 
 /// Every way to change who may be sent to, and its word on being in effect.

@@ -11,7 +11,8 @@ use carillon_contracts::{
     events::v1::OrganisationChanged,
     ids::OrganisationId,
 };
-use carillon_dispatch::{Outcome, sandbox::Sandbox};
+use carillon_dispatch::{Account, Outcome, sandbox::Sandbox};
+use carillon_numbering::Markets;
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::{Database, Stop};
 use carillon_tenancy::{SMS_STANDBY_TOKEN, SMS_TOKEN, Tenancy, open_secret};
@@ -142,14 +143,16 @@ impl Routes {
             let (standby, former) = (None, Vec::new());
             return Ok(Route { version: None, built_at, gateway, standby, former });
         };
-        let Organisation { sms, sms_standby, paused, .. } =
+        let Organisation { sms, sms_standby, paused, require_consent, markets, .. } =
             document.organisation.clone().unwrap_or_default();
         let way = |settings, secret| self.way(organisation, settings, secret, document, before);
         let mut gateway = way(sms.unwrap_or_default(), SMS_TOKEN).unwrap_or_else(|way| way);
         let standby = sms_standby.and_then(|sms| way(sms, SMS_STANDBY_TOKEN).ok());
         let mut standby = standby.filter(|way| way.account.name != gateway.account.name);
+        let markets = Markets::of(&markets);
         for way in std::iter::once(&mut gateway).chain(&mut standby) {
-            way.account.paused = paused;
+            let account = way.account.clone();
+            way.account = Account { paused, require_consent, markets: markets.clone(), ..account };
         }
         let names = [&gateway, standby.as_ref().unwrap_or(&gateway)].map(|way| &*way.account.name);
         self.health.keep_only(organisation, names).await?;
@@ -307,7 +310,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use carillon_contracts::campaign::v1::{HttpGateway, SmppGateway, TwilioGateway};
-    use carillon_dispatch::{Account, Throttle};
+    use carillon_dispatch::Throttle;
     use carillon_service_kit::{Clock, egress::Egress};
     use carillon_tenancy::seal_secret;
     use rustls::RootCertStore;

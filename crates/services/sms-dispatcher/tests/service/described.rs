@@ -1,7 +1,7 @@
 //! Organisations with a gateway that their settings describe, with the sandbox, and with none.
 
 use crate::harness::{Harness, TOKEN, address, customer, organisation, patient, saying};
-use carillon_contracts::campaign::v1::{HttpGateway, SmsGateway, sms_gateway::Kind};
+use carillon_contracts::campaign::v1::{HttpGateway, Organisation, SmsGateway, sms_gateway::Kind};
 use carillon_contracts::jobs::v1::Content;
 use carillon_dispatch::sandbox::SandboxConfig;
 use carillon_sealing::{Linked, Links, WrappingKey};
@@ -142,6 +142,19 @@ async fn wrong_settings_wait_for_right_ones() {
     house.until_later(message, "sent").await;
     assert_eq!(sink.taken()[&message.to_string()], 1);
     house.stop().await;
+}
+
+#[tokio::test]
+async fn a_number_outside_the_markets_never_reaches_the_provider() {
+    for (market, state, reason) in [("US", "sent", ""), ("NL", "failed", "market_not_allowed")] {
+        let (house, sink) = (Harness::start().await, sink().await);
+        let (sms, markets) = (described(plain(&sink)), vec![market.to_owned()]);
+        house.set(Organisation { sms, markets, ..Organisation::default() }).await;
+        let message = house.send("hello", 1).await[0];
+        assert_eq!(house.until(message, state).await.reason, reason, "{market}");
+        assert_eq!(sink.requests(), u64::from(state == "sent"), "{market}");
+        house.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ impl Harness {
         assert!(self.stop.drained(Duration::from_secs(60)).await, "it stops in time");
     }
 
-    /// The organisation's newest settings, as `organisation.changed` brings them.
+    /// The organisation's newest gateway, as `organisation.changed` brings it.
     pub async fn settings(&self, sms: Option<SmsGateway>) {
         self.settings_of(sms, None, TOKEN).await;
     }
@@ -129,16 +129,24 @@ impl Harness {
         sms_standby: Option<SmsGateway>,
         token: &str,
     ) {
+        self.store(Organisation { sms, sms_standby, ..Organisation::default() }, token).await;
+    }
+
+    /// All its newest settings.
+    pub async fn set(&self, settings: Organisation) {
+        self.store(settings, TOKEN).await;
+    }
+
+    async fn store(&self, settings: Organisation, token: &str) {
         let version = {
             let mut version = self.version.lock().expect("unpoisoned");
             *version += 1;
             *version
         };
-        let organisation_set = Organisation { sms, sms_standby, ..Organisation::default() };
         let secret = |name: &str, secret| (name.to_owned(), self.sealed(name, secret));
         let document = OrganisationChanged {
             version,
-            organisation: Some(organisation_set),
+            organisation: Some(settings),
             secrets: [secret(SMS_TOKEN, token), secret(SMS_STANDBY_TOKEN, OTHER_TOKEN)].into(),
             ..OrganisationChanged::default()
         };

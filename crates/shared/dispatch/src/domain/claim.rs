@@ -2,6 +2,7 @@
 
 use carillon_contracts::vocabulary::{MessageState, WaitReason};
 
+use super::addressee::End;
 use crate::funds::Funding;
 
 /// How long money that was short is waited for before billing is asked again.
@@ -23,7 +24,7 @@ pub(crate) struct Terms {
     pub now_ms: i64,
     pub deadline_ms: i64,
     /// Settle everything in this way instead of sending.
-    pub instead: Option<(MessageState, &'static str)>,
+    pub instead: Option<End>,
     pub funding: Funding,
     /// When billing is asked again for what it did not grant.
     pub ask_again_ms: i64,
@@ -45,8 +46,9 @@ impl Claiming {
         Self { terms, used, permits }
     }
 
-    /// `counted`: the row's units are in `used` already, for it was attempted before.
-    pub(crate) fn decide(&mut self, units: u32, counted: bool, suppressed: bool) -> Verdict {
+    /// `counted`: the row's units are in `used` already, for it was attempted before. `bar`: nothing
+    /// may be sent to the recipient.
+    pub(crate) fn decide(&mut self, units: u32, counted: bool, bar: Option<End>) -> Verdict {
         let Terms { now_ms, deadline_ms, instead, funding, ask_again_ms, wait } = self.terms;
         if let Some((state, reason)) = instead {
             return Verdict::Settle { state, reason };
@@ -54,8 +56,8 @@ impl Claiming {
         if now_ms >= deadline_ms {
             return Verdict::Settle { state: MessageState::Expired, reason: "deadline_passed" };
         }
-        if suppressed {
-            return Verdict::Settle { state: MessageState::Suppressed, reason: "opted_out" };
+        if let Some((state, reason)) = bar {
+            return Verdict::Settle { state, reason };
         }
         if let Some((reason, until_ms)) = wait {
             return Verdict::Wait { reason, until_ms };
@@ -112,34 +114,38 @@ mod tests {
     #[test]
     fn one_that_fits_is_not_held_up_by_one_that_does_not() {
         let mut claiming = Claiming::new(terms(granted(4)), 2, 9);
-        assert_eq!(waits(claiming.decide(3, false, false)), Some(WaitReason::InsufficientBalance));
-        assert_eq!(claiming.decide(2, false, false), Verdict::Send);
-        assert_eq!(waits(claiming.decide(1, false, false)), Some(WaitReason::InsufficientBalance));
+        assert_eq!(waits(claiming.decide(3, false, None)), Some(WaitReason::InsufficientBalance));
+        assert_eq!(claiming.decide(2, false, None), Verdict::Send);
+        assert_eq!(waits(claiming.decide(1, false, None)), Some(WaitReason::InsufficientBalance));
     }
 
     #[test]
     fn past_the_deadline_nothing_is_sent() {
         let late = Terms { deadline_ms: 10, ..terms(Funding::Free) };
-        let verdict = Claiming::new(late, 0, 9).decide(1, false, false);
+        let verdict = Claiming::new(late, 0, 9).decide(1, false, None);
         assert!(matches!(verdict, Verdict::Settle { state: MessageState::Expired, .. }));
     }
 
     #[test]
     fn who_opted_out_waits_for_nothing() {
         let paused = Terms { wait: Some((WaitReason::Paused, 20)), ..terms(Funding::Unavailable) };
-        let verdict = Claiming::new(paused, 0, 0).decide(1, false, true);
+        let verdict = Claiming::new(paused, 0, 0).decide(
+            1,
+            false,
+            Some((MessageState::Suppressed, "opted_out")),
+        );
         assert!(matches!(verdict, Verdict::Settle { state: MessageState::Suppressed, .. }));
-        let verdict = Claiming::new(paused, 0, 9).decide(1, false, false);
+        let verdict = Claiming::new(paused, 0, 9).decide(1, false, None);
         assert_eq!(verdict, Verdict::Wait { reason: WaitReason::Paused, until_ms: 20 });
     }
 
     #[test]
     fn a_retry_is_paid_for_already() {
         let mut claiming = Claiming::new(terms(granted(2)), 2, 9);
-        assert_eq!(claiming.decide(2, true, false), Verdict::Send);
+        assert_eq!(claiming.decide(2, true, None), Verdict::Send);
         let mut claiming = Claiming::new(terms(Funding::Unavailable), 2, 9);
-        assert_eq!(claiming.decide(2, true, false), Verdict::Send);
-        assert_eq!(waits(claiming.decide(2, false, false)), Some(WaitReason::BillingUnavailable));
+        assert_eq!(claiming.decide(2, true, None), Verdict::Send);
+        assert_eq!(waits(claiming.decide(2, false, None)), Some(WaitReason::BillingUnavailable));
     }
 
     proptest! {
@@ -151,7 +157,7 @@ mod tests {
             let mut spent = used;
             let mut sent = 0;
             for units in units {
-                if claiming.decide(units, false, false) == Verdict::Send {
+                if claiming.decide(units, false, None) == Verdict::Send {
                     spent += i64::from(units);
                     sent += 1;
                 }

@@ -1,5 +1,6 @@
 //! Rules of messages: plain types, no I/O.
 
+pub(crate) mod addressee;
 pub(crate) mod backoff;
 pub(crate) mod claim;
 pub mod outcome;

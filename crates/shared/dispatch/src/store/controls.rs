@@ -22,6 +22,29 @@ impl MigrationTrait for CreateControls {
     }
 }
 
+pub(super) struct AddConsent;
+
+impl MigrationName for AddConsent {
+    fn name(&self) -> &str {
+        "m0102_add_consent"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddConsent {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let consent = differs(
+            "ALTER TABLE suppressions ADD COLUMN without_consent INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE suppressions ADD COLUMN without_consent BOOLEAN NOT NULL DEFAULT FALSE",
+        );
+        run_migration(manager, consent).await
+    }
+}
+
 const SQLITE: &str = "
 CREATE TABLE halts (
     campaign_id BLOB PRIMARY KEY,

@@ -1,6 +1,6 @@
 //! Which campaigns are halted, and which customers may not be sent to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_contracts::{
     events::v1::{Halt, Suppression},
@@ -11,6 +11,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
 use super::{Store, fence};
+use crate::domain::addressee::Heard;
 
 const PAUSED: &str = "paused";
 const CANCELLED: &str = "cancelled";
@@ -110,16 +111,19 @@ pub(crate) async fn keep_suppressions(
 ) -> Result<(), DbErr> {
     for (customer, suppression) in suppressions {
         tx.run(
-            "INSERT INTO suppressions (organisation_id, customer_id, version, suppressed)
-             VALUES ($1, $2, $3, $4)
+            "INSERT INTO suppressions (organisation_id, customer_id, version, suppressed,
+                 without_consent)
+             VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (organisation_id, customer_id) DO UPDATE SET
-                 version = excluded.version, suppressed = excluded.suppressed
+                 version = excluded.version, suppressed = excluded.suppressed,
+                 without_consent = excluded.without_consent
              WHERE suppressions.version < excluded.version",
             [
                 organisation.uuid().into(),
                 customer.uuid().into(),
                 suppression.version.cast_signed().into(),
                 suppression.suppressed.into(),
+                suppression.without_consent.into(),
             ],
         )
         .await?;
@@ -135,24 +139,34 @@ pub(crate) async fn halt(connection: &impl Sql, campaign: CampaignId) -> Result<
     Ok(halt.as_deref().map_or(Halt::Running, of_word))
 }
 
-/// Those of the customers who may not be sent to.
-pub(crate) async fn suppressed(
+/// What was heard of the customers. Where consent is not required, those alone who may not be sent
+/// to.
+pub(crate) async fn heard(
     connection: &impl Sql,
     organisation: OrganisationId,
     customers: impl Iterator<Item = CustomerId>,
-) -> Result<BTreeSet<CustomerId>, DbErr> {
+    require_consent: bool,
+) -> Result<BTreeMap<CustomerId, Heard>, DbErr> {
     let ids = list::ids(customers.map(CustomerId::uuid));
     let sql = differs(
         "WITH given AS MATERIALIZED (SELECT unhex(value) AS id FROM json_each($2))
-         SELECT s.customer_id FROM given
+         SELECT s.customer_id, s.suppressed, s.without_consent FROM given
          JOIN suppressions s ON s.organisation_id = $1 AND s.customer_id = given.id
-         WHERE s.suppressed",
-        "SELECT s.customer_id FROM suppressions s
-         WHERE s.organisation_id = $1 AND s.suppressed AND s.customer_id IN (
+         WHERE s.suppressed OR $3",
+        "SELECT s.customer_id, s.suppressed, s.without_consent FROM suppressions s
+         WHERE s.organisation_id = $1 AND (s.suppressed OR $3) AND s.customer_id IN (
              SELECT value::uuid FROM jsonb_array_elements_text($2::jsonb) AS given(value))",
     );
-    let rows = connection.rows(sql, [organisation.uuid().into(), ids.into()]).await?;
-    rows.iter().map(|row| row.try_get_by_index(0).map(CustomerId::new)).collect()
+    let values = [organisation.uuid().into(), ids.into(), require_consent.into()];
+    let rows = connection.rows(sql, values).await?;
+    rows.iter()
+        .map(|row| {
+            let (suppressed, without_consent) =
+                (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+            let customer = CustomerId::new(row.try_get_by_index(0)?);
+            Ok((customer, Heard { suppressed, without_consent }))
+        })
+        .collect()
 }
 
 /// What in hand may not be sent any more.
@@ -160,6 +174,8 @@ pub(crate) async fn suppressed(
 pub(crate) struct Barred {
     pub campaigns: BTreeSet<CampaignId>,
     pub customers: BTreeSet<(OrganisationId, CustomerId)>,
+    /// Barred where their organisation requires consent.
+    pub without_consent: BTreeSet<(OrganisationId, CustomerId)>,
 }
 
 /// One question for everything in hand.
@@ -174,12 +190,15 @@ pub(crate) async fn barred_of_all_organisations(
     let values = [campaigns.into(), list::ids(organisations).into(), list::ids(customers).into()];
     let mut barred = Barred::default();
     for row in connection.rows(BARRED, values).await? {
-        let (organisation, id): (Option<Uuid>, Uuid) =
-            (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        let (organisation, id, suppressed): (Option<Uuid>, Uuid, bool) =
+            (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
         match organisation {
             Some(organisation) => {
                 let customer = (OrganisationId::new(organisation), CustomerId::new(id));
-                barred.customers.insert(customer);
+                match suppressed {
+                    true => barred.customers.insert(customer),
+                    false => barred.without_consent.insert(customer),
+                };
             }
             None => {
                 barred.campaigns.insert(CampaignId::new(id));
@@ -195,21 +214,21 @@ const BARRED: Text = differs(
          SELECT unhex(o.value) AS organisation_id, unhex(c.value) AS id
          FROM json_each($2) AS o JOIN json_each($3) AS c ON c.key = o.key
      )
-     SELECT NULL, h.campaign_id FROM campaigns
+     SELECT NULL, h.campaign_id, TRUE FROM campaigns
      JOIN halts h ON h.campaign_id = campaigns.id WHERE h.halt <> 'running'
      UNION ALL
-     SELECT s.organisation_id, s.customer_id FROM customers
+     SELECT s.organisation_id, s.customer_id, s.suppressed FROM customers
      JOIN suppressions s
          ON s.organisation_id = customers.organisation_id AND s.customer_id = customers.id
-     WHERE s.suppressed",
-    "SELECT NULL::uuid, h.campaign_id FROM halts h
+     WHERE s.suppressed OR s.without_consent",
+    "SELECT NULL::uuid, h.campaign_id, TRUE FROM halts h
      WHERE h.halt <> 'running' AND h.campaign_id = ANY(ARRAY(
          SELECT value::uuid FROM jsonb_array_elements_text($1::jsonb) AS given(value)))
      UNION ALL
-     SELECT s.organisation_id, s.customer_id
+     SELECT s.organisation_id, s.customer_id, s.suppressed
      FROM ROWS FROM (jsonb_array_elements_text($2::jsonb), jsonb_array_elements_text($3::jsonb))
          AS given(organisation_id, id)
      JOIN suppressions s ON s.organisation_id = given.organisation_id::uuid
          AND s.customer_id = given.id::uuid
-     WHERE s.suppressed",
+     WHERE s.suppressed OR s.without_consent",
 );

@@ -16,6 +16,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateDispatch),
             Box::new(super::controls::CreateControls),
             Box::new(AddDocuments),
+            Box::new(super::controls::AddConsent),
         ]
     }
 }

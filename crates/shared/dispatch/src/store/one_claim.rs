@@ -8,7 +8,10 @@ use super::{
     totals::Book,
 };
 use crate::{
-    domain::claim::{Claiming, Terms, Verdict},
+    domain::{
+        addressee::Addressee,
+        claim::{Claiming, Terms, Verdict},
+    },
     funds::Funding,
 };
 
@@ -28,6 +31,14 @@ impl OneClaim<'_> {
             .filter(|row| row.state == MessageState::Sending && row.claim == self.id)
             .map(|row| (row.position as usize, row.attempt))
             .collect()
+    }
+
+    pub(super) fn addressee(&self, position: usize) -> Addressee {
+        self.claim.addressees.get(position).copied().unwrap_or_default()
+    }
+
+    pub(super) fn requires_consent(&self) -> bool {
+        self.claim.account.as_deref().is_some_and(|account| account.require_consent)
     }
 
     pub(super) fn claiming(&self, book: &Book, taken: usize) -> Claiming {

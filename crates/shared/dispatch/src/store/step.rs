@@ -29,7 +29,10 @@ use super::{
     totals::{self, Book, by_day},
 };
 use crate::{
-    domain::claim::{ASK_AGAIN_MS, Terms, Verdict},
+    domain::{
+        addressee::{Addressee, End},
+        claim::{ASK_AGAIN_MS, Terms, Verdict},
+    },
     funds::Funding,
     gateway::Account,
     open::Header,
@@ -37,7 +40,7 @@ use crate::{
 };
 
 /// How a message of a cancelled campaign ends.
-pub(crate) const CANCELLED: (MessageState, &str) = (MessageState::Cancelled, "campaign_cancelled");
+pub(crate) const CANCELLED: End = (MessageState::Cancelled, "campaign_cancelled");
 
 /// A dispatcher's tables.
 #[derive(Clone)]
@@ -113,6 +116,8 @@ pub(crate) struct Claim {
     pub funding: Funding,
     /// What the messages would leave through; absent where none may be sent.
     pub account: Option<Arc<Account>>,
+    /// Every recipient of the batch; nobody where all are only settled.
+    pub addressees: Arc<Vec<Addressee>>,
     pub kind: ClaimKind,
 }
 
@@ -121,8 +126,8 @@ impl Claim {
     fn introduces(&self) -> Option<(&Header, i64)> {
         match &self.kind {
             // Later parts of a delivery follow a first one.
-            ClaimKind::First { header, range, units, .. } if range.start == 0 => {
-                Some((header, units.iter().map(|units| i64::from(*units)).sum()))
+            ClaimKind::First { header, range, .. } if range.start == 0 => {
+                Some((header, self.addressees.iter().map(|one| i64::from(one.units)).sum()))
             }
             ClaimKind::Accept { header, wanted, .. } => Some((header, *wanted)),
             ClaimKind::First { .. } | ClaimKind::Due { .. } => None,
@@ -136,14 +141,13 @@ pub(crate) enum ClaimKind {
     First {
         header: Arc<Header>,
         range: Range<usize>,
-        units: Arc<Vec<u32>>,
-        instead: Option<(MessageState, &'static str)>,
+        instead: Option<End>,
         wait: Option<(WaitReason, i64)>,
     },
     /// Later attempts: rows that are due. Without a header they are only settled.
     Due {
         header: Option<Arc<Header>>,
-        instead: Option<(MessageState, &'static str)>,
+        instead: Option<End>,
         wait: Option<(WaitReason, i64)>,
         which: Which,
     },
@@ -315,10 +319,10 @@ impl OneStep<'_> {
             wait,
         };
         match &claim.kind {
-            ClaimKind::First { header, range, units, instead, wait } => {
+            ClaimKind::First { header, range, instead, wait } => {
                 let terms = halted(terms(*instead, *wait), book.row.halt);
                 let one = OneClaim { index, id, claim, terms };
-                let taken = self.first(one, header, range.clone(), units, book, writes).await?;
+                let taken = self.first(one, header, range.clone(), book, writes).await?;
                 Ok(Answer { claim: id, claimed: taken, ..Answer::default() })
             }
             ClaimKind::Due { header, instead, wait, which } => {
@@ -344,7 +348,6 @@ impl OneStep<'_> {
         one: OneClaim<'_>,
         header: &Header,
         range: Range<usize>,
-        units: &[u32],
         book: &Book,
         writes: &mut Writes,
     ) -> Result<Vec<(usize, u32)>, DbErr> {
@@ -357,20 +360,21 @@ impl OneStep<'_> {
         };
         let taken = one.taken(&present);
         let present: BTreeSet<usize> = present.iter().map(|row| row.position as usize).collect();
-        let suppressed = if one.terms.instead.is_some() {
-            BTreeSet::new()
+        let heard = if one.terms.instead.is_some() {
+            BTreeMap::new()
         } else {
             let customers = header.customers[range.clone()].iter().copied();
-            halts::suppressed(self.tx, header.organisation, customers).await?
+            halts::heard(self.tx, header.organisation, customers, one.requires_consent()).await?
         };
         let mut claiming = one.claiming(book, taken.len());
         let rows: Vec<Written> = range
             .filter(|position| !present.contains(position))
             .map(|position| {
-                let units = units.get(position).copied().unwrap_or_default();
-                let suppressed = suppressed.contains(&header.customers[position]);
-                let verdict = claiming.decide(units, false, suppressed);
-                one.write(verdict, header.message(position), as_u32(position), 0, units)
+                let addressee = one.addressee(position);
+                let bar =
+                    addressee.bar(heard.get(&header.customers[position]), one.requires_consent());
+                let verdict = claiming.decide(addressee.units, false, bar);
+                one.write(verdict, header.message(position), as_u32(position), 0, addressee.units)
             })
             .collect();
         if !rows.is_empty() {
@@ -398,12 +402,13 @@ impl OneStep<'_> {
         };
         let queued: Vec<Found> =
             due.into_iter().filter(|row| row.state == MessageState::Queued).collect();
-        let suppressed = match header {
+        let heard = match header {
             Some(header) => {
                 let customers = queued.iter().filter_map(|row| customer(row.position));
-                halts::suppressed(self.tx, header.organisation, customers).await?
+                halts::heard(self.tx, header.organisation, customers, one.requires_consent())
+                    .await?
             }
-            None => BTreeSet::new(),
+            None => BTreeMap::new(),
         };
         let (mut rows, mut elsewhere) = (Vec::new(), BTreeSet::new());
         for row in queued {
@@ -413,9 +418,9 @@ impl OneStep<'_> {
                 }
                 continue;
             }
-            let suppressed =
-                customer(row.position).is_some_and(|customer| suppressed.contains(&customer));
-            let verdict = claiming.decide(row.units, row.attempt > 0, suppressed);
+            let heard = customer(row.position).and_then(|customer| heard.get(&customer));
+            let bar = one.addressee(row.position as usize).bar(heard, one.requires_consent());
+            let verdict = claiming.decide(row.units, row.attempt > 0, bar);
             // Out of permits: it stays due, and the next claim finds it.
             if matches!(verdict, Verdict::Wait { reason: WaitReason::Backlog, .. }) {
                 continue;

@@ -26,6 +26,7 @@ use carillon_dispatch::{
     Account, EvidenceInbox, Funds, FundsUnavailable, Gateway, Outcome, Outgoing, Permits,
     Recipient, Throttle,
 };
+use carillon_numbering::Markets;
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::{Clock, Database, Stop, database::Sql as _};
 use carillon_testkit::{TestBroker, TestDatabase};
@@ -57,6 +58,11 @@ pub struct Calls {
     pub throttle: Option<Throttle>,
     /// The organisation has switched everything off.
     pub paused: Arc<AtomicBool>,
+    /// The organisation sends to nobody who did not give consent.
+    pub require_consent: Arc<AtomicBool>,
+    pub markets: Arc<Mutex<Markets>>,
+    /// Calls wait until they may not go on any more, and are not begun then.
+    pub heeds: bool,
     /// When each call was made, in order.
     pub times: Arc<Mutex<Vec<Instant>>>,
 }
@@ -88,7 +94,10 @@ impl Gateway for Calls {
         let name = if name.is_empty() { "harness" } else { &name };
         let (idempotent, throttle) = (self.idempotent, self.throttle);
         let paused = self.paused.load(Ordering::Relaxed);
-        Account { idempotent, throttle, paused, ..Account::unlimited(name) }
+        let require_consent = self.require_consent.load(Ordering::Relaxed);
+        let markets = self.markets.lock().unwrap().clone();
+        let account = Account { paused, require_consent, markets, ..Account::unlimited(name) };
+        Account { idempotent, throttle, ..account }
     }
 
     async fn account_named(&self, organisation: OrganisationId, name: &str) -> Option<Account> {
@@ -116,6 +125,12 @@ impl Gateway for Calls {
         self.by.lock().unwrap().push(by);
         let address = outgoing.recipient.address();
         assert_ne!(self.panics.as_deref(), Some(address), "the gateway's own fault");
+        while self.heeds {
+            if !outgoing.clearance.holds() {
+                return Outcome::NotBegun;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         if self.hang {
             std::future::pending::<()>().await;
         }
@@ -277,14 +292,15 @@ impl Harness {
     }
 
     pub fn job(&self, recipients: u32) -> SendJob {
+        let recipient = |n| jobs::Recipient { address: address(n), ..Default::default() };
+        self.job_of((0..recipients).map(recipient).collect())
+    }
+
+    pub fn job_of(&self, recipients: Vec<jobs::Recipient>) -> SendJob {
+        let customers = 0..u32::try_from(recipients.len()).unwrap();
         let run = RunId::of(CampaignId::new(Uuid::from_u128(1)), "now");
         let batch = BatchId::of(run, Channel::Sms, 0);
-        let plain = jobs::Recipients {
-            variables: Vec::new(),
-            recipients: (0..recipients)
-                .map(|n| jobs::Recipient { address: address(n), ..Default::default() })
-                .collect(),
-        };
+        let plain = jobs::Recipients { variables: Vec::new(), recipients };
         let context = batch.uuid();
         let (data_key, wrapped) = Self::key().new_data_key(context.as_bytes()).unwrap();
         let packed = carillon_sealing::compress(&plain.encode_to_vec());
@@ -302,7 +318,7 @@ impl Harness {
             channel: Channel::Sms.into(),
             message_class: MessageClass::Bulk.into(),
             deadline: Some(time::to_wire(self.clock.now() + SignedDuration::from_hours(1))),
-            customer_ids: pack_customers((0..recipients).map(customer)),
+            customer_ids: pack_customers(customers.map(customer)),
             block: Some(block),
             content: Some(Content {
                 sms: Some(jobs::SmsContent { text: "hello".into(), downgrade: false }),

@@ -1,30 +1,25 @@
-//! The countries to whose numbers an organisation may send SMS.
+use std::{collections::HashSet, sync::Arc};
 
-use std::collections::HashSet;
+use crate::{Region, region, region_of};
 
-use carillon_contracts::campaign::v1::Organisation;
-use phonenumber::country;
-
-use super::phone;
-
-/// `None`: all of them.
+/// The countries to whose numbers an organisation may send. `None`: all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Markets(Option<HashSet<country::Id>>);
+pub struct Markets(Option<Arc<HashSet<Region>>>);
 
 impl Markets {
-    /// A region that no numbering plan knows allows nobody.
-    pub(crate) fn of(organisation: &Organisation) -> Self {
-        let named = &organisation.markets;
+    /// By their codes (ISO 3166-1 alpha-2, and XK); all where none is named. A region that no
+    /// numbering plan knows allows nobody.
+    pub fn of(codes: &[String]) -> Self {
         Self(
-            (!named.is_empty())
-                .then(|| named.iter().filter_map(|code| phone::region(code)).collect()),
+            (!codes.is_empty())
+                .then(|| Arc::new(codes.iter().filter_map(|code| region(code)).collect())),
         )
     }
 
     /// `number` in E.164. Numbers that belong to no country are in no market.
-    pub(crate) fn allow(&self, number: &str) -> bool {
+    pub fn allow(&self, number: &str) -> bool {
         let Some(allowed) = &self.0 else { return true };
-        phone::region_of(number).is_some_and(|region| allowed.contains(&region))
+        region_of(number).is_some_and(|region| allowed.contains(&region))
     }
 }
 
@@ -33,8 +28,7 @@ mod tests {
     use super::*;
 
     fn markets(codes: &[&str]) -> Markets {
-        let markets = codes.iter().map(ToString::to_string).collect();
-        Markets::of(&Organisation { markets, ..Organisation::default() })
+        Markets::of(&codes.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
     #[test]
