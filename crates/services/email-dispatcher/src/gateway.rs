@@ -10,7 +10,7 @@ use carillon_contracts::{
 };
 use carillon_dispatch::{
     Account, Clearance, Gateway, Outcome, Outgoing, Recipient,
-    sandbox::{Accepted, Sandbox},
+    sandbox::{Accepted, Call, Sandbox},
 };
 use carillon_sealing::{Linked, Links};
 use carillon_service_kit::Clock;
@@ -138,9 +138,6 @@ impl EmailGateway {
     }
 
     async fn keep(&self, sandbox: &Sandbox, leaving: &Leaving<'_>, written: &Written) -> Outcome {
-        if !leaving.clearance.may_begin() {
-            return Outcome::NotBegun;
-        }
         let line = Accepted {
             message_id: leaving.message.to_string(),
             organisation_id: leaving.organisation.to_string(),
@@ -152,6 +149,7 @@ impl EmailGateway {
             subject: Some(&written.subject),
             source: None,
         };
-        sandbox.call(leaving.message, leaving.attempt, line, Some(&written.source)).await
+        let call = Call { message: leaving.message, attempt: leaving.attempt };
+        sandbox.call(call, line, Some(&written.source), leaving.clearance).await
     }
 }

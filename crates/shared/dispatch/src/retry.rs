@@ -5,11 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_contracts::{ids::BatchId, jobs::v1::SendJob, vocabulary::WaitReason};
-use carillon_service_kit::Stop;
+use carillon_contracts::{
+    ids::BatchId,
+    jobs::v1::SendJob,
+    vocabulary::{ChannelWord as _, WaitReason},
+};
+use carillon_service_kit::{Stop, telemetry};
 use prost::Message as _;
 use sea_orm::DbErr;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use crate::{
     clearance::Boottime,
@@ -65,6 +70,20 @@ impl<G: Gateway> Dispatcher<G> {
         let job = SendJob::decode(job.as_slice())
             .map_err(|error| OpenError::Damaged(error.to_string()))?;
         let header = Arc::new(Header::of(&job)?);
+        let span = span_of(&due, &job, &header);
+        let traceparent = span.in_scope(telemetry::traceparent);
+        let _traced = self.store.traces.keep(due.batch, traceparent);
+        self.try_again(due, &job, header, stop).instrument(span).await
+    }
+
+    async fn try_again(
+        &self,
+        due: Due,
+        job: &SendJob,
+        header: Arc<Header>,
+        stop: &Stop,
+    ) -> Result<(), DeliverError> {
+        let key = (due.run_day, due.batch);
         let (Some(block), Some(content)) = (&job.block, &job.content) else {
             return Err(OpenError::Damaged("a kept job without its block".into()).into());
         };
@@ -94,7 +113,8 @@ impl<G: Gateway> Dispatcher<G> {
             let latest = Instant::now() + TURN_WITHIN;
             calls.follow_settings().await;
             let account = Some(&calls.account);
-            let pace = self.pace(&calls, calls.header.count(), latest).await?;
+            let most = self.most_due(&calls, key).await?;
+            let pace = self.pace(&calls, most, latest, stop).await?;
             if stop.is_stopping() {
                 break;
             }
@@ -106,7 +126,7 @@ impl<G: Gateway> Dispatcher<G> {
                     self.claim_due(key, header, 0, funding, wait, account).await;
                     break;
                 }
-                Pace::Halted => {
+                Pace::Nothing => {
                     self.claim_due(key, header, 0, funding, None, account).await;
                     break;
                 }
@@ -127,6 +147,15 @@ impl<G: Gateway> Dispatcher<G> {
         Ok(())
     }
 
+    /// Of a throttled account's tokens no more are asked for than there are rows to use them.
+    async fn most_due(&self, calls: &Calls<G>, key: (i32, BatchId)) -> Result<usize, DbErr> {
+        if calls.account.throttle.is_none() {
+            return Ok(calls.header.count());
+        }
+        let (reader, now_ms) = (self.store.database.reader(), self.store.clock.now_ms());
+        store::count_due(reader, key, now_ms).await
+    }
+
     async fn claim_due(
         &self,
         key: (i32, BatchId),
@@ -141,4 +170,13 @@ impl<G: Gateway> Dispatcher<G> {
         let claim = Claim { key, number: 0, permits, funding, account, kind };
         self.committer.claim(claim).await
     }
+}
+
+/// Goes on in the batch's trace, and names the attempt that left something to do.
+fn span_of(due: &Due, job: &SendJob, header: &Header) -> tracing::Span {
+    let channel = header.channel.word();
+    let span = tracing::info_span!("retry batch", batch = %header.batch, channel);
+    telemetry::with_remote_parent(&span, &job.traceparent);
+    telemetry::link(&span, &due.traceparent);
+    span
 }

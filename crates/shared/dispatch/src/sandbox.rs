@@ -13,7 +13,7 @@ use carillon_contracts::ids::MessageId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::Outcome;
+use crate::{Clearance, Outcome};
 
 /// How the sandbox misbehaves. Shares go from 0 to 1 and are drawn from the message's id, so the
 /// same message meets the same fate.
@@ -79,6 +79,13 @@ pub struct Accepted<'a> {
     pub source: Option<String>,
 }
 
+/// Which message, and which attempt at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub message: MessageId,
+    pub attempt: u32,
+}
+
 impl Sandbox {
     pub fn open(folder: &Path, channel: &str, config: SandboxConfig) -> io::Result<Self> {
         let sources = folder.join(channel);
@@ -88,19 +95,26 @@ impl Sandbox {
         Ok(Self { config, sources, accepted: Mutex::new(accepted) })
     }
 
-    /// One call: waits as long as it is told to, then refuses, fails, or keeps the message.
-    /// `source` is written first, so that a line always has its file.
+    /// One call: waits as long as it is told to, then refuses, fails, or keeps the message. Until
+    /// then it can be taken back. `source` is written first, so that a line always has its file.
     pub async fn call(
         &self,
-        message: MessageId,
-        attempt: u32,
+        Call { message, attempt }: Call,
         mut line: Accepted<'_>,
         source: Option<&[u8]>,
+        clearance: &Clearance,
     ) -> Outcome {
+        if !clearance.may_begin() {
+            return Outcome::NotBegun;
+        }
         let delayed = draw(message, "delay", 0) < self.config.delay_share;
         let wait = if delayed { self.config.delay_ms } else { self.config.latency_ms };
         if wait > 0 {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+                () = clearance.broken_off(|| false) => return Outcome::NotBegun,
+            }
         }
         if draw(message, "refuse", 0) < self.config.refuse_share {
             return Outcome::Permanent { reason: "refused", code: "sandbox_refused".into() };
@@ -159,8 +173,12 @@ fn draw(message: MessageId, question: &str, attempt: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Instant;
+
+    use carillon_service_kit::Stop;
     use uuid::Uuid;
+
+    use super::*;
 
     fn message(n: u128) -> MessageId {
         MessageId::new(Uuid::from_u128(n))
@@ -191,13 +209,23 @@ mod tests {
     async fn what_is_accepted_is_kept_and_what_is_refused_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = |config| Sandbox::open(folder.path(), "sms", config).expect("opened");
-        let kept = open(SandboxConfig::default());
-        assert!(matches!(kept.call(message(1), 1, line(), None).await, Outcome::Sent { .. }));
-        let refuses = open(SandboxConfig { refuse_share: 1.0, ..SandboxConfig::default() });
-        let refused = refuses.call(message(2), 1, line(), None).await;
-        assert!(matches!(refused, Outcome::Permanent { .. }));
-        let fails = open(SandboxConfig { fail_share: 1.0, ..SandboxConfig::default() });
-        assert!(matches!(fails.call(message(3), 1, line(), None).await, Outcome::Transient { .. }));
+        let cleared = Clearance::until(Instant::now() + Duration::from_secs(120));
+        let call = async |config, n, clearance: &Clearance| {
+            open(config)
+                .call(Call { message: message(n), attempt: 1 }, line(), None, clearance)
+                .await
+        };
+        let kept = call(SandboxConfig::default(), 1, &cleared).await;
+        assert!(matches!(kept, Outcome::Sent { .. }));
+        let refuses = SandboxConfig { refuse_share: 1.0, ..SandboxConfig::default() };
+        assert!(matches!(call(refuses, 2, &cleared).await, Outcome::Permanent { .. }));
+        let fails = SandboxConfig { fail_share: 1.0, ..SandboxConfig::default() };
+        assert!(matches!(call(fails, 3, &cleared).await, Outcome::Transient { .. }));
+        let (stop, slow) = (Stop::new(), 3_600_000);
+        let delays = SandboxConfig { latency_ms: slow, ..SandboxConfig::default() };
+        let cleared = cleared.within(&stop);
+        let (stopped, ()) = tokio::join!(call(delays, 4, &cleared), async { stop.now() });
+        assert_eq!(stopped, Outcome::NotBegun);
         let lines = fs::read_to_string(folder.path().join("sms.jsonl")).expect("the file");
         assert_eq!(lines.lines().count(), 1);
     }

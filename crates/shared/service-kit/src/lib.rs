@@ -14,4 +14,4 @@ pub mod telemetry;
 
 pub use clock::Clock;
 pub use database::Database;
-pub use stop::Stop;
+pub use stop::{Stop, longest_call};

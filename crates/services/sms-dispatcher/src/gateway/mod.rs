@@ -85,7 +85,7 @@ impl Gateway for SmsGateway {
             receipts: &self.receipts,
         };
         // Claimed for an account that was replaced meanwhile: claimed again for the new one.
-        if route.account.name != outgoing.account || !sms.may_begin() {
+        if route.account.name != outgoing.account || !outgoing.clearance.may_begin() {
             return Outcome::NotBegun;
         }
         route.provider.send(&sms).await

@@ -252,7 +252,8 @@ mod tests {
     async fn account_of(kind: Kind, rate: u32) -> Account {
         let at = carillon_testkit::database::<crate::Migrator>().await;
         let key = WrappingKey::new([3; 32]);
-        let wire = Wire::new(Egress::default(), RootCertStore::empty(), HttpConfig::default());
+        let wire =
+            Wire::new(Egress::default(), RootCertStore::empty(), HttpConfig::default(), None);
         let shared = Shared {
             wire: Arc::new(wire),
             correlation: Correlation::new().0,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use carillon_content::sms::Encoding;
 use carillon_dispatch::{
     Outcome,
-    sandbox::{Accepted, Sandbox},
+    sandbox::{Accepted, Call, Sandbox},
 };
 
 use super::provider::{Provider, Sms};
@@ -35,6 +35,7 @@ impl Provider for SandboxGateway {
             subject: None,
             source: None,
         };
-        self.0.call(outgoing.message, outgoing.attempt, line, None).await
+        let call = Call { message: outgoing.message, attempt: outgoing.attempt };
+        self.0.call(call, line, None, &outgoing.clearance).await
     }
 }

@@ -246,7 +246,7 @@ impl Harness {
 
 /// No test depends on how quick the machine is.
 pub fn patient() -> HttpConfig {
-    HttpConfig { connect_timeout_ms: 60_000, timeout_ms: 60_000, ..HttpConfig::default() }
+    HttpConfig { connect_timeout_ms: 60_000, timeout_ms: Some(60_000), ..HttpConfig::default() }
 }
 
 pub fn address(n: u32) -> String {

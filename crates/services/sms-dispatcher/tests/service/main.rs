@@ -5,5 +5,6 @@ mod described;
 mod harness;
 mod replies;
 mod smpp;
+mod stopping;
 mod suite;
 mod twilio;

@@ -14,6 +14,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateTenancy),
             Box::new(CreateDispatch),
             Box::new(super::controls::CreateControls),
+            Box::new(super::leases::AddLeases),
         ]
     }
 }
