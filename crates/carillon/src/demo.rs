@@ -3,13 +3,11 @@
 mod screen;
 mod steps;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use carillon_sms_dispatcher::Config as SmsConfig;
 
 use crate::{demo::screen::Screen, dev, error::Error};
-
-const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  carillon demo --examples examples --data ./demo")]
@@ -52,7 +50,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Error> {
     let shown = steps::Demo { server: &server, folder: &folder, examples: &args.examples }
         .show(&mut screen)
         .await;
-    let stopped = server.stop(GRACE).await;
+    let stopped = server.stop().await;
     shown.and(stopped)
 }
 

@@ -68,7 +68,7 @@ async fn serve(args: &DevArgs, config: Config) -> Result<(), Error> {
     }
     let _ = writeln!(io::stderr(), "stopping: finishing what is under way …");
     tokio::select! {
-        stopped = server.stop(GRACE) => stopped,
+        stopped = server.stop() => stopped,
         () = signals.stop() => Err(Error::failed("stopped hard, by a second signal")),
     }
 }

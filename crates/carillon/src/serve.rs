@@ -18,7 +18,7 @@ use carillon_service_kit::{Stop, metrics, telemetry};
 use tokio::net::TcpListener;
 
 pub use config::Config;
-pub(crate) use config::check_sandboxes;
+pub(crate) use config::check_dispatchers;
 pub(crate) use figures::watch;
 pub(crate) use front::{Front, operations};
 pub(crate) use health::{Health, services_of};
@@ -97,7 +97,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Error> {
 /// From the first connection to the last.
 async fn serve(service: &'static str, config: Config) -> Result<(), Error> {
     let mut signals = Signals::new()?;
-    let stop = Stop::new();
+    let stop = Stop::within(config.grace);
     metrics::start(&stop).map_err(Error::failed)?;
     let broker = AmqpBroker::connect(&config.broker.url()?, &format!("carillon {service}"))
         .map_err(|error| Error::failed(format!("broker.url: {error}")))?;

@@ -67,6 +67,12 @@ impl Providers {
         let _ = cli.run(&[&sms[..], &more].concat()).ok();
     }
 
+    /// Both take so long from now on.
+    pub fn set_latency(&self, latency: Duration) {
+        self.smtp.set_latency(latency);
+        self.sms.set_latency(latency);
+    }
+
     /// Messages accepted on both channels, those that came twice counted twice.
     pub fn total(&self) -> usize {
         self.smtp.count() + usize::try_from(self.sms.total()).unwrap_or(usize::MAX)

@@ -131,7 +131,7 @@ impl Stack {
             .env("CARILLON__SANDBOX_OUTBOX", self.path("outbox"))
             .env("CARILLON__LOG__FORMAT", "text")
             .env("CARILLON__LOG__FILTER", "info")
-            .env("CARILLON__GRACE", "60s")
+            .env("CARILLON__GRACE", "10s")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);

@@ -54,6 +54,9 @@ pub(crate) async fn run(stream: TcpStream, number: usize, state: &State) -> io::
 
 impl Session<'_> {
     async fn converse(&mut self) -> Result<(), Over> {
+        if !self.state.behaviour.greeting.is_zero() {
+            tokio::time::sleep(self.state.behaviour.greeting).await;
+        }
         self.reply(Stage::Connect, "220 sink ESMTP").await?;
         loop {
             let line = self.line().await?;
@@ -179,14 +182,15 @@ impl Session<'_> {
         if self.unread.is_empty() {
             self.fill().await?;
         }
-        if self.state.fault(Stage::Body, &self.to).is_some() {
-            return Err(Over);
+        if let Some(what) = self.state.fault(Stage::Body, &self.to) {
+            return self.misbehave(what).await;
         }
         let source = self.body().await?;
         self.state.seen().dots += 1;
         let (from, to) = (self.from.take().unwrap_or_default(), std::mem::take(&mut self.to));
-        if !self.state.behaviour.latency.is_zero() {
-            tokio::time::sleep(self.state.behaviour.latency).await;
+        let latency = self.state.latency();
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
         }
         match self.state.fault(Stage::Dot, &to) {
             Some(What::AcceptAndDrop) => {

@@ -22,8 +22,10 @@ pub struct Behaviour {
     pub mechanisms: Vec<&'static str>,
     pub pipelining: bool,
     pub smtputf8: bool,
-    /// Before every reply to the final dot.
+    /// Before every reply to the final dot, until it is set otherwise.
     pub latency: Duration,
+    /// Before the greeting.
+    pub greeting: Duration,
     pub faults: Vec<Fault>,
     /// Whether the sources of accepted mails are kept, for tests that read them.
     pub keep: bool,
@@ -38,6 +40,7 @@ impl Default for Behaviour {
             pipelining: true,
             smtputf8: true,
             latency: Duration::ZERO,
+            greeting: Duration::ZERO,
             faults: Vec::new(),
             keep: true,
         }
@@ -141,6 +144,7 @@ pub(crate) struct Seen {
     pub last_accepted: Option<Instant>,
     pub connections: usize,
     pub open: usize,
+    pub most_open: usize,
     pub dots: usize,
     /// Transactions whose MAIL, RCPT and DATA came at once.
     pub pipelined: usize,
@@ -152,10 +156,15 @@ pub(crate) struct Seen {
 
 pub(crate) struct State {
     pub behaviour: Behaviour,
+    latency: Mutex<Duration>,
     seen: Mutex<Seen>,
 }
 
 impl State {
+    pub(crate) fn latency(&self) -> Duration {
+        *self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -194,9 +203,15 @@ impl SmtpSink {
     pub async fn listen(address: &str, behaviour: Behaviour) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State { behaviour, seen: Mutex::default() });
+        let latency = Mutex::new(behaviour.latency);
+        let state = Arc::new(State { behaviour, latency, seen: Mutex::default() });
         let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
         Ok(Self { address, state, serving })
+    }
+
+    /// Before every reply to a final dot from now on.
+    pub fn set_latency(&self, latency: Duration) {
+        *self.state.latency.lock().unwrap_or_else(PoisonError::into_inner) = latency;
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -236,6 +251,11 @@ impl SmtpSink {
         self.state.seen().connections
     }
 
+    /// Connections that were open at once, at most.
+    pub fn most_open(&self) -> usize {
+        self.state.seen().most_open
+    }
+
     /// Connections open now.
     pub fn open(&self) -> usize {
         self.state.seen().open
@@ -244,6 +264,11 @@ impl SmtpSink {
     /// Final dots that arrived, accepted or not.
     pub fn dots(&self) -> usize {
         self.state.seen().dots
+    }
+
+    /// How often something went wrong, or would have, had it been its turn.
+    pub fn met(&self) -> usize {
+        self.state.seen().met.values().sum()
     }
 
     pub fn pipelined(&self) -> usize {
@@ -271,6 +296,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
             let mut seen = state.seen();
             seen.connections += 1;
             seen.open += 1;
+            seen.most_open = seen.most_open.max(seen.open);
             seen.connections
         };
         let state = Arc::clone(&state);

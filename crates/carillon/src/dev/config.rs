@@ -7,7 +7,8 @@ use carillon_service_kit::{
 };
 use serde::Deserialize;
 
-use crate::{error::Error, serve::check_sandboxes};
+use super::GRACE;
+use crate::{error::Error, serve::check_dispatchers};
 
 /// What can be set of `carillon dev`: each service under its name, and what the process shares.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,7 +47,7 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, Error> {
         let config: Self = config::load(file, std::env::vars())
             .map_err(|error| Error::failed(error.to_string()))?;
-        check_sandboxes(&config.sms_dispatcher, &config.email_dispatcher)?;
+        check_dispatchers(&config.sms_dispatcher, &config.email_dispatcher, GRACE)?;
         Ok(config)
     }
 }

@@ -1,6 +1,6 @@
 //! All six services on embedded parts, behind one address.
 
-use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use carillon_broker::{
     Broker,
@@ -14,7 +14,7 @@ use carillon_tenancy::PLATFORM_PREFIX;
 use sea_orm_migration::MigratorTrait;
 use tokio::net::TcpListener;
 
-use super::{config::Config, folder::Folder};
+use super::{GRACE, config::Config, folder::Folder};
 use crate::{
     error::Error,
     serve::{Front, Health, operations, services_of, watch},
@@ -30,17 +30,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Finishes what is under way, for `grace` at most.
-    pub async fn stop(&self, grace: Duration) -> Result<(), Error> {
+    /// Finishes what is under way, for `GRACE` at most.
+    pub async fn stop(&self) -> Result<(), Error> {
         self.health.stopping().await;
         self.stop.now();
-        if self.stop.drained(grace).await {
+        if self.stop.drained(GRACE).await {
             return Ok(());
         }
         Err(Error::failed(format!(
             "stopped hard after {} s; what was under way is taken over at the next start; still \
              running: {}",
-            grace.as_secs(),
+            GRACE.as_secs(),
             self.stop.running().join(", ")
         )))
     }
@@ -67,7 +67,7 @@ pub async fn start(data: &Path, port: u16, mut config: Config) -> Result<Server,
         Error::failed(format!("--port: {port} cannot be listened on: {error}; give another, or 0"))
     })?;
     let url = format!("http://{}", listener.local_addr()?);
-    let stop = Stop::new();
+    let stop = Stop::within(GRACE);
     metrics::start(&stop).map_err(Error::failed)?;
     let health = Health::default();
     let public_url = config.public_url.clone().unwrap_or_else(|| url.clone());

@@ -54,7 +54,7 @@ pub struct SmtpArgs {
     /// How long the pause is, such as 2s
     #[arg(long, value_name = "Y", requires = "throttle_mails", value_parser = wait)]
     pub throttle_pause: Option<SignedDuration>,
-    /// Wait so long between two mails, such as 0.1s; over replicas it is kept with 0.1s to spare
+    /// Wait so long between two mails, such as 0.1s; it is kept with a tenth of it to spare, 0.1s at least
     #[arg(long, value_name = "Z", value_parser = wait)]
     pub throttle_gap: Option<SignedDuration>,
     /// Connections of one process at a time, 1 to 64 [default: 16]

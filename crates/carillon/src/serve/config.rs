@@ -196,7 +196,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
         let config: Self = config::load(file, environment).map_err(told)?;
-        check_sandboxes(&config.sms_dispatcher, &config.email_dispatcher)?;
+        check_dispatchers(&config.sms_dispatcher, &config.email_dispatcher, config.grace)?;
         Ok(config)
     }
 
@@ -229,18 +229,15 @@ impl Config {
     }
 }
 
-pub(crate) fn check_sandboxes(
+/// Where a stop may take `grace`.
+pub(crate) fn check_dispatchers(
     sms: &carillon_sms_dispatcher::Config,
     email: &carillon_email_dispatcher::Config,
+    grace: Duration,
 ) -> Result<(), Error> {
-    for (service, sandbox) in
-        [("sms_dispatcher", &sms.sandbox), ("email_dispatcher", &email.sandbox)]
-    {
-        sandbox
-            .check()
-            .map_err(|error| Error::failed(format!("configuration: {service}.{error}")))?;
-    }
-    Ok(())
+    let refused = |service, error| Error::failed(format!("configuration: {service}.{error}"));
+    sms.check(grace).map_err(|error| refused("sms_dispatcher", error))?;
+    email.check(grace).map_err(|error| refused("email_dispatcher", error))
 }
 
 fn told(error: impl std::fmt::Display) -> Error {
@@ -290,6 +287,19 @@ mod tests {
         let missing = config.services.to("billing").expect_err("not set");
         assert!(told(missing).contains("services.billing: not set"));
         assert!(!config.egress.allow_private, "a deployment refuses private addresses");
+    }
+
+    #[test]
+    fn a_call_that_may_last_longer_than_a_stop_is_refused() {
+        for (setting, key) in [
+            ("CARILLON__SMS_DISPATCHER__HTTP__TIMEOUT_MS", "sms_dispatcher.http.timeout_ms"),
+            ("CARILLON__EMAIL_DISPATCHER__SMTP__DATA_TIMEOUT_MS", "email_dispatcher.smtp.data"),
+        ] {
+            let with_grace = |grace| read(&[("CARILLON__GRACE", grace), (setting, "20000")]);
+            assert!(with_grace("25s").is_ok(), "{key}");
+            let refused = with_grace("10s").expect_err("too long").to_string();
+            assert!(refused.contains(key) && refused.contains("raise grace"), "{refused}");
+        }
     }
 
     #[test]

@@ -145,9 +145,6 @@ impl EmailGateway {
     }
 
     async fn keep(&self, sandbox: &Sandbox, leaving: &Leaving<'_>, written: &Written) -> Outcome {
-        if !leaving.clearance.may_begin() {
-            return Outcome::NotBegun;
-        }
         let line = Accepted {
             message_id: leaving.message.to_string(),
             organisation_id: leaving.organisation.to_string(),
@@ -165,6 +162,6 @@ impl EmailGateway {
             message: leaving.message,
             attempt: leaving.attempt,
         };
-        sandbox.call(called, line, Some(&written.source)).await
+        sandbox.call(called, line, Some(&written.source), leaving.clearance).await
     }
 }

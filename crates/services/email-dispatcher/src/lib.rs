@@ -70,7 +70,7 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
     let reach = Arc::new(Reach {
         egress: parts.egress,
         tls: smtp::tls_client(tls_roots.as_deref())?,
-        limits: smtp.limits(),
+        limits: smtp.limits(stop.grace()),
         hello: smtp.hello_name,
     });
     let tenancy = Tenancy::new(database.clone());

@@ -25,9 +25,11 @@ use crate::{
 
 /// A change of the settings holds within this time.
 const FRESH: Duration = Duration::from_secs(30);
-const TIDY_EVERY: Duration = Duration::from_secs(5);
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// An organisation that sends nothing for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
+/// A server may close a connection that lies idle for longer (RFC 5321, 4.5.3.2.7).
+const LONGEST_IDLE: Duration = Duration::from_secs(300);
 const CONNECTIONS: u32 = 16;
 const MOST_CONNECTIONS: u32 = 64;
 
@@ -157,12 +159,11 @@ impl Routes {
             Ok(password) => {
                 let target = Target::of(smtp, password);
                 let mails = smtp.throttle.as_ref().map_or(0, |throttle| throttle.mails);
-                Way::Smtp(Box::new(Pool::new(
-                    target,
-                    Arc::clone(&self.reach),
-                    account.connections,
-                    mails,
-                )))
+                let pool = Pool::new(target, Arc::clone(&self.reach), account.connections, mails);
+                Way::Smtp(Box::new(match account.throttle {
+                    Some(Throttle::Series { gap, .. }) => pool.idle_for(idle_between(gap)),
+                    _ => pool,
+                }))
             }
             Err(error) => {
                 tracing::error!(%organisation, %error, "the SMTP password does not open");
@@ -205,16 +206,19 @@ impl Route {
 }
 
 fn account(smtp: &SmtpServer) -> Account {
-    let connections = match smtp.connections {
-        0 => CONNECTIONS,
-        set => set.min(MOST_CONNECTIONS),
+    let throttle = smtp.throttle.as_ref().and_then(throttle);
+    let connections = match (throttle, smtp.connections) {
+        // A series goes by one connection, which ends with it.
+        (Some(Throttle::Series { .. }), _) => 1,
+        (_, 0) => CONNECTIONS,
+        (_, set) => set.min(MOST_CONNECTIONS),
     };
     // A user is often a person's address, and accounts' names are kept in the clear.
     let of = format!("{}:{}:{}", smtp.host, smtp.port, smtp.user);
     let digest = Sha256::digest(of.as_bytes());
     let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     Account {
-        throttle: smtp.throttle.as_ref().and_then(throttle),
+        throttle,
         connections: usize::try_from(connections).unwrap_or(1),
         ..Account::unlimited(&format!("smtp-{digest}"))
     }
@@ -225,6 +229,12 @@ fn throttle(set: &SmtpThrottle) -> Option<Throttle> {
     let (pause, gap) = (wait(set.pause), wait(set.gap));
     let paused = set.mails > 0 && !pause.is_zero();
     (paused || !gap.is_zero()).then_some(Throttle::Series { mails: set.mails, pause, gap })
+}
+
+/// How long a connection may wait for the next mail of a series. A replica that is left none, for
+/// others have taken the last ones, closes its own after this.
+fn idle_between(gap: Duration) -> Duration {
+    (gap * 2 + Duration::from_secs(2)).min(LONGEST_IDLE)
 }
 
 fn wait_of(set: prost_types::Duration) -> Option<Duration> {
@@ -262,6 +272,9 @@ mod tests {
     fn connections_have_a_default_and_a_limit() {
         let of = |connections| account(&SmtpServer { connections, ..smtp() }).connections;
         assert_eq!([of(0), of(3), of(1_000)], [16, 3, 64]);
+        let throttle = Some(SmtpThrottle { mails: 5, pause: seconds(2), gap: None });
+        let series = SmtpServer { connections: 3, throttle, ..smtp() };
+        assert_eq!(account(&series).connections, 1, "a series goes by one");
     }
 
     #[test]

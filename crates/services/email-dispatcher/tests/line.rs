@@ -1,10 +1,10 @@
 //! The whole service: a job comes in, a mail arrives at the organisation's server.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use carillon_broker::{Broker, Destination, Publication, topology};
 use carillon_contracts::{
-    campaign::v1::{Organisation, SmtpServer, SmtpTls},
+    campaign::v1::{Organisation, SmtpServer, SmtpThrottle, SmtpTls},
     dispatch::v1::{TestSmtpServerRequest, settings_service_client::SettingsServiceClient},
     events::v1::OrganisationChanged,
     ids::{BatchId, CampaignId, CustomerId, MessageId, OrganisationId, RunId, pack_customers},
@@ -22,7 +22,7 @@ use carillon_service_kit::{
     egress::{Egress, Policy},
     rpc,
 };
-use carillon_sinks::{Behaviour, Mail, SmtpSink};
+use carillon_sinks::{Behaviour, Fault, Mail, SmtpSink, Stage, What};
 use carillon_tenancy::{SMTP_PASSWORD, Tenancy, seal_secret};
 use carillon_testkit::{TestBroker, TestDatabase, eventually};
 use jiff::SignedDuration;
@@ -41,8 +41,8 @@ fn organisation() -> OrganisationId {
     OrganisationId::new(Uuid::from_u128(5))
 }
 
-fn customer() -> CustomerId {
-    CustomerId::new(Uuid::from_u128(1_000))
+fn customer(n: u128) -> CustomerId {
+    CustomerId::new(Uuid::from_u128(1_000 + n))
 }
 
 struct Line {
@@ -97,12 +97,21 @@ impl Line {
 
     /// Publishes one message of a run of its own, and answers with its id.
     async fn publish(&self, occurrence: &str) -> MessageId {
-        self.publish_as(occurrence, false).await
+        self.publish_of(1, occurrence, false).await
     }
 
     async fn publish_as(&self, occurrence: &str, test: bool) -> MessageId {
+        self.publish_of(1, occurrence, test).await
+    }
+
+    /// The same to so many recipients; the id is the first one's.
+    async fn publish_to(&self, recipients: u128, occurrence: &str) -> MessageId {
+        self.publish_of(recipients, occurrence, false).await
+    }
+
+    async fn publish_of(&self, recipients: u128, occurrence: &str, test: bool) -> MessageId {
         let run = RunId::of(CampaignId::new(Uuid::from_u128(1)), occurrence);
-        let mut job = job(run, &self.clock);
+        let mut job = job(run, &self.clock, recipients);
         job.content.as_mut().expect("a content").test = test;
         let publication = Publication {
             to: Destination::Queue(topology::job_queue("email", "bulk")),
@@ -110,7 +119,7 @@ impl Line {
             body: job.encode_to_vec().into(),
         };
         self.broker.broker.publish(publication).await.expect("published");
-        MessageId::of(run, Channel::Email, customer())
+        MessageId::of(run, Channel::Email, customer(0))
     }
 
     async fn count(&self, condition: &str) -> i64 {
@@ -125,15 +134,17 @@ impl Line {
     }
 }
 
-fn job(run: RunId, clock: &Clock) -> SendJob {
+fn job(run: RunId, clock: &Clock, recipients: u128) -> SendJob {
     let batch = BatchId::of(run, Channel::Email, 0);
     let plain = jobs::Recipients {
         variables: vec!["UserName".into()],
-        recipients: vec![jobs::Recipient {
-            address: "ann@example.com".into(),
-            values: vec!["Zoë".into()],
-            ..jobs::Recipient::default()
-        }],
+        recipients: (0..recipients)
+            .map(|_| jobs::Recipient {
+                address: "ann@example.com".into(),
+                values: vec!["Zoë".into()],
+                ..jobs::Recipient::default()
+            })
+            .collect(),
     };
     let context = batch.uuid();
     let (data_key, wrapped) = key().new_data_key(context.as_bytes()).expect("a key");
@@ -157,7 +168,7 @@ fn job(run: RunId, clock: &Clock) -> SendJob {
         channel: Channel::Email.into(),
         message_class: MessageClass::Bulk.into(),
         deadline: Some(time::to_wire(clock.now() + SignedDuration::from_hours(1))),
-        customer_ids: pack_customers([customer()]),
+        customer_ids: pack_customers((0..recipients).map(customer)),
         block: Some(block),
         content: Some(Content { email: Some(email), ..Content::default() }),
         cause: Cause::Unspecified.into(),
@@ -193,7 +204,7 @@ fn assert_is_for(mail: &Mail, message: MessageId) {
     let token = link.strip_prefix("https://carillon.example/u/").expect("below the address");
     let linked = Linked {
         organisation: organisation().uuid(),
-        customer: customer().uuid(),
+        customer: customer(0).uuid(),
         channel: Channel::Email as u8,
     };
     assert_eq!(Links::new(URL, &key()).read(token), Some(linked));
@@ -292,5 +303,48 @@ async fn settings_are_tried_out_without_sending() {
     let refused = client.test_smtp_server(request).await.expect_err("sealed for another");
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     assert_eq!(sink.dots(), 0);
+    line.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_takes_back_mails_for_a_server_that_says_nothing() {
+    for at in [Stage::Connect, Stage::Ehlo, Stage::Data] {
+        let faults = vec![Fault::always(at, What::Stall)];
+        let sink = SmtpSink::start(Behaviour { faults, ..Behaviour::default() }).await;
+        let line = Line::start(false).await;
+        let smtp = SmtpServer { user: String::new(), ..server(&sink) };
+        line.set(1, Some(smtp), "").await;
+        line.publish_to(20, "one").await;
+        eventually("the server is silent", async || sink.met() > 0).await;
+        line.stop.now();
+        assert!(line.stop.drained(Duration::from_secs(120)).await, "it stops");
+        assert_eq!(line.count("state <> 'queued'").await, 0, "{at:?}");
+        assert_eq!(line.count("attempt > 0 OR reason <> 'backlog'").await, 0, "{at:?}");
+        assert_eq!(sink.dots(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_series_goes_by_one_connection_that_is_gone_in_the_pause() {
+    let (line, sink) = (Line::start(false).await, sink().await);
+    let (pause, gap) = (Duration::from_secs(2), Duration::from_millis(200));
+    let wait = |wait| prost_types::Duration::try_from(wait).expect("short");
+    let throttle = SmtpThrottle { mails: 3, pause: Some(wait(pause)), gap: Some(wait(gap)) };
+    let smtp = SmtpServer { throttle: Some(throttle), connections: 8, ..server(&sink) };
+    line.set(1, Some(smtp), "s3cret").await;
+    line.publish_to(7, "one").await;
+    eventually("all arrive", async || sink.count() == 7).await;
+    let mut by: BTreeMap<usize, usize> = BTreeMap::new();
+    sink.mails().iter().for_each(|mail| *by.entry(mail.connection).or_default() += 1);
+    assert!(by.len() >= 3 && by.values().all(|mails| *mails <= 3), "{by:?}");
+    assert_eq!(sink.most_open(), 1, "each is closed before there is another");
+    let begun = sink.begun();
+    // A mail may come later than it left, and so nearer to the next one.
+    for pair in begun.windows(2) {
+        assert!(pair[1] - pair[0] >= gap / 2, "{:?}", pair[1] - pair[0]);
+    }
+    for four in begun.windows(4) {
+        assert!(four[3] - four[0] >= pause, "{:?}", four[3] - four[0]);
+    }
     line.end().await;
 }

@@ -83,7 +83,8 @@ pub async fn start(parts: Parts) -> Result<Service, StartError> {
         true => Some(Arc::new(Sandbox::open(&parts.outbox, "sms", sandbox)?)),
         false => None,
     };
-    let wire = Arc::new(Wire::new(parts.egress, Wire::roots(tls_roots.as_deref())?, http));
+    let roots = Wire::roots(tls_roots.as_deref())?;
+    let wire = Arc::new(Wire::new(parts.egress, roots, http, stop.grace()));
     let (correlation, correlating) = Correlation::new();
     let heeded: Heeded = Arc::new(OnceLock::new());
     let (config, replies) = (smpp, Arc::clone(&heeded));

@@ -16,7 +16,11 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use sea_orm::DbErr;
 
-use crate::store::{self, ClaimId, Store};
+use crate::{
+    gateway::InSeries,
+    store::{self, ClaimId, Store},
+    throttle::Token,
+};
 
 const EVERY: Duration = Duration::from_millis(500);
 /// What cleared a message must have begun within this time.
@@ -41,7 +45,12 @@ impl Boottime {
 /// Says whether a call may still go on. Asked before the call, and again before whatever cannot
 /// be taken back, such as SMTP's final dot.
 #[derive(Clone)]
-pub struct Clearance(Kind);
+pub struct Clearance {
+    kind: Kind,
+    stop: Stop,
+    begin_by: Option<Instant>,
+    series: Option<InSeries>,
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -50,8 +59,14 @@ enum Kind {
 }
 
 impl Clearance {
+    /// Whether what can be taken back may go on: for a stop it does not.
     pub fn holds(&self) -> bool {
-        match &self.0 {
+        !self.stop.is_stopping() && self.goes_on()
+    }
+
+    /// Whether a call of which a part has left for good may go on: a stop waits for it.
+    pub fn goes_on(&self) -> bool {
+        match &self.kind {
             Kind::Until(until) => Instant::now() < *until,
             Kind::Ticket(ticket) => ticket.holds(),
         }
@@ -59,16 +74,38 @@ impl Clearance {
 
     /// Whether the call may begin: it holds, and the time that a throttle gave for it is not over.
     pub fn may_begin(&self) -> bool {
-        self.holds()
-            && match &self.0 {
-                Kind::Until(_) => true,
-                Kind::Ticket(ticket) => ticket.begin_by.is_none_or(|by| Instant::now() < by),
-            }
+        self.holds() && self.begin_by.is_none_or(|by| Instant::now() < by)
+    }
+
+    /// Where the message stands in a series of the account's throttle, if it has such a one.
+    pub fn series(&self) -> Option<InSeries> {
+        self.series
+    }
+
+    /// Ends when a stop no longer waits: at once for what can be taken back, and after most of the
+    /// grace for what has `left` by then.
+    pub async fn broken_off(&self, left: impl Fn() -> bool) {
+        self.stop.requested().await;
+        if left() {
+            self.stop.calls_over().await;
+        }
     }
 
     /// For tests of gateways.
     pub fn until(until: Instant) -> Self {
-        Self(Kind::Until(until))
+        Self { kind: Kind::Until(until), stop: Stop::new(), begin_by: None, series: None }
+    }
+
+    /// For tests of gateways: one that a stop withdraws.
+    #[must_use]
+    pub fn within(self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self }
+    }
+
+    /// For tests of gateways: one of a throttle's tokens.
+    #[must_use]
+    pub fn begin_by(self, by: Instant, series: Option<InSeries>) -> Self {
+        Self { begin_by: Some(by), series, ..self }
     }
 }
 
@@ -83,14 +120,13 @@ pub(crate) struct About {
     pub claim: ClaimId,
     /// When the claim that cleared it first was begun.
     pub claimed_at: Boottime,
-    /// A throttle's token is lost after this.
-    pub begin_by: Option<Instant>,
+    /// Of the account's throttle, where it has one.
+    pub token: Option<Token>,
 }
 
 struct Ticket {
     number: u64,
     about: About,
-    begin_by: Option<Instant>,
     taken_at: Boottime,
     barred: AtomicBool,
     watch: Arc<Watch>,
@@ -143,6 +179,7 @@ struct Asked {
 pub(crate) struct Watch {
     clock: Clock,
     alive: Alive,
+    stop: Stop,
     /// When the last good query began.
     cleared_at: AtomicU64,
     numbers: AtomicU64,
@@ -150,10 +187,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(clock: Clock, alive: Alive) -> Arc<Self> {
+    pub(crate) fn new(clock: Clock, alive: Alive, stop: Stop) -> Arc<Self> {
         Arc::new(Self {
             clock,
             alive,
+            stop,
             cleared_at: AtomicU64::new(0),
             numbers: AtomicU64::new(0),
             in_hand: Mutex::default(),
@@ -169,11 +207,10 @@ impl Watch {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (organisation, campaign, customer) =
             (about.organisation, about.campaign, about.customer);
-        let (begin_by, require_consent) = (about.begin_by, about.require_consent);
+        let (token, require_consent) = (about.token, about.require_consent);
         let ticket = Arc::new(Ticket {
             number,
             about,
-            begin_by,
             taken_at: Boottime::now(),
             barred: AtomicBool::new(false),
             watch: Arc::clone(self),
@@ -181,7 +218,12 @@ impl Watch {
         let ticket_of = Arc::downgrade(&ticket);
         let asked = Asked { organisation, campaign, customer, require_consent, ticket: ticket_of };
         self.lock().insert(number, asked);
-        Clearance(Kind::Ticket(ticket))
+        Clearance {
+            kind: Kind::Ticket(ticket),
+            stop: self.stop.clone(),
+            begin_by: token.map(|token| token.until),
+            series: token.and_then(|token| token.series),
+        }
     }
 
     /// Asks about everything in hand, again and again. A question without an answer clears nothing.

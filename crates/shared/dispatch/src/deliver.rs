@@ -134,14 +134,17 @@ impl<G: Gateway> Dispatcher<G> {
     async fn carry_out(&self, delivery: &Delivery, stop: &Stop) -> Result<(), DeliverError> {
         let job = SendJob::decode(delivery.body.clone())
             .map_err(|error| OpenError::Damaged(error.to_string()))?;
-        let header = Arc::new(Header::of(&job)?);
+        let mut header = Header::of(&job)?;
         let _held = self.in_hand.take(header.batch).ok_or(DeliverError::InHand)?;
         let channel = header.channel.word();
         let span = tracing::info_span!("send batch", otel.kind = "consumer", batch = %header.batch, channel);
         telemetry::with_remote_parent(&span, &job.traceparent);
         let traceparent = span.in_scope(telemetry::traceparent);
+        if !traceparent.is_empty() {
+            header.traceparent.clone_from(&traceparent);
+        }
         let _traced = self.store.traces.keep(header.batch, traceparent);
-        self.send(&job, &header, &delivery.body, stop).instrument(span).await
+        self.send(&job, &Arc::new(header), &delivery.body, stop).instrument(span).await
     }
 
     async fn send(
@@ -235,7 +238,7 @@ impl<G: Gateway> Dispatcher<G> {
         while next < header.count() {
             let latest = begun + if next == 0 { BEGUN_WITHIN } else { CUT_AFTER };
             calls.follow_settings().await;
-            let pace = self.pace(&calls, header.count() - next, latest).await?;
+            let pace = self.pace(&calls, header.count() - next, latest, stop).await?;
             if stop.is_stopping() {
                 return Err(DeliverError::Stopping);
             }
@@ -244,7 +247,7 @@ impl<G: Gateway> Dispatcher<G> {
                 Pace::Go { permits, tokens } => (permits, tokens, None),
                 Pace::Wait { reason, until_ms } => (Vec::new(), None, Some((reason, until_ms))),
                 // What the claim makes of a halt comes first.
-                Pace::Late | Pace::Halted => {
+                Pace::Late | Pace::Nothing => {
                     (Vec::new(), None, Some((WaitReason::Backlog, now_ms)))
                 }
             };

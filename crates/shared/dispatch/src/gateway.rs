@@ -78,6 +78,15 @@ pub enum Throttle {
     },
 }
 
+/// Where a message stands in a series of its account's throttle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InSeries {
+    /// Tells the account's series apart.
+    pub number: i64,
+    /// How many may follow it before the pause.
+    pub left: i64,
+}
+
 #[async_trait]
 pub trait Gateway: Send + Sync + 'static {
     /// Content compiled once a batch.

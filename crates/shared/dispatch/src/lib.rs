@@ -29,7 +29,7 @@ pub use clearance::Clearance;
 pub use domain::outcome::Outcome;
 pub use evidence::{Evidence, EvidenceInbox, Says};
 pub use funds::{Funds, FundsUnavailable};
-pub use gateway::{Account, Gateway, Outgoing, Throttle};
+pub use gateway::{Account, Gateway, InSeries, Outgoing, Throttle};
 pub use open::Recipient;
 pub use permits::{MICRO_BATCH, Permits};
 pub use start::{Dispatching, Parts, start, start_beating};

@@ -35,6 +35,8 @@ pub(crate) struct Header {
     pub customers: Vec<CustomerId>,
     /// Settle instead of send.
     pub cause: Cause,
+    /// The span that what is told of it hangs on; empty where nothing is traced.
+    pub traceparent: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,7 @@ impl Header {
             deadline: deadline.ok_or_else(|| OpenError::Damaged("no deadline".into()))?,
             customers: unpack_customers(&job.customer_ids)?,
             cause: job.cause(),
+            traceparent: job.traceparent.clone(),
         })
     }
 

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use carillon_contracts::{events::v1::Halt, vocabulary::WaitReason};
+use carillon_service_kit::Stop;
 use sea_orm::DbErr;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     send::Calls,
     start::Dispatcher,
     store,
-    throttle::{self, LEAD, Lease, Tokens},
+    throttle::{LEAD, Lease, Tokens},
 };
 
 /// Nothing tells a waiting batch that its organisation's switch is on again.
@@ -29,9 +30,9 @@ pub(crate) enum Pace {
         reason: WaitReason,
         until_ms: i64,
     },
-    /// Nothing of the campaign is sent now: what is claimed is only told so, and takes no token.
-    Halted,
-    /// No turn came in time.
+    /// Nothing of it is sent now: what is claimed is only told so, and takes no token.
+    Nothing,
+    /// No turn came in time, or a stop did.
     Late,
 }
 
@@ -42,36 +43,54 @@ impl<G: Gateway> Dispatcher<G> {
         calls: &Calls<G>,
         most: usize,
         latest: Instant,
+        stop: &Stop,
     ) -> Result<Pace, DbErr> {
+        tokio::select! {
+            biased;
+            () = stop.requested() => Ok(Pace::Late),
+            pace = self.turn(calls, most, latest) => pace,
+        }
+    }
+
+    async fn turn(&self, calls: &Calls<G>, most: usize, latest: Instant) -> Result<Pace, DbErr> {
         let within = latest.saturating_duration_since(Instant::now());
         if within.is_zero() {
             return Ok(Pace::Late);
+        }
+        if most == 0 {
+            return Ok(Pace::Nothing);
         }
         if calls.account.paused {
             let until_ms = self.store.clock.now_ms() + LOOK_AGAIN_MS;
             return Ok(Pace::Wait { reason: WaitReason::Paused, until_ms });
         }
         if calls.account.throttle.is_some() && self.is_halted(&calls.header).await? {
-            return Ok(Pace::Halted);
+            return Ok(Pace::Nothing);
         }
         let mut most = most.min(MICRO_BATCH).min(calls.account.at_once);
         let mut tokens = None;
         let organisation = calls.header.organisation;
-        match throttle::lease(&self.store, organisation, &calls.account, most, within).await? {
+        match self.leases.take(&self.store, organisation, &calls.account, most, within).await? {
             Some(Lease::Later { at_ms }) => {
                 return Ok(Pace::Wait { reason: WaitReason::Throttled, until_ms: at_ms });
             }
             Some(Lease::Tokens(leased)) => {
-                let ready = leased.from(0).checked_sub(LEAD).unwrap_or(leased.from(0));
-                tokio::time::sleep_until(ready.into()).await;
-                most = leased.count;
+                if let Some(ready) = leased.first().and_then(|token| token.from.checked_sub(LEAD)) {
+                    tokio::time::sleep_until(ready.into()).await;
+                }
+                most = leased.count();
                 tokens = Some(leased);
             }
             None => {}
         }
         let taking = self.permits.take(&calls.turn, most, calls.account.connections);
         Ok(match tokio::time::timeout_at(latest.into(), taking).await {
-            Ok(permits) => Pace::Go { permits, tokens },
+            Ok(permits) => {
+                if let Some(tokens) = &mut tokens {
+                    tokens.keep(permits.len());
+                }
+                Pace::Go { permits, tokens }
+            }
             Err(_) => Pace::Late,
         })
     }

@@ -6,11 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_contracts::{ids::BatchId, jobs::v1::SendJob, vocabulary::WaitReason};
-use carillon_service_kit::Stop;
+use carillon_contracts::{
+    ids::BatchId,
+    jobs::v1::SendJob,
+    vocabulary::{ChannelWord as _, WaitReason},
+};
+use carillon_service_kit::{Stop, telemetry};
 use prost::Message as _;
 use sea_orm::DbErr;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Instrument as _;
 
 use crate::{
     clearance::Boottime,
@@ -72,6 +77,20 @@ impl<G: Gateway> Dispatcher<G> {
         let job = SendJob::decode(job.as_slice())
             .map_err(|error| OpenError::Damaged(error.to_string()))?;
         let header = Arc::new(Header::of(&job)?);
+        let span = span_of(&due, &job, &header);
+        let traceparent = span.in_scope(telemetry::traceparent);
+        let _traced = self.store.traces.keep(due.batch, traceparent);
+        self.try_again(due, &job, header, stop).instrument(span).await
+    }
+
+    async fn try_again(
+        &self,
+        due: Due,
+        job: &SendJob,
+        header: Arc<Header>,
+        stop: &Stop,
+    ) -> Result<(), DeliverError> {
+        let key = (due.run_day, due.batch);
         let (Some(block), Some(content)) = (&job.block, &job.content) else {
             return Err(OpenError::Damaged("a kept job without its block".into()).into());
         };
@@ -112,7 +131,8 @@ impl<G: Gateway> Dispatcher<G> {
                 self.claim_due(key, Some(&calls), 0, funding, wait, which).await;
                 break;
             }
-            let pace = self.pace(&calls, calls.header.count(), latest).await?;
+            let most = self.most_due(&calls, key).await?;
+            let pace = self.pace(&calls, most, latest, stop).await?;
             if stop.is_stopping() {
                 break;
             }
@@ -121,7 +141,7 @@ impl<G: Gateway> Dispatcher<G> {
             let (permits, tokens, wait) = match pace {
                 Pace::Go { permits, tokens } => (permits, tokens, None),
                 Pace::Wait { reason, until_ms } => (Vec::new(), None, Some((reason, until_ms))),
-                Pace::Halted => (Vec::new(), None, None),
+                Pace::Nothing => (Vec::new(), None, None),
                 Pace::Late => break,
             };
             let Some(answer) =
@@ -140,6 +160,15 @@ impl<G: Gateway> Dispatcher<G> {
         Ok(elsewhere)
     }
 
+    /// Of a throttled account's tokens no more are asked for than there are rows to use them.
+    async fn most_due(&self, calls: &Calls<G>, key: (i32, BatchId)) -> Result<usize, DbErr> {
+        if calls.account.throttle.is_none() {
+            return Ok(calls.header.count());
+        }
+        let (reader, now_ms) = (self.store.database.reader(), self.store.clock.now_ms());
+        store::count_due(reader, key, now_ms).await
+    }
+
     async fn claim_due(
         &self,
         key: (i32, BatchId),
@@ -156,4 +185,13 @@ impl<G: Gateway> Dispatcher<G> {
         let claim = Claim { key, number: 0, permits, funding, account, addressees, kind };
         self.committer.claim(claim).await
     }
+}
+
+/// Goes on in the batch's trace, and names the attempt that left something to do.
+fn span_of(due: &Due, job: &SendJob, header: &Header) -> tracing::Span {
+    let channel = header.channel.word();
+    let span = tracing::info_span!("retry batch", batch = %header.batch, channel);
+    telemetry::with_remote_parent(&span, &job.traceparent);
+    telemetry::link(&span, &due.traceparent);
+    span
 }

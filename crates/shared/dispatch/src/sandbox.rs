@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{Evidence, EvidenceInbox, Outcome, Says};
+use crate::{Clearance, Evidence, EvidenceInbox, Outcome, Says};
 
 /// Receipts that are kept together, at most.
 const REPORTED_AT_ONCE: usize = 500;
@@ -118,6 +118,13 @@ pub struct Accepted<'a> {
     pub source: Option<String>,
 }
 
+/// Which message, and which attempt at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub message: MessageId,
+    pub attempt: u32,
+}
+
 impl Sandbox {
     pub fn open(folder: &Path, channel: &str, config: SandboxConfig) -> io::Result<Self> {
         let sources = folder.join(channel);
@@ -143,19 +150,27 @@ impl Sandbox {
         });
     }
 
-    /// One call: waits as long as it is told to, then refuses, fails, or keeps the message.
-    /// `source` is written first, so that a line always has its file.
+    /// One call: waits as long as it is told to, then refuses, fails, or keeps the message. Until
+    /// then it can be taken back. `source` is written first, so that a line always has its file.
     pub async fn call(
         &self,
         called: Called,
         mut line: Accepted<'_>,
         source: Option<&[u8]>,
+        clearance: &Clearance,
     ) -> Outcome {
+        if !clearance.may_begin() {
+            return Outcome::NotBegun;
+        }
         let Called { message, attempt, .. } = called;
         let delayed = draw(message, "delay", 0) < self.config.delay_share;
         let wait = if delayed { self.config.delay_ms } else { self.config.latency_ms };
         if wait > 0 {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+                () = clearance.broken_off(|| false) => return Outcome::NotBegun,
+            }
         }
         if draw(message, "refuse", 0) < self.config.refuse_share {
             return Outcome::Permanent { reason: "refused", code: "sandbox_refused".into() };
@@ -261,8 +276,12 @@ fn draw(message: MessageId, question: &str, attempt: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Instant;
+
+    use carillon_service_kit::Stop;
     use uuid::Uuid;
+
+    use super::*;
 
     fn message(n: u128) -> MessageId {
         MessageId::new(Uuid::from_u128(n))
@@ -298,15 +317,23 @@ mod tests {
     async fn what_is_accepted_is_kept_and_what_is_refused_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = |config| Sandbox::open(folder.path(), "sms", config).expect("opened");
-        let kept = open(SandboxConfig::default());
-        assert!(matches!(kept.call(called(1), line(), None).await, Outcome::Sent { .. }));
-        let refuses = open(SandboxConfig { refuse_share: 1.0, ..SandboxConfig::default() });
-        let refused = refuses.call(called(2), line(), None).await;
-        assert!(matches!(refused, Outcome::Permanent { .. }));
-        let fails = open(SandboxConfig { fail_share: 1.0, ..SandboxConfig::default() });
-        assert!(matches!(fails.call(called(3), line(), None).await, Outcome::Transient { .. }));
-        let loses = open(SandboxConfig { lose_share: 1.0, ..SandboxConfig::default() });
-        assert!(matches!(loses.call(called(4), line(), None).await, Outcome::InDoubt { .. }));
+        let cleared = Clearance::until(Instant::now() + Duration::from_secs(120));
+        let call = async |config, n, clearance: &Clearance| {
+            open(config).call(called(n), line(), None, clearance).await
+        };
+        let kept = call(SandboxConfig::default(), 1, &cleared).await;
+        assert!(matches!(kept, Outcome::Sent { .. }));
+        let refuses = SandboxConfig { refuse_share: 1.0, ..SandboxConfig::default() };
+        assert!(matches!(call(refuses, 2, &cleared).await, Outcome::Permanent { .. }));
+        let fails = SandboxConfig { fail_share: 1.0, ..SandboxConfig::default() };
+        assert!(matches!(call(fails, 3, &cleared).await, Outcome::Transient { .. }));
+        let loses = SandboxConfig { lose_share: 1.0, ..SandboxConfig::default() };
+        assert!(matches!(call(loses, 4, &cleared).await, Outcome::InDoubt { .. }));
+        let (stop, slow) = (Stop::new(), 3_600_000);
+        let delays = SandboxConfig { latency_ms: slow, ..SandboxConfig::default() };
+        let cleared = cleared.within(&stop);
+        let (stopped, ()) = tokio::join!(call(delays, 5, &cleared), async { stop.now() });
+        assert_eq!(stopped, Outcome::NotBegun);
         let lines = fs::read_to_string(folder.path().join("sms.jsonl")).expect("the file");
         assert_eq!(lines.lines().count(), 2);
     }
@@ -320,8 +347,9 @@ mod tests {
             ..SandboxConfig::default()
         };
         let sandbox = Sandbox::open(folder.path(), "sms", config).expect("opened");
+        let cleared = Clearance::until(Instant::now() + Duration::from_secs(120));
         for n in 0..1_000 {
-            sandbox.call(called(n), line(), None).await;
+            sandbox.call(called(n), line(), None, &cleared).await;
         }
         let mut said = sandbox.unreported.lock().expect("unpoisoned").take().expect("not yet");
         let mut counts = (0, 0);

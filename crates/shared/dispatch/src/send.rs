@@ -10,6 +10,7 @@ use carillon_contracts::vocabulary::{ChannelWord as _, MessageState, WaitReason}
 use carillon_service_kit::{Clock, metrics::GATEWAY_SECONDS};
 use futures::FutureExt as _;
 use rand::RngExt as _;
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     clearance::{About, Boottime, Clearance, Watch},
@@ -19,7 +20,7 @@ use crate::{
     open::{Header, Opened},
     permits::{Permit, Turn},
     store::{Answer, ClaimId, Recorded},
-    throttle::Tokens,
+    throttle::{Token, Tokens},
 };
 
 /// What every call of a batch shares.
@@ -96,12 +97,12 @@ impl<G: Gateway> Calls<G> {
         answer: Answer,
         claimed_at: Boottime,
         permits: Vec<Permit>,
-        tokens: Option<Tokens>,
+        mut tokens: Option<Tokens>,
         unrecorded: &Unrecorded,
     ) {
         let claim = answer.claim;
-        let claimed = answer.claimed.into_iter().zip(permits).enumerate();
-        for (index, ((position, attempt), permit)) in claimed {
+        for ((position, attempt), permit) in answer.claimed.into_iter().zip(permits) {
+            let token = tokens.as_mut().and_then(Tokens::next);
             let (calls, unrecorded) = (self.clone(), unrecorded.clone());
             let clearance = self.watch.take(About {
                 organisation: self.header.organisation,
@@ -111,14 +112,10 @@ impl<G: Gateway> Calls<G> {
                 deadline: self.header.deadline,
                 claim,
                 claimed_at,
-                begin_by: tokens.map(|tokens| tokens.until(index)),
+                token,
             });
-            let from = tokens.map(|tokens| tokens.from(index));
             tokio::spawn(async move {
-                if let Some(from) = from {
-                    tokio::time::sleep_until(from.into()).await;
-                }
-                let outcome = match permit.slot().await {
+                let outcome = match calls.turn_of(token, &permit, &clearance).await {
                     Some(_slot) => calls.call_measured(position, attempt, clearance, &permit).await,
                     None => Outcome::NotBegun,
                 };
@@ -126,6 +123,26 @@ impl<G: Gateway> Calls<G> {
                 let key = (calls.header.run_day, calls.header.batch);
                 calls.committer.record(key, recorded, permit, unrecorded);
             });
+        }
+    }
+
+    /// Waits for the token's time and for a free connection, as long as there is any point.
+    async fn turn_of<'a>(
+        &self,
+        token: Option<Token>,
+        permit: &'a Permit,
+        clearance: &Clearance,
+    ) -> Option<SemaphorePermit<'a>> {
+        let waiting = async {
+            if let Some(token) = token {
+                tokio::time::sleep_until(token.from.into()).await;
+            }
+            permit.slot().await
+        };
+        tokio::select! {
+            biased;
+            slot = waiting => slot,
+            () = clearance.broken_off(|| false) => None,
         }
     }
 

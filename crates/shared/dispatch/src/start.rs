@@ -25,6 +25,7 @@ use crate::{
     permits::Permits,
     raise::Raise,
     store::{Partitions, Store},
+    throttle::Leases,
     traces::Traces,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Dispatcher<G: Gateway> {
     pub gateway: Arc<G>,
     pub funds: Option<Arc<dyn Funds>>,
     pub permits: Permits,
+    pub leases: Leases,
     pub committer: Committer,
     pub watch: Arc<Watch>,
     pub in_hand: InHand,
@@ -64,6 +66,7 @@ impl<G: Gateway> Clone for Dispatcher<G> {
             gateway: Arc::clone(&self.gateway),
             funds: self.funds.clone(),
             permits: self.permits.clone(),
+            leases: self.leases.clone(),
             committer: self.committer.clone(),
             watch: Arc::clone(&self.watch),
             in_hand: self.in_hand.clone(),
@@ -115,7 +118,7 @@ pub async fn start_beating<G: Gateway>(
     let suppressions = Suppressions { channel: gateway.channel() };
     subscriber.spawn(topology::SUPPRESSION_CHANGED, Arc::new(suppressions), &stop);
     let beating = heartbeat.clone();
-    let watch = Watch::new(clock, Alive::told_by(move |claim| beating.covers(claim)));
+    let watch = Watch::new(clock, Alive::told_by(move |claim| beating.covers(claim)), stop.clone());
     let (watching, sweeping, stopping) = (Arc::clone(&watch), store.clone(), stop.clone());
     stop.keep("clearance", move || Arc::clone(&watching).sweep(sweeping.clone(), stopping.clone()));
     let (applying, stopping) = (store.clone(), stop.clone());
@@ -136,6 +139,7 @@ pub async fn start_beating<G: Gateway>(
         gateway: Arc::new(gateway),
         funds,
         permits,
+        leases: Leases::default(),
         watch,
         in_hand: InHand::default(),
     };

@@ -1,4 +1,4 @@
-//! The trace that each batch in hand belongs to, so that what is told of it goes on in the same one.
+//! The span that works on each batch in hand, so that what is told of the batch goes on from there.
 
 use std::{
     collections::HashMap,
@@ -29,9 +29,9 @@ impl Traces {
         Some(Traced { traces: self.clone(), batch })
     }
 
-    /// Empty where nothing is traced.
-    pub(crate) fn of(&self, batch: BatchId) -> String {
-        self.lock().get(&batch).cloned().unwrap_or_default()
+    /// `None` where the batch is in nobody's hand, or nothing is traced.
+    pub(crate) fn of(&self, batch: BatchId) -> Option<String> {
+        self.lock().get(&batch).cloned()
     }
 }
 

@@ -16,7 +16,7 @@ use carillon_contracts::{
     ids::{BatchId, CampaignId, OrganisationId, RunId},
     jobs::v1::{Channel, Recipient},
 };
-use carillon_dispatch::{Evidence, Says, Throttle};
+use carillon_dispatch::{Evidence, Outcome, Says, Throttle};
 use carillon_numbering::Markets;
 use carillon_outbox::{AddDocuments, CreateOutbox, Outbox};
 use carillon_service_kit::{Clock, Stop, metrics};
@@ -388,5 +388,38 @@ async fn a_throttle_holds_over_replicas() {
     }
     let calls = Arc::clone(&harness.calls.made);
     assert!(calls.lock().unwrap().values().all(|times| *times == 1));
+    harness.stop().await;
+}
+
+/// At a clock that stands still the row says exactly how many tokens were leased.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_retries_use_the_tokens_that_are_leased_for_them() {
+    const BATCHES: u32 = 40;
+    let mut harness = Harness::new().await;
+    harness.calls.throttle = Some(Throttle::Rate { per_second: 20 });
+    let transient = Outcome::Transient { code: "busy".into(), retry_after: None };
+    harness.calls.answers(&address(0), vec![transient; BATCHES as usize]);
+    harness.start().await;
+    for n in 0..BATCHES {
+        let run = RunId::of(campaign(), &n.to_string());
+        harness.publish(&harness.of_another_run(harness.job(1), run)).await;
+    }
+    let waiting = "SELECT COUNT(*) FROM messages WHERE state = 'queued' AND attempt = 1";
+    eventually("all failed", || async { harness.number(waiting).await == i64::from(BATCHES) })
+        .await;
+    harness.calls.times.lock().unwrap().clear();
+    harness.clock.advance(SignedDuration::from_secs(30));
+    let begun_ms = harness.clock.now_ms();
+    let sent = "SELECT COUNT(*) FROM messages WHERE state = 'sent'";
+    eventually("all are sent", || async { harness.number(sent).await == i64::from(BATCHES) }).await;
+    // A token is every 50 ms; the first one is 300 ms ahead.
+    let next_at = harness.number("SELECT next_at FROM throttles").await;
+    let leased = (next_at - begun_ms - 300) / 50;
+    assert!(leased * 8 <= i64::from(BATCHES) * 10, "{leased} leased for {BATCHES}");
+    let times = harness.calls.times.lock().unwrap().clone();
+    for second in times.windows(21) {
+        // The tokens of a second, each used somewhere in its quarter of one, or noted a little later.
+        assert!(second[20] - second[0] >= Duration::from_millis(600));
+    }
     harness.stop().await;
 }

@@ -46,6 +46,11 @@ impl Database {
         }
     }
 
+    /// For single statements that write: each is a transaction of its own.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
     /// For single reads.
     pub fn reader(&self) -> &DatabaseConnection {
         &self.reader

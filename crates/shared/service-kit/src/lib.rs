@@ -15,4 +15,4 @@ pub mod telemetry;
 
 pub use clock::Clock;
 pub use database::Database;
-pub use stop::Stop;
+pub use stop::{Stop, longest_call};

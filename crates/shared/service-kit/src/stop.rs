@@ -3,19 +3,31 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Between a task's failure and its next beginning.
 const REST: Duration = Duration::from_secs(1);
 
+/// Of a grace, for recording what the last calls came to.
+const RECORDING: Duration = Duration::from_secs(1);
+
+/// The longest that a call which cannot be taken back may be waited for in a stop: all of the grace
+/// but a second for recording what it came to, and half of a grace that is shorter than two.
+pub fn longest_call(grace: Duration) -> Duration {
+    grace.saturating_sub(RECORDING).max(grace / 2)
+}
+
 /// Hands out the word to stop, and knows the tasks that must end after it.
 #[derive(Clone, Default)]
 pub struct Stop {
     token: CancellationToken,
+    grace: Option<Duration>,
+    begun: Arc<OnceLock<Instant>>,
     tasks: TaskTracker,
     /// How many of each name run.
     running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
@@ -26,9 +38,32 @@ impl Stop {
         Self::default()
     }
 
+    /// A stop that is a hard one once it has taken `grace`.
+    pub fn within(grace: Duration) -> Self {
+        Self { grace: Some(grace), ..Self::default() }
+    }
+
+    /// How long a stop may take; `None` where nobody set a limit.
+    pub fn grace(&self) -> Option<Duration> {
+        self.grace
+    }
+
     /// Tells everyone to stop. Saying it again changes nothing.
     pub fn now(&self) {
+        self.begun.get_or_init(Instant::now);
         self.token.cancel();
+    }
+
+    /// Ends when a stop has waited for calls as long as it may: see `longest_call`. Never where
+    /// nobody set a limit.
+    pub async fn calls_over(&self) {
+        self.requested().await;
+        match (self.grace, self.begun.get()) {
+            (Some(grace), Some(begun)) => {
+                tokio::time::sleep_until(*begun + longest_call(grace)).await;
+            }
+            _ => std::future::pending().await,
+        }
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -116,5 +151,33 @@ impl Stop {
     pub async fn drained(&self, limit: Duration) -> bool {
         self.tasks.close();
         tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_grace_leaves_a_second_to_record_and_a_short_one_half_of_itself() {
+        assert_eq!(longest_call(25 * S), 24 * S);
+        assert_eq!(longest_call(2 * S), S);
+        assert_eq!(longest_call(S), S / 2);
+        assert_eq!(longest_call(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn calls_are_over_a_while_after_the_word_and_never_before_it() {
+        let stop = Stop::within(Duration::from_millis(200));
+        assert!(stop.calls_over().now_or_never().is_none());
+        stop.now();
+        stop.calls_over().await;
+        let unlimited = Stop::new();
+        unlimited.now();
+        assert!(unlimited.calls_over().now_or_never().is_none());
     }
 }

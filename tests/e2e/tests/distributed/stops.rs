@@ -9,8 +9,10 @@ fn every_service_stopped_three_times_under_load_loses_nothing_and_leaves_nothing
     if !carillon_testkit::is_distributed() {
         return;
     }
+    // Slow enough that a busy machine has stopped everything three times before the run's last
+    // third.
     let mut stack = Stack::start(&[("sms-dispatcher", 2), ("email-dispatcher", 2)], &[]);
-    let providers = Providers::start(Duration::from_millis(250));
+    let providers = Providers::start(Duration::from_millis(1_500));
     providers.set_for(&stack, &[]);
     let id = campaign_to_20000(&stack);
     let _ = stack.run(&["campaign", "start", &id, "--yes"]).ok();
@@ -29,8 +31,9 @@ fn every_service_stopped_three_times_under_load_loses_nothing_and_leaves_nothing
         }
         let open = RECIPIENTS - providers.total() as u64;
         println!("round {round}: {open} of {RECIPIENTS} still open");
-        assert!(open > 0, "round {round}: the stops came after the run");
+        assert!(open * 10 >= RECIPIENTS * 3, "round {round}: {open} open are too few");
     }
+    providers.set_latency(Duration::ZERO);
     let report = until_settled(&stack, &id);
     assert_eq!(state(&report, "sent"), RECIPIENTS, "{report}");
     providers.assert_none_twice();

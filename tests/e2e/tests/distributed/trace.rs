@@ -71,12 +71,13 @@ fn a_campaign_is_one_connected_story_from_its_start_to_the_report() {
         &[
             ("CARILLON__TELEMETRY__OTLP_ENDPOINT", endpoint.as_str()),
             ("CARILLON__SMS_DISPATCHER__SANDBOX__ENABLED", "true"),
+            ("CARILLON__SMS_DISPATCHER__SANDBOX__FAIL_SHARE", "0.1"),
             ("CARILLON__EMAIL_DISPATCHER__SANDBOX__ENABLED", "true"),
         ],
     );
-    let file = stack.write("customers.csv", customers::csv(10));
+    let file = stack.write("customers.csv", customers::csv(100));
     let _ = stack.run(&["customers", "import", &file]).ok();
-    stack.credit(100);
+    stack.credit(500);
     let id = stack.campaign(customers::CAMPAIGN);
     let _ = stack.run(&["campaign", "start", &id, "--yes"]).ok();
     let _ = until_settled(&stack, &id);
@@ -89,6 +90,7 @@ fn a_campaign_is_one_connected_story_from_its_start_to_the_report() {
         "segment-evaluator: plan",
         "segment-evaluator: release batch",
         "sms-dispatcher: send batch",
+        "sms-dispatcher: retry batch",
         "email-dispatcher: send batch",
         "campaign-api: event",
         "billing: event",
@@ -104,7 +106,9 @@ fn a_campaign_is_one_connected_story_from_its_start_to_the_report() {
         };
         let told = traces.keys().map(|trace| story(&spans, trace)).next().unwrap_or_default();
         if expected.is_subset(&told) {
-            assert_connected(&spans, traces.keys().next().expect("a trace"));
+            let trace = traces.keys().next().expect("a trace");
+            assert_connected(&spans, trace);
+            assert_linked(&spans, trace);
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "missing {:?} in {told:?}", expected.difference(&told));
@@ -124,4 +128,17 @@ fn assert_connected(spans: &Spans, trace: &[u8]) {
         .map(|span| span.name.as_str())
         .collect();
     assert_eq!(roots.len(), 1, "one beginning: {roots:?}");
+}
+
+/// What was tried again names the attempt before it.
+fn assert_linked(spans: &Spans, trace: &[u8]) {
+    let spans = spans.lock().expect("unpoisoned");
+    let ours: Vec<&Span> =
+        spans.iter().map(|(_, span)| span).filter(|span| span.trace_id == trace).collect();
+    let named = |name: &'static str| ours.iter().filter(move |span| span.name == name);
+    let sends: BTreeSet<&[u8]> = named("send batch").map(|span| span.span_id.as_slice()).collect();
+    for retry in named("retry batch") {
+        let links: Vec<&[u8]> = retry.links.iter().map(|link| link.span_id.as_slice()).collect();
+        assert!(links.iter().any(|cause| sends.contains(cause)), "{links:?}");
+    }
 }

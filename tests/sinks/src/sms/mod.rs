@@ -58,7 +58,7 @@ pub struct Options {
     pub tls: Option<Identity>,
     /// Basic auth as `account:token`; whoever comes without it gets 401.
     pub login: Option<(String, String)>,
-    /// Takes so long before each answer.
+    /// Takes so long before each answer, until it is set otherwise.
     pub latency: Duration,
     /// Statuses reported for each message to the callback URL that came with it.
     pub receipts: Vec<String>,
@@ -83,6 +83,7 @@ pub struct SmsSink {
 
 struct State {
     options: Options,
+    latency: Mutex<Duration>,
     script: Mutex<Script>,
     taken: Mutex<HashMap<String, Vec<Request>>>,
     total: AtomicU64,
@@ -108,6 +109,7 @@ impl SmsSink {
         let token = options.login.as_ref().map(|(_, token)| token.clone()).unwrap_or_default();
         let state = Arc::new(State {
             receipts: callback::Receipts::new(token),
+            latency: Mutex::new(options.latency),
             options,
             script: Mutex::new(script),
             taken: Mutex::default(),
@@ -138,6 +140,11 @@ impl SmsSink {
     /// What all requests meet from now on.
     pub fn otherwise(&self, behaviour: Behaviour) {
         locked(&self.state.script).otherwise = behaviour;
+    }
+
+    /// Before each answer from now on.
+    pub fn set_latency(&self, latency: Duration) {
+        *locked(&self.state.latency) = latency;
     }
 
     /// How often each message was taken.
@@ -233,8 +240,9 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
         let Some(request) = request else { return Ok(()) };
         state.requests.fetch_add(1, Ordering::Relaxed);
         let behaviour = state.behaviour(&request);
-        if state.options.latency > Duration::ZERO {
-            tokio::time::sleep(state.options.latency).await;
+        let latency = *locked(&state.latency);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
         }
         match behaviour {
             Behaviour::Answer { status, retry_after, body } => {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use carillon_dispatch::Clearance;
+use carillon_dispatch::{Clearance, InSeries};
 
 use super::{
     dial::{Limits, expect},
@@ -62,7 +62,7 @@ pub(crate) struct Envelope<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     Trouble(Trouble),
-    /// The clearance was gone before the final dot: the server has no whole mail.
+    /// The clearance was gone, or a stop came, before the final dot: the server has no whole mail.
     Withdrawn,
 }
 
@@ -78,6 +78,8 @@ pub(crate) struct Connection {
     limits: Limits,
     /// Mails accepted.
     pub sent: u32,
+    /// The series of the account's throttle that its mails were of.
+    series: Option<i64>,
     pub idle_since: Instant,
     /// Between two mails, with nothing gone wrong. Anything else is never used again.
     usable: bool,
@@ -87,7 +89,18 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(wire: Wire, extensions: Extensions, limits: Limits) -> Self {
         let idle_since = Instant::now();
-        Self { wire, extensions, limits, sent: 0, idle_since, usable: true, out: Vec::new() }
+        let (sent, series, out) = (0, None, Vec::new());
+        Self { wire, extensions, limits, sent, series, idle_since, usable: true, out }
+    }
+
+    /// Whether a mail of this place in a series may go by it: one that has none of another series.
+    pub(crate) fn may_serve(&self, place: Option<InSeries>) -> bool {
+        self.series.is_none() || self.series == place.map(|place| place.number)
+    }
+
+    /// Whether it has served the last mail of its series.
+    pub(crate) fn is_over(&self, place: Option<InSeries>) -> bool {
+        self.series.is_some() && place.is_some_and(|place| place.left == 0)
     }
 
     pub(crate) fn is_usable(&self) -> bool {
@@ -106,7 +119,12 @@ impl Connection {
         source: &[u8],
         clearance: &Clearance,
     ) -> Result<Reply, Failure> {
-        self.begin(envelope).await?;
+        self.series = clearance.series().map(|place| place.number);
+        tokio::select! {
+            biased;
+            begun = self.begin(envelope) => begun?,
+            () = clearance.broken_off(|| false) => return Err(Failure::Withdrawn),
+        }
         self.stuff(source);
         let reply = self.write_mail(clearance).await?;
         let reply = expect(Phase::Dot, Ok(reply), Reply::is_positive)?;
@@ -194,16 +212,41 @@ impl Connection {
         let first = if whole <= AT_ONCE { 0 } else { whole - END.len() };
         let in_body = Trouble::silence(Phase::Body);
         if first > 0 {
-            wire.write_counting(&out[..first], limits.data, &mut taken).await.map_err(&in_body)?;
+            tokio::select! {
+                biased;
+                written = wire.write_counting(&out[..first], limits.data, &mut taken) => {
+                    written.map_err(&in_body)?;
+                }
+                () = clearance.broken_off(|| false) => return Err(Failure::Withdrawn),
+            }
         }
         if !clearance.holds() {
             return Err(Failure::Withdrawn);
         }
-        if let Err(silence) = wire.write_counting(&out[first..], limits.data, &mut taken).await {
-            let phase = if taken < whole { Phase::Body } else { Phase::Dot };
-            return Err(Trouble::new(phase, silence.into()).into());
+        let written = tokio::select! {
+            biased;
+            written = wire.write_counting(&out[first..], limits.data, &mut taken) => written,
+            // The dot has not left, or what has is only to be flushed.
+            () = clearance.broken_off(|| false) => Ok(()),
+        };
+        match written {
+            Ok(()) if taken < whole => return Err(Failure::Withdrawn),
+            Ok(()) => {}
+            Err(silence) => {
+                let phase = if taken < whole { Phase::Body } else { Phase::Dot };
+                return Err(Trouble::new(phase, silence.into()).into());
+            }
         }
-        Ok(wire.reply(limits.data).await.map_err(Trouble::silence(Phase::Dot))?)
+        let answer = async {
+            wire.write(&[], limits.data).await?;
+            wire.reply(limits.data).await
+        };
+        let reply = tokio::select! {
+            biased;
+            reply = answer => reply,
+            () = clearance.broken_off(|| true) => Err(Silence::Timeout),
+        };
+        Ok(reply.map_err(Trouble::silence(Phase::Dot))?)
     }
 
     /// Whether the server would take a mail from this sender, to this recipient; sends none.

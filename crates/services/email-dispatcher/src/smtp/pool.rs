@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_dispatch::{Clearance, Outcome};
+use carillon_dispatch::{Clearance, InSeries, Outcome};
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit},
     time::timeout,
@@ -20,8 +20,8 @@ use super::{
     trouble::Trouble,
 };
 
-/// An idle connection is closed after this.
-pub(crate) const IDLE: Duration = Duration::from_secs(30);
+/// An idle connection is closed after this, unless the pool was told otherwise.
+const IDLE: Duration = Duration::from_secs(30);
 /// Whoever waits for a connection asks this often whether it still may.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// A server that cannot be reached is left alone for this long.
@@ -34,6 +34,8 @@ pub(crate) struct Pool {
     reach: Arc<Reach>,
     /// Mails a connection takes; 0: any number.
     mails: u32,
+    /// An idle connection is closed after this.
+    idle: Duration,
     slots: Semaphore,
     inner: Mutex<Inner>,
     /// Connections in the middle of a mail.
@@ -71,11 +73,18 @@ impl Pool {
             target,
             reach,
             mails,
+            idle: IDLE,
             slots: Semaphore::new(connections),
             inner: Mutex::default(),
             busy: AtomicUsize::new(0),
             returned: Notify::new(),
         }
+    }
+
+    /// Idle connections stay for so long.
+    #[must_use]
+    pub(crate) fn idle_for(self, idle: Duration) -> Self {
+        Self { idle, ..self }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -97,20 +106,25 @@ impl Pool {
             return Outcome::NotBegun;
         }
         loop {
-            let (mut connection, is_fresh) = match self.connection(clearance).await {
+            let found = tokio::select! {
+                biased;
+                found = self.connection(clearance) => found,
+                () = clearance.broken_off(|| false) => return Outcome::NotBegun,
+            };
+            let (mut connection, is_fresh) = match found {
                 Ok(Some(found)) => found,
                 Ok(None) => return Outcome::NotBegun,
                 Err(trouble) => return trouble.outcome(),
             };
-            if !clearance.holds() {
+            if !clearance.may_begin() {
                 // It took long to make, and serves the next call.
-                self.give_back(connection);
+                self.give_back(connection, clearance.series());
                 return Outcome::NotBegun;
             }
             let delivered = {
                 let _busy = Busy::new(self);
                 let delivered = connection.deliver(envelope, source, clearance).await;
-                self.give_back(connection);
+                self.give_back(connection, clearance.series());
                 delivered
             };
             match delivered {
@@ -149,7 +163,7 @@ impl Pool {
     ) -> Result<Option<(Connection, bool)>, Trouble> {
         let give_up = Instant::now() + self.reach.limits.command;
         loop {
-            if let Some(connection) = self.take_idle().await {
+            if let Some(connection) = self.take_idle(clearance.series()).await {
                 return Ok(Some((connection, false)));
             }
             let trouble = match self.down() {
@@ -174,20 +188,22 @@ impl Pool {
         }
     }
 
-    async fn take_idle(&self) -> Option<Connection> {
+    async fn take_idle(&self, place: Option<InSeries>) -> Option<Connection> {
         loop {
             let mut connection = self.inner().idle.pop()?;
-            if connection.idle_since.elapsed() < IDLE && connection.is_fit().await {
+            if !connection.may_serve(place) {
+                tokio::spawn(connection.close());
+            } else if connection.idle_since.elapsed() < self.idle && connection.is_fit().await {
                 return Some(connection);
             }
         }
     }
 
-    fn give_back(&self, mut connection: Connection) {
+    fn give_back(&self, mut connection: Connection, place: Option<InSeries>) {
         if !connection.is_usable() {
             return;
         }
-        let is_full = self.mails > 0 && connection.sent >= self.mails;
+        let is_full = connection.is_over(place) || self.mails > 0 && connection.sent >= self.mails;
         let mut inner = self.inner();
         if is_full || inner.closed {
             drop(inner);
@@ -221,7 +237,7 @@ impl Pool {
         let (old, fresh) = {
             let mut inner = self.inner();
             let all = std::mem::take(&mut inner.idle);
-            all.into_iter().partition(|connection| connection.idle_since.elapsed() >= IDLE)
+            all.into_iter().partition(|connection| connection.idle_since.elapsed() >= self.idle)
         };
         let (old, fresh): (Vec<Connection>, Vec<Connection>) = (old, fresh);
         self.inner().idle.extend(fresh);

@@ -2,6 +2,7 @@
 
 mod faults;
 mod sending;
+mod stopping;
 
 use std::{
     path::PathBuf,

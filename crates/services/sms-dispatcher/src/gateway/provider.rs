@@ -26,11 +26,6 @@ impl Sms<'_> {
         let left = self.outgoing.deadline.duration_since(self.clock.now());
         u64::try_from(left.as_secs()).unwrap_or(0).max(1)
     }
-
-    /// Asked when everything is ready to be written.
-    pub(crate) fn may_begin(&self) -> bool {
-        self.outgoing.clearance.holds() && self.clock.now() < self.outgoing.deadline
-    }
 }
 
 #[async_trait]

@@ -325,7 +325,8 @@ mod tests {
     const ID: OrganisationId = OrganisationId::new(uuid::Uuid::from_u128(5));
 
     async fn routes(database: &Database) -> Routes {
-        let wire = Wire::new(Egress::default(), RootCertStore::empty(), HttpConfig::default());
+        let wire =
+            Wire::new(Egress::default(), RootCertStore::empty(), HttpConfig::default(), None);
         let shared = Shared {
             wire: Arc::new(wire),
             correlation: Correlation::new().0,

@@ -41,7 +41,7 @@ impl Provider for SandboxGateway {
             message: outgoing.message,
             attempt: outgoing.attempt,
         };
-        self.0.call(called, line, None).await
+        self.0.call(called, line, None, &outgoing.clearance).await
     }
 }
 

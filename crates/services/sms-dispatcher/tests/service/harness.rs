@@ -292,7 +292,7 @@ pub fn saying(text: &str) -> Content {
 
 /// No test depends on how quick the machine is.
 pub fn patient() -> HttpConfig {
-    HttpConfig { connect_timeout_ms: 60_000, timeout_ms: 60_000, ..HttpConfig::default() }
+    HttpConfig { connect_timeout_ms: 60_000, timeout_ms: Some(60_000), ..HttpConfig::default() }
 }
 
 pub fn address(n: u32) -> String {

@@ -6,5 +6,6 @@ mod failover;
 mod harness;
 mod replies;
 mod smpp;
+mod stopping;
 mod suite;
 mod twilio;

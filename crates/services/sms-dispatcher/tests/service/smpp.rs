@@ -209,7 +209,7 @@ async fn a_lost_connection_leaves_in_doubt_what_was_written_and_no_more() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_leaves_it_unknown() {
-    let http = HttpConfig { timeout_ms: 1_000, ..patient() };
+    let http = HttpConfig { timeout_ms: Some(1_000), ..patient() };
     let (house, smsc) = (Harness::with(Config { http, ..Config::default() }).await, smsc().await);
     house.settings(gateway(settings(&smsc))).await;
     smsc.next([json!({ "silent": true })]).await;
@@ -247,7 +247,7 @@ async fn a_bind_that_is_refused_in_passing_is_tried_again() {
 
 #[tokio::test]
 async fn a_silent_smsc_is_asked_and_left_if_it_does_not_answer() {
-    let http = HttpConfig { timeout_ms: 2_000, ..patient() };
+    let http = HttpConfig { timeout_ms: Some(2_000), ..patient() };
     let smpp = SmppConfig { enquire_ms: 200 };
     let house = Harness::with(Config { http, smpp, ..Config::default() }).await;
     let smsc = smsc().await;

@@ -34,6 +34,8 @@ pub(crate) struct BatchRow {
     pub has_job: bool,
     /// What somebody decided about its campaign; certain under `fence` alone.
     pub halt: Halt,
+    /// Of its first delivery.
+    pub traceparent: String,
 }
 
 /// Writes down batches that nobody wrote down yet, in one order.
@@ -62,21 +64,22 @@ pub(crate) async fn insert_missing(
                 header.deadline.as_millisecond(),
                 header.count(),
                 wanted,
+                header.traceparent,
             ])
         })
         .collect();
     let sql = differs(
         "INSERT INTO batches (run_day, id, organisation_id, campaign_id, run_id, channel,
-             deadline_at, count, wanted)
+             deadline_at, count, wanted, traceparent)
          SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2), unhex(value ->> 3),
-             unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7, value ->> 8
+             unhex(value ->> 4), value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9
          FROM json_each($1) WHERE true
          ON CONFLICT (run_day, id) DO NOTHING",
         "INSERT INTO batches (run_day, id, organisation_id, campaign_id, run_id, channel,
-             deadline_at, count, wanted)
+             deadline_at, count, wanted, traceparent)
          SELECT (value ->> 0)::bigint, (value ->> 1)::uuid, (value ->> 2)::uuid,
              (value ->> 3)::uuid, (value ->> 4)::uuid, value ->> 5, (value ->> 6)::bigint,
-             (value ->> 7)::bigint, (value ->> 8)::bigint
+             (value ->> 7)::bigint, (value ->> 8)::bigint, value ->> 9
          FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS given(value, turn) ORDER BY turn
          ON CONFLICT (run_day, id) DO NOTHING",
     );
@@ -98,7 +101,7 @@ macro_rules! read_batches {
     () => {
         "SELECT b.id, b.organisation_id, b.campaign_id, b.run_id, b.channel, b.deadline_at,
              b.count, b.wanted, b.granted, b.asked_raises, b.version, b.accepted, b.closed,
-             b.job IS NOT NULL AS has_job, COALESCE(h.halt, 'running') AS halt
+             b.job IS NOT NULL AS has_job, b.traceparent, COALESCE(h.halt, 'running') AS halt
          FROM batches b LEFT JOIN halts h ON h.campaign_id = b.campaign_id "
     };
 }
@@ -150,6 +153,7 @@ fn of_row(row: &QueryResult) -> Result<BatchRow, DbErr> {
         closed: row.try_get("", "closed")?,
         has_job: row.try_get("", "has_job")?,
         halt: halts::of_word(&halt),
+        traceparent: row.try_get("", "traceparent")?,
     })
 }
 
@@ -187,6 +191,8 @@ pub(crate) struct Due {
     pub wanted: i64,
     pub granted: i64,
     pub deadline_ms: i64,
+    /// Of its first delivery.
+    pub traceparent: String,
 }
 
 /// Due batches of all organisations in turn, the longest overdue of each first. Those that wait
@@ -198,17 +204,18 @@ pub(crate) async fn due_of_all_organisations(
     limit: usize,
 ) -> Result<Vec<Due>, DbErr> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let sql = "SELECT run_day, id, waits_for_money, wanted, granted, deadline_at FROM (
+    let sql =
+        "SELECT run_day, id, waits_for_money, wanted, granted, deadline_at, traceparent FROM (
                    SELECT due.*, ROW_NUMBER() OVER (
                        PARTITION BY organisation_id ORDER BY due_at, deadline_at) AS turn
                    FROM (
                        SELECT run_day, id, organisation_id, waits_for_money, wanted, granted,
-                           deadline_at, next_due_at AS due_at
+                           deadline_at, traceparent, next_due_at AS due_at
                        FROM batches
                        WHERE next_due_at <= $1 AND (job IS NOT NULL OR deadline_at <= $1)
                        UNION ALL
                        SELECT b.run_day, b.id, b.organisation_id, b.waits_for_money, b.wanted,
-                           b.granted, b.deadline_at, $1 AS due_at
+                           b.granted, b.deadline_at, b.traceparent, $1 AS due_at
                        FROM raises r JOIN batches b ON b.organisation_id = r.organisation_id
                        WHERE b.waits_for_money AND b.asked_raises < r.count
                            AND b.next_due_at > $1 AND b.job IS NOT NULL
@@ -225,6 +232,7 @@ pub(crate) async fn due_of_all_organisations(
                 wanted: row.try_get("", "wanted")?,
                 granted: row.try_get("", "granted")?,
                 deadline_ms: row.try_get("", "deadline_at")?,
+                traceparent: row.try_get("", "traceparent")?,
             })
         })
         .collect()

@@ -11,7 +11,7 @@ use carillon_contracts::{
     time,
     vocabulary::MessageState,
 };
-use carillon_service_kit::database::{Sql as _, differs};
+use carillon_service_kit::database::{Sql, differs};
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use serde_json::{Value as Json, json};
@@ -262,6 +262,25 @@ pub(crate) fn change_of(row: &QueryResult) -> Result<MessageChange, DbErr> {
         change_time: Timestamp::from_millisecond(changed_at).ok().map(time::to_wire),
         provider_code: row.try_get("", "provider_code")?,
     })
+}
+
+/// Rows that a claim of what is due would find, before the deadline.
+pub(crate) async fn count_due(
+    connection: &impl Sql,
+    (run_day, batch): (i32, BatchId),
+    now_ms: i64,
+) -> Result<usize, DbErr> {
+    let sql = differs(
+        "SELECT COUNT(*) FROM messages WHERE +run_day = $1 AND batch_id = $2
+             AND state = 'queued' AND (next_attempt_at <= $3
+                 OR reason IN ('insufficient_balance', 'billing_unavailable'))",
+        "SELECT COUNT(*) FROM messages WHERE run_day = $1 AND batch_id = $2
+             AND state = 'queued' AND (next_attempt_at <= $3
+                 OR reason IN ('insufficient_balance', 'billing_unavailable'))",
+    );
+    let values = [run_day.into(), batch.uuid().into(), now_ms.into()];
+    let count = connection.row(sql, values).await?.map(|row| row.try_get_by_index::<i64>(0));
+    Ok(usize::try_from(count.transpose()?.unwrap_or_default()).unwrap_or_default())
 }
 
 /// Units have come free: rows that wait for money are looked at again.

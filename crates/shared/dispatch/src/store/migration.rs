@@ -17,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(super::controls::CreateControls),
             Box::new(AddDocuments),
             Box::new(super::controls::AddConsent),
+            Box::new(super::leases::AddLeases),
         ]
     }
 }

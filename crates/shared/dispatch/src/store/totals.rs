@@ -266,7 +266,7 @@ pub(crate) async fn publish_all(
     }
     for (key, book) in books.iter_mut().filter(|(_, book)| book.is_told()) {
         let (organisation, body) = (book.row.organisation, book.event(*key));
-        let trace = store.traces.of(key.1);
+        let trace = store.traces.of(key.1).unwrap_or_else(|| book.row.traceparent.clone());
         store.outbox.append_to_trace(tx, organisation, body, trace).await?;
     }
     Ok(())

@@ -6,7 +6,7 @@
 pub mod proxy;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -381,6 +381,21 @@ impl Harness {
             changes.extend(new.into_iter().map(|one| (one.position, one.state, one.reason)));
         }
         (newest, changes)
+    }
+
+    /// The traces that what was told of the batch belongs to, and how often each.
+    pub async fn traces_of(&self, batch: BatchId) -> BTreeMap<String, usize> {
+        let rows = self.database().reader().rows("SELECT body FROM outbox", []).await.unwrap();
+        let mut traces = BTreeMap::new();
+        for row in rows {
+            let body: Vec<u8> = row.try_get_by_index(0).unwrap();
+            let Event { traceparent, body, .. } = Event::decode(body.as_slice()).unwrap();
+            if matches!(body, Some(Body::DeliveryChanged(told)) if told.batch_id == batch.to_wire())
+            {
+                *traces.entry(traceparent).or_default() += 1;
+            }
+        }
+        traces
     }
 
     /// Waits until the newest totals satisfy the condition.

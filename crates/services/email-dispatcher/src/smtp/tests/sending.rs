@@ -1,5 +1,6 @@
 //! What a good server sees.
 
+use carillon_dispatch::InSeries;
 use carillon_sinks::{Fault, Stage, Tls, What};
 use carillon_testkit::eventually;
 
@@ -77,6 +78,51 @@ async fn a_connection_is_closed_after_as_many_mails_as_are_set() {
     assert_eq!(sink.verbs().iter().filter(|verb| *verb == "QUIT").count(), 2);
     pool.close();
     eventually("the pool is closed", async || sink.open() == 0).await;
+}
+
+fn of_series(number: i64, left: i64) -> Clearance {
+    cleared().begin_by(Instant::now() + PATIENT, Some(InSeries { number, left }))
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_series_and_serves_no_other() {
+    let sink = sink(Behaviour::default()).await;
+    let pool = Pool::new(target(&sink, Security::None), reach(None), 1, 0);
+    let send = async |number, left| {
+        let source = mail(&format!("{number}.{left}@x"));
+        assert_eq!(pool.send(ENVELOPE, &source, &of_series(number, left)).await, sent());
+    };
+    for left in [2, 1, 0] {
+        send(0, left).await;
+    }
+    eventually("it is closed before the pause", async || sink.open() == 0).await;
+    // Another replica takes the last one of this series.
+    send(1, 1).await;
+    send(2, 1).await;
+    let by: Vec<usize> = sink.mails().iter().map(|mail| mail.connection).collect();
+    assert_eq!(by, [1, 1, 1, 2, 3]);
+    eventually("the one of the series before is closed", async || sink.open() == 1).await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_lost_while_connecting_begins_no_mail() {
+    let greeting = Duration::from_millis(300);
+    let sink = sink(Behaviour { greeting, ..Behaviour::default() }).await;
+    let pool = pool(&sink);
+    let soon = cleared().begin_by(Instant::now() + Duration::from_millis(100), None);
+    assert_eq!(pool.send(ENVELOPE, &mail("1@x"), &soon).await, Outcome::NotBegun);
+    assert_eq!((sink.connections(), sink.begun().len()), (1, 0));
+    assert_eq!(send(&pool, "2@x").await, sent());
+    assert_eq!(sink.connections(), 1, "it serves whoever comes next");
+}
+
+#[tokio::test]
+async fn a_connection_that_lies_idle_for_too_long_is_closed() {
+    let sink = sink(Behaviour::default()).await;
+    let pool = pool(&sink).idle_for(Duration::ZERO);
+    assert_eq!(send(&pool, "1@x").await, sent());
+    pool.reap();
+    eventually("it is closed", async || sink.open() == 0).await;
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ impl Provider for Described {
         let Some(request) = self.request(sms) else {
             return misconfigured("gateway_misconfigured");
         };
-        match self.endpoint.call(&request, || sms.may_begin()).await {
+        match self.endpoint.call(&request, &sms.outgoing.clearance).await {
             Ok(answer) => answer::outcome(&self.shape, &answer, sms.clock.now()),
             Err(failure) => unanswered(failure),
         }

@@ -15,10 +15,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use carillon_content::sms::{Part, split};
 use carillon_contracts::{campaign::v1::SmppGateway, ids::OrganisationId};
-use carillon_dispatch::Outcome;
+use carillon_dispatch::{Clearance, Outcome};
 use carillon_http_gateway::Origin;
 use carillon_service_kit::Stop;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     provider::{Provider, Sms},
@@ -40,6 +40,33 @@ const WINDOW: u32 = 10;
 /// What cleared a message holds for so long after its first part left: it is one call. Later parts
 /// are asked for again.
 const ONE_CALL: Duration = Duration::from_secs(1);
+
+/// Whether a part may still leave, and how long it may take.
+#[derive(Clone, Copy)]
+struct Leave<'a> {
+    clearance: &'a Clearance,
+    /// When the first part was taken: what was begun goes on, also in a stop.
+    begun: Option<Instant>,
+    until: Instant,
+}
+
+impl Leave<'_> {
+    fn holds(self) -> bool {
+        match self.begun {
+            Some(begun) => begun.elapsed() < ONE_CALL || self.clearance.goes_on(),
+            None => self.clearance.holds(),
+        }
+    }
+
+    /// Ends when it has taken too long, or a stop no longer waits for a part that has `left`, or
+    /// for those after it.
+    async fn over(self, left: impl Fn() -> bool) {
+        tokio::select! {
+            () = sleep_until(self.until) => {}
+            () = self.clearance.broken_off(|| self.begun.is_some() || left()) => {}
+        }
+    }
+}
 
 /// What all accounts share.
 #[derive(Clone)]
@@ -138,10 +165,8 @@ impl Smpp {
             return Err(Outcome::Permanent { reason: "text_too_long", code: String::new() });
         };
         loop {
-            let begun = taken.begun;
-            let may_begin =
-                || begun.is_some_and(|begun| begun.elapsed() < ONE_CALL) || sms.may_begin();
-            let answer = match self.pool.submit(&pdu, &may_begin, until).await {
+            let leave = Leave { clearance: &sms.outgoing.clearance, begun: taken.begun, until };
+            let answer = match self.pool.submit(&pdu, leave).await {
                 Ok(answer) => answer,
                 Err(missed) => return Err(place.missed(missed)),
             };

@@ -15,10 +15,11 @@ use rand::RngExt as _;
 use rusmpp::pdus::SubmitSm;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
 
 use super::{
+    Leave,
     pdu::Login,
     reader::{Ended, Listener, Patience, Reader, Unbound, bind},
     session::{Answer, Lost, Session},
@@ -183,7 +184,12 @@ impl Pool {
             // Nobody drops the sender while it is borrowed here.
             let _ = self.calls.subscribe().wait_for(|calls| *calls == 0).await;
         };
-        if reader.read(closing).await == Ended::Unbinding {
+        let ended = tokio::select! {
+            ended = reader.read(closing) => ended,
+            // Every call has ended by then; an SMSC that does not say goodbye is left.
+            () = self.stop.calls_over() => return,
+        };
+        if ended == Ended::Unbinding {
             self.stop.spawn(TASK, async move {
                 reader.drain().await;
                 Ok::<(), std::convert::Infallible>(())
@@ -192,7 +198,7 @@ impl Pool {
     }
 
     /// The one with most room; waited for while any may come.
-    async fn session(&self, until: Instant) -> Result<Arc<Session>, Outcome> {
+    async fn session(&self) -> Result<Arc<Session>, Outcome> {
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
@@ -212,15 +218,12 @@ impl Pool {
                     Slot::Resting(reason) => why = Some(reason.clone()),
                 }
             }
-            let nothing = || Outcome::Transient { code: "no_session".into(), retry_after: None };
             match (best, why) {
                 (Some(session), _) => return Ok(session),
-                (None, why) if !may_come => return Err(why.unwrap_or_else(nothing)),
+                (None, why) if !may_come => return Err(why.unwrap_or_else(no_session)),
                 _ => {}
             }
-            if timeout_at(until, changed).await.is_err() {
-                return Err(nothing());
-            }
+            changed.await;
         }
     }
 
@@ -228,20 +231,27 @@ impl Pool {
     pub(super) async fn submit(
         &self,
         submit: &SubmitSm,
-        may_begin: &(impl Fn() -> bool + Sync),
-        until: Instant,
+        leave: Leave<'_>,
     ) -> Result<Answer, Missed> {
         loop {
-            self.braked(until).await;
-            let session = self.session(until).await.map_err(|why| match why {
+            let found = async {
+                self.braked().await;
+                self.session().await
+            };
+            let found = tokio::select! {
+                biased;
+                found = found => found,
+                () = leave.over(|| false) => Err(nothing(leave)),
+            };
+            let session = found.map_err(|why| match why {
                 Outcome::NotBegun => Missed::NotBegun,
                 why => Missed::Unsent(why),
             })?;
-            match session.submit(submit.clone(), may_begin, until).await {
+            match session.submit(submit.clone(), leave).await {
                 Ok(answer) => return Ok(answer),
                 Err(Lost::NotBegun) => return Err(Missed::NotBegun),
                 Err(Lost::InDoubt(code)) => return Err(Missed::InDoubt(code)),
-                Err(Lost::Unwritten) if Instant::now() < until => {}
+                Err(Lost::Unwritten) if Instant::now() < leave.until => {}
                 Err(Lost::Unwritten) => return Err(Missed::NotBegun),
             }
         }
@@ -252,16 +262,25 @@ impl Pool {
         *self.braking() = Some(Instant::now() + BRAKE);
     }
 
-    async fn braked(&self, until: Instant) {
+    async fn braked(&self) {
         let brake = *self.braking();
-        if let Some(brake) = brake.filter(|brake| *brake > Instant::now()) {
-            sleep_until(brake.min(until)).await;
+        if let Some(brake) = brake {
+            sleep_until(brake).await;
         }
     }
 
     fn braking(&self) -> MutexGuard<'_, Option<Instant>> {
         self.brake.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn no_session() -> Outcome {
+    Outcome::Transient { code: "no_session".into(), retry_after: None }
+}
+
+/// Of a part that no session took in time: that there is none, unless a stop came first.
+fn nothing(leave: Leave<'_>) -> Outcome {
+    if Instant::now() < leave.until { Outcome::NotBegun } else { no_session() }
 }
 
 /// Before it is tried again: at once after a good session, and then later each time. Settings that

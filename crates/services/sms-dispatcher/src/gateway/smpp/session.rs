@@ -15,10 +15,10 @@ use rusmpp::{CommandStatus, Pdu, pdus::SubmitSm};
 use tokio::{
     io::{AsyncWriteExt as _, WriteHalf},
     sync::{Notify, Semaphore, oneshot},
-    time::{Instant, timeout_at},
+    time::timeout,
 };
 
-use super::frame::encode;
+use super::{Leave, frame::encode};
 use crate::gateway::wire::Stream;
 
 /// A PDU that cannot be written for so long never will be.
@@ -146,36 +146,34 @@ impl Session {
         }
     }
 
-    /// Writes it once, when the window has room and `may_begin` says so, and waits for the answer.
-    pub(super) async fn submit(
-        &self,
-        submit: SubmitSm,
-        may_begin: impl Fn() -> bool,
-        until: Instant,
-    ) -> Result<Answer, Lost> {
-        let Ok(Ok(_room)) = timeout_at(until, self.window.acquire()).await else {
-            return Err(Lost::Unwritten);
+    /// Writes it once, when the window has room and it may leave, and waits for the answer.
+    pub(super) async fn submit(&self, submit: SubmitSm, leave: Leave<'_>) -> Result<Answer, Lost> {
+        let turn = async { Some((self.window.acquire().await.ok()?, self.writer.lock().await)) };
+        let turn = tokio::select! {
+            biased;
+            turn = turn => turn,
+            () = leave.over(|| false) => return Err(Lost::NotBegun),
         };
-        let Ok(mut writer) = timeout_at(until, self.writer.lock()).await else {
-            return Err(Lost::Unwritten);
-        };
-        if !may_begin() {
+        let Some((_room, mut writer)) = turn else { return Err(Lost::Unwritten) };
+        if !leave.holds() {
             return Err(Lost::NotBegun);
         }
         let Some((sequence, answer)) = self.expect_answer() else { return Err(Lost::Unwritten) };
         let _forget = Forget { session: self, sequence };
         let frame = encode(CommandStatus::EsmeRok, sequence, Pdu::SubmitSm(submit));
-        let written = self.write(&mut writer, &frame).await;
+        let left = Arc::clone(&writer.written);
+        let over = leave.over(|| left.load(Ordering::Relaxed));
+        let written = self.write(&mut writer, &frame, over).await;
         drop(writer);
         match written {
             Ok(()) => {}
             Err(Unwritten::Nothing) => return Err(Lost::Unwritten),
             Err(Unwritten::Partly) => return Err(Lost::InDoubt("closed_without_answer")),
         }
-        match timeout_at(until, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Lost::InDoubt("closed_without_answer")),
-            Err(_) => Err(Lost::InDoubt("answer_timeout")),
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| Lost::InDoubt("closed_without_answer")),
+            () = leave.over(|| true) => Err(Lost::InDoubt("answer_timeout")),
         }
     }
 
@@ -225,10 +223,15 @@ impl Session {
     async fn tell(&self, frame: Bytes) {
         let mut writer = self.writer.lock().await;
         // What was not written is written by nobody: the session is closed.
-        let _ = self.write(&mut writer, &frame).await;
+        let _ = self.write(&mut writer, &frame, std::future::pending()).await;
     }
 
-    async fn write(&self, writer: &mut Writer, frame: &[u8]) -> Result<(), Unwritten> {
+    async fn write(
+        &self,
+        writer: &mut Writer,
+        frame: &[u8],
+        over: impl Future<Output = ()>,
+    ) -> Result<(), Unwritten> {
         if writer.torn {
             return Err(Unwritten::Nothing);
         }
@@ -238,7 +241,12 @@ impl Session {
             writer.half.write_all(frame).await?;
             writer.half.flush().await
         };
-        if let Ok(Ok(())) = timeout_at(Instant::now() + WRITING, all).await {
+        let all = tokio::select! {
+            biased;
+            all = timeout(WRITING, all) => all.is_ok_and(|all| all.is_ok()),
+            () = over => false,
+        };
+        if all {
             writer.torn = false;
             return Ok(());
         }
@@ -247,11 +255,18 @@ impl Session {
         Err(if partly { Unwritten::Partly } else { Unwritten::Nothing })
     }
 
-    /// Says goodbye to the connection; what it does not take is gone with it.
+    /// Says goodbye to the connection; what it does not take is gone with it. One that was torn is
+    /// only dropped: TLS would still send what was given up as unwritten.
     pub(super) async fn shut_down(&self) {
         self.close();
-        let until = Instant::now() + WRITING;
-        let _ = timeout_at(until, async { self.writer.lock().await.half.shutdown().await }).await;
+        let goodbye = async {
+            let mut writer = self.writer.lock().await;
+            if !writer.torn {
+                // Nobody waits for it to arrive.
+                let _ = writer.half.shutdown().await;
+            }
+        };
+        let _ = timeout(WRITING, goodbye).await;
     }
 }
 

@@ -117,7 +117,7 @@ impl Provider for Twilio {
     }
 
     async fn send(&self, sms: &Sms<'_>) -> Outcome {
-        match self.endpoint.call(&self.request(sms), || sms.may_begin()).await {
+        match self.endpoint.call(&self.request(sms), &sms.outgoing.clearance).await {
             Ok(answer) => answer::outcome(&answer, sms.clock.now()),
             Err(failure) => unanswered(failure),
         }

@@ -54,8 +54,8 @@ impl Connection {
     }
 
     /// Whether a byte of the last request left this process.
-    pub(super) fn has_written(&self) -> bool {
-        self.written.load(Ordering::Relaxed)
+    pub(super) fn written(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.written)
     }
 
     pub(super) async fn exchange(

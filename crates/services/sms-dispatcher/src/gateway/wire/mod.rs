@@ -8,11 +8,12 @@ mod stream;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
+use carillon_dispatch::Clearance;
 use carillon_http_gateway::Origin;
 use carillon_service_kit::egress::{Egress, EgressError};
 use http::{HeaderMap, Request, StatusCode};
@@ -40,6 +41,7 @@ pub(crate) struct Wire {
     egress: Egress,
     tls: TlsConnector,
     config: HttpConfig,
+    patience: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +71,20 @@ pub(crate) enum Failure {
 }
 
 impl Wire {
-    pub(crate) fn new(egress: Egress, roots: RootCertStore, config: HttpConfig) -> Self {
+    /// For a process whose stops may take `grace`.
+    pub(crate) fn new(
+        egress: Egress,
+        roots: RootCertStore,
+        config: HttpConfig,
+        grace: Option<Duration>,
+    ) -> Self {
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has the default versions of TLS")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { egress, tls: TlsConnector::from(Arc::new(tls)), config }
+        let patience = config.timeout(grace);
+        Self { egress, tls: TlsConnector::from(Arc::new(tls)), config, patience }
     }
 
     /// The certificate authorities that the system trusts, and those of a PEM file.
@@ -105,7 +114,7 @@ impl Wire {
 
     /// How long a call may take once it is written.
     pub(crate) fn patience(&self) -> Duration {
-        Duration::from_millis(self.config.timeout_ms)
+        self.patience
     }
 
     /// How long it may take to be connected.
@@ -177,39 +186,52 @@ impl Endpoint {
         &self.origin
     }
 
-    /// Writes the request once, if `may_begin` says so when a connection is there. A connection
-    /// that turns out to be closed before anything was written gives way to another.
+    /// Writes the request once, if it is cleared when a connection is there. A connection that turns
+    /// out to be closed before anything was written gives way to another.
     pub(crate) async fn call(
         &self,
         request: &Request<Full<Bytes>>,
-        may_begin: impl Fn() -> bool,
+        clearance: &Clearance,
     ) -> Result<Answer, Failure> {
         let until = Instant::now() + self.wire.patience();
         loop {
             let (mut connection, reused) = match self.take() {
                 Some(connection) => (connection, true),
-                None => (self.wire.connect(&self.origin).await?, false),
+                None => tokio::select! {
+                    biased;
+                    connected = self.wire.connect(&self.origin) => (connected?, false),
+                    () = clearance.broken_off(|| false) => return Err(Failure::NotBegun),
+                },
             };
             if reused && !connection.is_open().await {
                 continue;
             }
-            if !may_begin() {
+            if !clearance.holds() {
                 self.keep(connection);
                 return Err(Failure::NotBegun);
             }
-            let code = match timeout_at(until, connection.exchange(request.clone())).await {
-                Ok(Ok(answer)) => {
+            let written = connection.written();
+            let exchanged = tokio::select! {
+                biased;
+                exchanged = timeout_at(until, connection.exchange(request.clone())) => exchanged.ok(),
+                () = clearance.broken_off(|| written.load(Ordering::Relaxed)) => None,
+            };
+            let code = match exchanged {
+                Some(Ok(answer)) => {
                     if answer.body.is_some() && connection.is_open().await {
                         self.keep(connection);
                     }
                     return Ok(answer);
                 }
-                Ok(Err(error)) if error.is_parse() => "answer_invalid",
-                Ok(Err(_)) => "closed_without_answer",
-                Err(_) => "answer_timeout",
+                Some(Err(error)) if error.is_parse() => "answer_invalid",
+                Some(Err(_)) => "closed_without_answer",
+                None => "answer_timeout",
             };
-            if connection.has_written() {
+            if written.load(Ordering::Relaxed) {
                 return Err(Failure::InDoubt(code));
+            }
+            if !clearance.holds() {
+                return Err(Failure::NotBegun);
             }
             if !reused || Instant::now() >= until {
                 return Err(Failure::Unsent(code));

@@ -1,18 +1,24 @@
-use carillon_service_kit::egress::Policy;
+use carillon_service_kit::{Stop, egress::Policy};
 use carillon_sinks::{
     Authority,
     sms::{Behaviour, Options, SmsSink},
 };
+use carillon_testkit::eventually;
 
 use super::*;
 
 fn config() -> HttpConfig {
-    HttpConfig { idle_ms: 60_000, timeout_ms: 60_000, connect_timeout_ms: 60_000, connections: 8 }
+    HttpConfig {
+        idle_ms: 60_000,
+        timeout_ms: Some(60_000),
+        connect_timeout_ms: 60_000,
+        connections: 8,
+    }
 }
 
 fn wire(config: HttpConfig) -> Arc<Wire> {
     let egress = Egress::new(Policy { allow_private: true });
-    Arc::new(Wire::new(egress, RootCertStore::empty(), config))
+    Arc::new(Wire::new(egress, RootCertStore::empty(), config, None))
 }
 
 fn to(url: &str, wire: Arc<Wire>) -> Endpoint {
@@ -25,12 +31,20 @@ fn request(id: &str) -> Request<Full<Bytes>> {
     request.body(Full::new(Bytes::from(body))).expect("a request")
 }
 
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+fn cleared() -> Clearance {
+    Clearance::until(now() + Duration::from_secs(120))
+}
+
 async fn sink() -> SmsSink {
     SmsSink::start(Options::default()).await.expect("it listens")
 }
 
 async fn status(endpoint: &Endpoint, id: &str) -> Result<u16, Failure> {
-    Ok(endpoint.call(&request(id), || true).await?.status.as_u16())
+    Ok(endpoint.call(&request(id), &cleared()).await?.status.as_u16())
 }
 
 #[tokio::test]
@@ -91,7 +105,7 @@ async fn what_was_written_and_not_answered_is_in_doubt_and_not_repeated() {
 #[tokio::test]
 async fn silence_ends_in_doubt_and_closes_the_connection() {
     let sink = sink().await;
-    let endpoint = to(&sink.url(), wire(HttpConfig { timeout_ms: 300, ..config() }));
+    let endpoint = to(&sink.url(), wire(HttpConfig { timeout_ms: Some(300), ..config() }));
     sink.next([Behaviour::AcceptAndHang]);
     assert_eq!(status(&endpoint, "1").await, Err(Failure::InDoubt("answer_timeout")));
     assert_eq!(sink.taken()["1"], 1);
@@ -103,7 +117,7 @@ async fn the_status_of_an_answer_cut_short_still_counts() {
     let sink = sink().await;
     let endpoint = to(&sink.url(), wire(config()));
     sink.next([Behaviour::AcceptAndCut]);
-    let answer = endpoint.call(&request("1"), || true).await.expect("a status");
+    let answer = endpoint.call(&request("1"), &cleared()).await.expect("a status");
     assert_eq!((answer.status.as_u16(), answer.body), (201, None));
     assert_eq!(status(&endpoint, "2").await, Ok(200));
     assert_eq!(sink.connections(), 2);
@@ -114,7 +128,7 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
     let sink = sink().await;
     let endpoint = to(&sink.url(), wire(config()));
     sink.next([Behaviour::AcceptSaying("x".repeat(ANSWER_BYTES + 1))]);
-    let answer = endpoint.call(&request("1"), || true).await.expect("a status");
+    let answer = endpoint.call(&request("1"), &cleared()).await.expect("a status");
     assert_eq!(answer.body, None);
 }
 
@@ -122,10 +136,56 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
 async fn a_call_that_may_not_begin_writes_nothing_and_keeps_the_connection() {
     let sink = sink().await;
     let endpoint = to(&sink.url(), wire(config()));
-    let refused = endpoint.call(&request("1"), || false).await;
+    let refused = endpoint.call(&request("1"), &Clearance::until(now())).await;
     assert_eq!(refused.expect_err("not begun"), Failure::NotBegun);
     assert_eq!(status(&endpoint, "2").await, Ok(200));
     assert_eq!((sink.requests(), sink.connections()), (1, 1));
+}
+
+/// Stops when the provider has seen enough, and answers what became of the call.
+async fn stopped_when(
+    endpoint: Endpoint,
+    stop: Stop,
+    seen: impl Future<Output = ()>,
+) -> Result<u16, Failure> {
+    let clearance = cleared().within(&stop);
+    let calling =
+        tokio::spawn(
+            async move { Ok(endpoint.call(&request("1"), &clearance).await?.status.as_u16()) },
+        );
+    seen.await;
+    stop.now();
+    calling.await.expect("it ended")
+}
+
+#[tokio::test]
+async fn a_stop_takes_back_a_call_of_which_nothing_left() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("its address");
+    // It waits for the other side's half of the handshake.
+    let endpoint = to(&format!("https://{address}"), wire(config()));
+    let mut held = None;
+    let seen = async { held = Some(silent.accept().await.expect("somebody")) };
+    assert_eq!(stopped_when(endpoint, Stop::new(), seen).await, Err(Failure::NotBegun));
+    assert!(held.is_some());
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_an_answer_and_no_longer_than_its_grace() {
+    let options = Options { latency: Duration::from_millis(500), ..Options::default() };
+    let sink = SmsSink::start(options).await.expect("it listens");
+    let asked = || eventually("it is asked", async || sink.requests() > 0);
+    let endpoint = to(&sink.url(), wire(config()));
+    let stop = Stop::within(Duration::from_secs(120));
+    assert_eq!(stopped_when(endpoint, stop, asked()).await, Ok(200));
+
+    let sink = self::sink().await;
+    sink.next([Behaviour::AcceptAndHang]);
+    let asked = eventually("it is asked", async || sink.requests() > 0);
+    let endpoint = to(&sink.url(), wire(config()));
+    let stop = Stop::within(Duration::from_millis(400));
+    let failure = stopped_when(endpoint, stop, asked).await;
+    assert_eq!(failure, Err(Failure::InDoubt("answer_timeout")));
 }
 
 #[tokio::test]
@@ -142,7 +202,7 @@ async fn what_cannot_be_reached_was_not_sent() {
 #[tokio::test]
 async fn a_private_address_is_refused_unless_allowed() {
     let sink = sink().await;
-    let careful = Wire::new(Egress::new(Policy::default()), RootCertStore::empty(), config());
+    let careful = Wire::new(Egress::new(Policy::default()), RootCertStore::empty(), config(), None);
     let endpoint = to(&sink.url(), Arc::new(careful));
     assert_eq!(status(&endpoint, "1").await, Err(Failure::Unsent("address_refused")));
     assert_eq!(sink.connections(), 0);
@@ -163,7 +223,7 @@ fn trusting(authority: &Authority) -> Arc<Wire> {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), authority.pem()).expect("written");
     let roots = Wire::roots(Some(file.path())).expect("an authority");
-    Arc::new(Wire::new(Egress::new(Policy { allow_private: true }), roots, config()))
+    Arc::new(Wire::new(Egress::new(Policy { allow_private: true }), roots, config(), None))
 }
 
 #[test]
