@@ -12,6 +12,7 @@ use sea_orm::DbErr;
 use tokio::sync::mpsc;
 
 use crate::{
+    ask::{Lines, Place},
     clearance::Boottime,
     deliver::DeliverError,
     funds::Funding,
@@ -31,16 +32,21 @@ const TURN_WITHIN: Duration = Duration::from_secs(30);
 
 impl<G: Gateway> Dispatcher<G> {
     pub(crate) async fn retry(self, stop: Stop) -> Result<(), DbErr> {
+        let mut lines = Lines::default();
         while stop.sleep(BEAT).await {
             let now_ms = self.store.clock.now_ms();
             let limit = AT_ONCE + self.in_hand.count();
             let reader = self.store.database.reader();
-            for due in store::due_of_all_organisations(reader, now_ms, limit).await? {
+            let mut all_due = store::due_of_all_organisations(reader, now_ms, limit).await?;
+            // The earliest deadline asks first.
+            all_due.sort_by_key(|due| due.deadline_ms);
+            for due in all_due {
                 let Some(held) = self.in_hand.take(due.batch) else { continue };
+                let place = due.is_short().then(|| lines.join(due.organisation));
                 let (dispatcher, stopping) = (self.clone(), stop.clone());
                 stop.spawn("retry", async move {
                     let batch = due.batch;
-                    if let Err(error) = dispatcher.attempt(due, &stopping).await {
+                    if let Err(error) = dispatcher.attempt(due, place, &stopping).await {
                         tracing::error!(%batch, %error, "due messages not tried");
                         stopping.sleep(Duration::from_secs(5)).await;
                     }
@@ -52,11 +58,17 @@ impl<G: Gateway> Dispatcher<G> {
         Ok(())
     }
 
-    async fn attempt(&self, due: Due, stop: &Stop) -> Result<(), DeliverError> {
+    async fn attempt(
+        &self,
+        due: Due,
+        place: Option<Place>,
+        stop: &Stop,
+    ) -> Result<(), DeliverError> {
         let key = (due.run_day, due.batch);
         let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
         if past_deadline {
-            // Nothing is sent any more: without permits the claim only settles.
+            // Nothing is sent any more, or asked for: without permits the claim only settles.
+            drop(place);
             self.claim_due(key, None, 0, Funding::Free, None, None).await;
             return Ok(());
         }
@@ -68,15 +80,14 @@ impl<G: Gateway> Dispatcher<G> {
         let (Some(block), Some(content)) = (&job.block, &job.content) else {
             return Err(OpenError::Damaged("a kept job without its block".into()).into());
         };
-        let short = due.waits_for_money || due.granted < due.wanted;
-        let funding = match &self.funds {
-            None => Funding::Free,
-            Some(_) if short => self.ask_funds(&header, due.wanted).await?,
-            // The grant in the row counts; nothing new was asked for.
-            Some(_) => Funding::Granted { units: 0, raises: 0 },
-        };
         let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
         let calls = self.calls(&header, opened).await;
+        let funding = match (&self.funds, place) {
+            (None, _) => Funding::Free,
+            (Some(_), Some(place)) => self.fund_waiting(&calls, due.wanted, place).await?,
+            // The grant in the row counts; nothing new is asked for.
+            (Some(_), None) => Funding::Granted { units: 0, raises: 0 },
+        };
         self.send_due(calls, key, funding, stop).await
     }
 

@@ -3,3 +3,4 @@
 pub(crate) mod backoff;
 pub(crate) mod claim;
 pub mod outcome;
+pub(crate) mod unpaid;
