@@ -1,5 +1,7 @@
 //! `carillon balance`: the prepaid account, in credits; one SMS part costs one.
 
+mod spent;
+
 use carillon_contracts::billing::v1::{
     Account, CreditAccountRequest, GetAccountRequest, ListEntriesRequest, ListHoldsRequest,
     ListPackagesRequest,
@@ -34,9 +36,14 @@ pub enum BalanceCommand {
     Packages,
     /// What is kept back for batches under way, and what batches have cost
     #[command(
-        after_help = "wanted: credits of all messages of the batch. Of those granted some are still held, some spent, the rest came back; short: it waits for so many. Each message with its credits: carillon report CAMPAIGN --detail\n\nExample:\n  carillon balance holds --all --campaign ID -o csv"
+        after_help = "wanted: credits of all messages of the batch. Of those granted some are still held, some spent, the rest came back; short: it waits for so many. Each message with its credits: carillon balance spent BATCH\n\nExample:\n  carillon balance holds --all --campaign ID -o csv"
     )]
     Holds(HoldsArgs),
+    /// The messages that a batch's credits were spent on
+    #[command(
+        after_help = "A message that was sent costs as many credits as it has parts; one that failed, expired or was never sent costs nothing and is not listed. The sum is the batch's `spent` (carillon balance holds --all).\n\nExample:\n  carillon balance spent BATCH -o csv"
+    )]
+    Spent(SpentArgs),
     /// Every movement of the account, oldest first
     #[command(
         after_help = "By double entry: each line takes its amount from `source` and puts it in `target`; available, held and spent are those after it.\n\nExample:\n  carillon balance statement -o csv > statement.csv"
@@ -52,6 +59,15 @@ pub struct CreditArgs {
     /// Your own id of this payment; given again, nothing is added
     #[arg(long, value_name = "X")]
     pub request_id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct SpentArgs {
+    /// The batch's id, as `carillon balance holds` and `statement` show it
+    pub batch: String,
+    /// So many at most; all without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +105,7 @@ pub async fn run(command: BalanceCommand, context: &mut Context) -> Result<(), E
         }
         BalanceCommand::Packages => packages(&client, out, look).await,
         BalanceCommand::Holds(args) => holds(&client, args, out, look).await,
+        BalanceCommand::Spent(args) => spent::print(&client, args, out, look).await,
         BalanceCommand::Statement(args) => statement(&client, args.limit, out, look).await,
     }
 }
@@ -162,6 +179,7 @@ async fn holds(client: &Client, args: HoldsArgs, out: Out<'_>, look: Look) -> Re
             page_token,
             campaign_id: args.campaign.clone().unwrap_or_default(),
             include_closed: args.all,
+            batch_id: String::new(),
         };
         let page = client.accounts().list_holds(request).await?.into_inner();
         for hold in pages.cut(page.holds, page.next_page_token) {

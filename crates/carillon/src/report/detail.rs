@@ -14,6 +14,7 @@ use crate::{
 
 const PAGE: i32 = 1_000;
 
+/// Of the table. Files have the batch besides, as their last: it is what holds are listed by.
 const COLUMNS: [&str; 10] = [
     "external_id",
     "channel",
@@ -28,18 +29,22 @@ const COLUMNS: [&str; 10] = [
 ];
 
 pub async fn print(client: &Client, campaign: &str, out: Out<'_>, look: Look) -> Result<(), Error> {
-    let mut rows = Rows::new(out, look, &COLUMNS);
+    let with_batch = look.format != Format::Table;
+    let batch = with_batch.then_some("batch");
+    let columns: Vec<&str> = COLUMNS.into_iter().chain(batch).collect();
+    let mut rows = Rows::new(out, look, &columns);
     let mut page_token = String::new();
     loop {
         let request = ListReportMessagesRequest {
             campaign_id: campaign.to_owned(),
-            run_id: String::new(),
             page_size: PAGE,
             page_token,
+            ..ListReportMessagesRequest::default()
         };
         let page = client.reports().list_report_messages(request).await?.into_inner();
         for message in &page.messages {
-            rows.row(row(look, message))?;
+            let batch = with_batch.then(|| json!(message.batch_id));
+            rows.row(row(look, message).into_iter().chain(batch).collect())?;
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {

@@ -9,6 +9,7 @@ use tonic::Status;
 use crate::{
     Billing,
     domain::ledger::Kind,
+    low_balance::low_balance,
     store::{self, Reference},
 };
 
@@ -34,10 +35,9 @@ impl Billing {
                  number, so that a repeated call credits once",
             ));
         }
-        let settings = self.tenancy.organisation(organisation).await.map_err(internal)?;
-        let settings = settings.unwrap_or_default();
         let tx = self.database.begin().await.map_err(internal)?;
         let mut ledger = store::lock_account(&tx, organisation).await.map_err(internal)?;
+        let low_balance = low_balance(&tx, organisation).await.map_err(internal)?;
         let known = store::credited_by_request(&tx, organisation, &request_id).await;
         match known.map_err(internal)? {
             Some(before) if before == amount => {}
@@ -57,7 +57,7 @@ impl Billing {
                 let before = ledger.account.available;
                 ledger.post(Kind::Credit, amount);
                 let change = credited(before, ledger.account.available, amount, &request_id);
-                ledger.account.low &= ledger.account.available < settings.low_balance;
+                ledger.lift(low_balance);
                 let (reference, at_ms) = (Reference::Request(&request_id), self.clock.now_ms());
                 store::save(&tx, organisation, ledger, reference, at_ms).await.map_err(internal)?;
                 self.tell_raised(&tx, organisation).await.map_err(internal)?;
@@ -69,7 +69,7 @@ impl Billing {
         let account = store::account(&tx, organisation).await.map_err(internal)?;
         tx.commit().await.map_err(internal)?;
         self.outbox.wake();
-        Ok(Account { low_balance: settings.low_balance, ..account })
+        Ok(Account { low_balance, ..account })
     }
 }
 

@@ -1,15 +1,24 @@
 //! The way in: who asks, and which verb answers.
 
-use carillon_contracts::billing::v1::{
-    Account, CreditAccountRequest, GetAccountRequest, HoldRequest, HoldResponse,
-    ListEntriesRequest, ListEntriesResponse, ListHoldsRequest, ListHoldsResponse,
-    ListPackagesRequest, ListPackagesResponse, account_service_server::AccountService,
-    hold_service_server::HoldService,
+use std::str::FromStr;
+
+use carillon_contracts::{
+    billing::v1::{
+        Account, CreditAccountRequest, GetAccountRequest, HoldRequest, HoldResponse,
+        ListEntriesRequest, ListEntriesResponse, ListHoldsRequest, ListHoldsResponse,
+        ListPackagesRequest, ListPackagesResponse, account_service_server::AccountService,
+        hold_service_server::HoldService,
+    },
+    ids::InvalidId,
 };
 use carillon_service_kit::status::{internal, invalid};
 use tonic::{Request, Response, Status};
 
-use crate::{Billing, store};
+use crate::{
+    Billing,
+    domain::hold::{Need, Whose},
+    store,
+};
 
 #[tonic::async_trait]
 impl AccountService for Billing {
@@ -60,15 +69,32 @@ impl AccountService for Billing {
 #[tonic::async_trait]
 impl HoldService for Billing {
     async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<HoldResponse>, Status> {
-        let HoldRequest { organisation_id, batch_id, wanted } = request.into_inner();
-        let organisation = organisation_id
-            .parse()
-            .map_err(|error| invalid("organisation_id", format!("{error}")))?;
-        let batch = batch_id.parse().map_err(|error| invalid("batch_id", format!("{error}")))?;
-        if wanted < 0 {
-            return Err(invalid("wanted", format!("{wanted} is negative")));
+        let request = request.into_inner();
+        let whose = Whose {
+            organisation: id("organisation_id", &request.organisation_id)?,
+            batch: id("batch_id", &request.batch_id)?,
+            campaign: optional_id("campaign_id", &request.campaign_id)?,
+            run: optional_id("run_id", &request.run_id)?,
+        };
+        let HoldRequest { wanted, used, units, .. } = request;
+        for (field, value) in [("wanted", wanted), ("used", used)] {
+            if value < 0 {
+                return Err(invalid(field, format!("{value} is negative")));
+            }
         }
-        let granted = self.hold_units(organisation, batch, wanted).await.map_err(internal)?;
+        let need = Need { used, units };
+        let granted = self.hold_units(whose, wanted, &need).await.map_err(internal)?;
         Ok(Response::new(HoldResponse { granted }))
     }
+}
+
+fn id<T: FromStr<Err = InvalidId>>(field: &str, text: &str) -> Result<T, Status> {
+    text.parse().map_err(|error: InvalidId| invalid(field, error.to_string()))
+}
+
+pub(crate) fn optional_id<T: FromStr<Err = InvalidId>>(
+    field: &str,
+    text: &str,
+) -> Result<Option<T>, Status> {
+    if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
 }

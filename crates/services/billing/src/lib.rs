@@ -6,6 +6,7 @@ mod domain;
 mod grpc;
 mod hold;
 mod list_holds;
+mod low_balance;
 mod settle;
 mod statement;
 mod store;
@@ -62,11 +63,12 @@ pub fn start(parts: Parts) -> Service {
         database: database.clone(),
         clock: clock.clone(),
         outbox,
-        tenancy: tenancy.clone(),
+        tenancy,
         packages: config.packages().into(),
     };
     let subscriber = Subscriber::new(name, database, broker, clock);
-    subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(tenancy), &stop);
+    let settings = low_balance::Settings(billing.clone());
+    subscriber.spawn(topology::ORGANISATION_CHANGED, Arc::new(settings), &stop);
     subscriber.spawn(topology::DELIVERY_CHANGED, Arc::new(settle::Settle(billing.clone())), &stop);
     let operator = Operator::new(name, billing.database.clone(), subscriber);
     Service {

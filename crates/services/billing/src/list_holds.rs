@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     Billing,
     domain::hold::Split,
+    grpc::optional_id,
     store::{self, ListedHold, Listing},
 };
 
@@ -23,7 +24,8 @@ impl Billing {
         organisation: OrganisationId,
         request: ListHoldsRequest,
     ) -> Result<ListHoldsResponse, Status> {
-        let ListHoldsRequest { page_size, page_token, campaign_id, include_closed } = request;
+        let ListHoldsRequest { page_size, page_token, campaign_id, include_closed, batch_id } =
+            request;
         let size = page::size(page_size)?;
         let after = match page_token.as_str() {
             "" => Uuid::nil(),
@@ -31,11 +33,9 @@ impl Billing {
                 invalid("page_token", "is not one that this method gave; start without it")
             })?,
         };
-        let campaign = match campaign_id.as_str() {
-            "" => None,
-            id => Some(id.parse().map_err(|error| invalid("campaign_id", format!("{error}")))?),
-        };
-        let listing = Listing { campaign, include_closed, after, limit: size + 1 };
+        let campaign = optional_id("campaign_id", &campaign_id)?;
+        let batch = optional_id("batch_id", &batch_id)?;
+        let listing = Listing { campaign, batch, include_closed, after, limit: size + 1 };
         let mut rows =
             store::holds(self.database.reader(), organisation, listing).await.map_err(internal)?;
         let more = page::cut(&mut rows, size);

@@ -11,7 +11,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::{
     Billing,
-    domain::hold::HoldRow,
+    domain::hold::{HoldRow, Whose},
     store::{self, Reference},
 };
 
@@ -24,8 +24,8 @@ impl Handler for Settle {
         let Some(Body::DeliveryChanged(changed)) = &event.body else {
             return Err(wrong("no body"));
         };
-        let about = About::of(event, changed).map_err(|error| wrong(&error.to_string()))?;
-        self.0.settle(tx, about, changed).await
+        let whose = whose(event, changed).map_err(|error| wrong(&error.to_string()))?;
+        self.0.settle(tx, whose, changed).await
     }
 
     fn committed(&self) {
@@ -33,33 +33,23 @@ impl Handler for Settle {
     }
 }
 
-/// Whose totals these are.
-struct About {
-    organisation: OrganisationId,
-    campaign: CampaignId,
-    run: RunId,
-    batch: BatchId,
-}
-
-impl About {
-    fn of(event: &Event, changed: &DeliveryChanged) -> Result<Self, InvalidId> {
-        Ok(Self {
-            organisation: OrganisationId::from_wire(&event.organisation_id)?,
-            campaign: CampaignId::from_wire(&changed.campaign_id)?,
-            run: RunId::from_wire(&changed.run_id)?,
-            batch: BatchId::from_wire(&changed.batch_id)?,
-        })
-    }
+fn whose(event: &Event, changed: &DeliveryChanged) -> Result<Whose, InvalidId> {
+    Ok(Whose {
+        organisation: OrganisationId::from_wire(&event.organisation_id)?,
+        batch: BatchId::from_wire(&changed.batch_id)?,
+        campaign: Some(CampaignId::from_wire(&changed.campaign_id)?),
+        run: Some(RunId::from_wire(&changed.run_id)?),
+    })
 }
 
 impl Billing {
     async fn settle(
         &self,
         tx: &DatabaseTransaction,
-        about: About,
+        whose: Whose,
         changed: &DeliveryChanged,
     ) -> Result<(), HandlerError> {
-        let About { organisation, campaign, run, batch } = about;
+        let Whose { organisation, batch, .. } = whose;
         let totals = changed
             .totals
             .as_ref()
@@ -70,10 +60,7 @@ impl Billing {
             return Ok(());
         }
         let row = known.after(totals);
-        store::save_hold(tx, organisation, batch, row).await?;
-        if known.version == 0 {
-            store::name_hold(tx, organisation, batch, campaign, run).await?;
-        }
+        store::save_hold(tx, whose, row).await?;
         let before = ledger.account.available;
         HoldRow::settle(known.split(), row.split(), &mut ledger);
         let raised = ledger.account.available > before;

@@ -133,10 +133,7 @@ impl CampaignApi {
         .await
     }
 
-    async fn remove_sms_standby(
-        &self,
-        caller: &Caller,
-    ) -> Result<Organisation, Status> {
+    async fn remove_sms_standby(&self, caller: &Caller) -> Result<Organisation, Status> {
         let act = acts::SMS_GATEWAY_SET;
         self.change_settings(caller, act, SMS_STANDBY_TOKEN, |current, has_secret| {
             current.sms_standby = None;

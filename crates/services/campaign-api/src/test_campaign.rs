@@ -2,11 +2,9 @@
 //! recorded, paid for and reported like any other, and once however often it is asked for.
 
 use carillon_audit::{Change, acts, fields};
-use carillon_contracts::{
-    campaign::v1::{
-        Audience, Campaign, CustomerList, Schedule, TestCampaignRequest, audience::Selection,
-        schedule::When,
-    },
+use carillon_contracts::campaign::v1::{
+    Audience, Campaign, CustomerList, Schedule, TestCampaignRequest, audience::Selection,
+    schedule::When,
 };
 use carillon_service_kit::status::{internal, invalid};
 use carillon_tenancy::Caller;

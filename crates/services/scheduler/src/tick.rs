@@ -14,6 +14,7 @@ use carillon_contracts::{
     time,
 };
 use carillon_service_kit::{Stop, database::is_transient, telemetry};
+use carillon_tenancy::Tenancy;
 use jiff::{Timestamp, tz::TimeZone};
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -90,7 +91,7 @@ impl Ticker {
             let (organisation, campaign) = (schedule.organisation, schedule.campaign);
             let span = tracing::info_span!("fire", %organisation, %campaign);
             telemetry::with_remote_parent(&span, &schedule.traceparent);
-            match self.scheduler.read(schedule).await {
+            match read(&tx, schedule).await {
                 Ok(ready) => self.scheduler.fire(&tx, ready, now).instrument(span).await?,
                 Err(error) if is_transient(&error) => return Err(error),
                 Err(error) => {
@@ -106,25 +107,6 @@ impl Ticker {
 }
 
 impl Scheduler {
-    async fn read(&self, schedule: DueSchedule) -> Result<Ready, DbErr> {
-        let DueSchedule { organisation, campaign, resumed_ms, published, .. } = schedule;
-        let unreadable = |error: &dyn std::fmt::Display| DbErr::Type(error.to_string());
-        let published =
-            CampaignPublished::decode(published.as_slice()).map_err(|error| unreadable(&error))?;
-        let started = published.start_time.as_ref().and_then(time::from_wire);
-        let started = started.ok_or_else(|| unreadable(&"no start_time"))?;
-        let document = published.campaign.unwrap_or_default();
-        let schedule =
-            Schedule::from_wire(document.schedule.as_ref()).map_err(|error| unreadable(&error))?;
-        let zone = self.zone(organisation).await?;
-        let pending = pending_period(document.pending_period.as_ref());
-        // Whatever its schedule, it has one occurrence, also if it is late.
-        let occurrence = schedule.occurrences(&zone, pending, started, Timestamp::MIN).next();
-        let resumed = resumed_ms.map(Timestamp::from_millisecond).transpose();
-        let resumed = resumed.map_err(|error| unreadable(&error))?;
-        Ok(Ready { organisation, campaign, document, occurrence, resumed })
-    }
-
     async fn fire(
         &self,
         tx: &DatabaseTransaction,
@@ -159,17 +141,36 @@ impl Scheduler {
         };
         self.outbox.append(tx, organisation, body).await.map(|_| ())
     }
+}
 
-    /// The organisation's zone. It was checked when it was set; one that this machine's database
-    /// of zones lacks counts as UTC, which moves the run's day, never its time.
-    async fn zone(&self, organisation: OrganisationId) -> Result<TimeZone, DbErr> {
-        let known = self.tenancy.organisation(organisation).await?;
-        let name = known.map_or_else(String::new, |document| document.time_zone);
-        Ok(TimeZone::get(&name).unwrap_or_else(|error| {
-            tracing::error!(%organisation, zone = name, %error, "time zone not found; taking UTC");
-            TimeZone::UTC
-        }))
-    }
+async fn read(tx: &DatabaseTransaction, schedule: DueSchedule) -> Result<Ready, DbErr> {
+    let DueSchedule { organisation, campaign, resumed_ms, published, .. } = schedule;
+    let unreadable = |error: &dyn std::fmt::Display| DbErr::Type(error.to_string());
+    let published =
+        CampaignPublished::decode(published.as_slice()).map_err(|error| unreadable(&error))?;
+    let started = published.start_time.as_ref().and_then(time::from_wire);
+    let started = started.ok_or_else(|| unreadable(&"no start_time"))?;
+    let document = published.campaign.unwrap_or_default();
+    let schedule =
+        Schedule::from_wire(document.schedule.as_ref()).map_err(|error| unreadable(&error))?;
+    let zone = zone(tx, organisation).await?;
+    let pending = pending_period(document.pending_period.as_ref());
+    // Whatever its schedule, it has one occurrence, also if it is late.
+    let occurrence = schedule.occurrences(&zone, pending, started, Timestamp::MIN).next();
+    let resumed = resumed_ms.map(Timestamp::from_millisecond).transpose();
+    let resumed = resumed.map_err(|error| unreadable(&error))?;
+    Ok(Ready { organisation, campaign, document, occurrence, resumed })
+}
+
+/// The organisation's zone. It was checked when it was set; one that this machine's database of
+/// zones lacks counts as UTC, which moves the run's day, never its time.
+async fn zone(tx: &DatabaseTransaction, organisation: OrganisationId) -> Result<TimeZone, DbErr> {
+    let known = Tenancy::organisation_within(tx, organisation).await?;
+    let name = known.map_or_else(String::new, |document| document.time_zone);
+    Ok(TimeZone::get(&name).unwrap_or_else(|error| {
+        tracing::error!(%organisation, zone = name, %error, "time zone not found; taking UTC");
+        TimeZone::UTC
+    }))
 }
 
 fn run_due(campaign: CampaignId, run: RunId, occurrence: &Occurrence, document: Campaign) -> Body {

@@ -43,7 +43,8 @@ impl Suppressions {
         organisation: OrganisationId,
         standings: impl Iterator<Item = &Standing> + Send,
     ) -> Result<(), DbErr> {
-        let all = standings.flat_map(|standing| CHANNELS.map(|channel| standing.suppression(channel)));
+        let all =
+            standings.flat_map(|standing| CHANNELS.map(|channel| standing.suppression(channel)));
         let barred = |one: &Suppression| one.suppressed || one.without_consent;
         let suppressed = all.filter(barred).collect();
         self.0.tell_suppressions(tx, organisation, suppressed).await.map(|_| ())

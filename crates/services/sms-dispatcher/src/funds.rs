@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use carillon_contracts::{
-    billing::v1::{HoldRequest, hold_service_client::HoldServiceClient},
-    ids::{BatchId, OrganisationId},
-};
-use carillon_dispatch::{Funds, FundsUnavailable};
+use carillon_contracts::billing::v1::{HoldRequest, hold_service_client::HoldServiceClient};
+use carillon_dispatch::{Ask, Funds, FundsUnavailable};
 use carillon_service_kit::rpc::Transport;
 use tonic::Request;
 
@@ -25,16 +22,17 @@ impl Billing {
 
 #[async_trait]
 impl Funds for Billing {
-    async fn hold(
-        &self,
-        organisation: OrganisationId,
-        batch: BatchId,
-        wanted: i64,
-    ) -> Result<i64, FundsUnavailable> {
+    async fn hold(&self, ask: Ask) -> Result<i64, FundsUnavailable> {
+        // Most texts are of one part, and need no list.
+        let of_one_each = ask.units.iter().all(|units| *units == 1);
         let request = Request::new(HoldRequest {
-            organisation_id: organisation.to_string(),
-            batch_id: batch.to_string(),
-            wanted,
+            organisation_id: ask.organisation.to_string(),
+            batch_id: ask.batch.to_string(),
+            wanted: ask.wanted,
+            campaign_id: ask.campaign.to_string(),
+            run_id: ask.run.to_string(),
+            used: ask.used,
+            units: if of_one_each { Vec::new() } else { ask.units },
         });
         let mut client = self.client.clone();
         match tokio::time::timeout(TIMEOUT, client.hold(request)).await {

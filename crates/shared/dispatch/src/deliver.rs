@@ -155,7 +155,8 @@ impl<G: Gateway> Dispatcher<G> {
         stop: &Stop,
     ) -> Result<(), DeliverError> {
         let kept = self.store.database.reader();
-        if store::accepted(kept, header.run_day, header.batch).await? {
+        let known = store::accepted(kept, header.run_day, header.batch).await?;
+        if known == Some(true) {
             return self.accept(header, 0, Vec::new()).await;
         }
         if let Some(end) = self.end_without_sending(header) {
@@ -166,13 +167,9 @@ impl<G: Gateway> Dispatcher<G> {
         };
         let opened = Opened::open(&*self.gateway, &self.key, header, block, content)?;
         let wanted = opened.wanted();
-        // Where nothing will be claimed, nothing is held.
-        let funding = match self.is_halted(header).await? {
-            true => Funding::Unavailable,
-            false => self.ask_funds(header, wanted).await?,
-        };
-        let (recorded, mut all_recorded) = mpsc::channel(1);
         let calls = self.calls(header, opened).await;
+        let funding = self.fund_delivered(&calls, known.is_some()).await?;
+        let (recorded, mut all_recorded) = mpsc::channel(1);
         self.claim_all(calls, funding, recorded, stop).await?;
         while all_recorded.recv().await.is_some() {}
         self.accept(header, wanted, body.to_vec()).await
@@ -206,22 +203,6 @@ impl<G: Gateway> Dispatcher<G> {
             committer: self.committer.clone(),
             clock: self.store.clock.clone(),
         }
-    }
-
-    pub(crate) async fn ask_funds(&self, header: &Header, wanted: i64) -> Result<Funding, DbErr> {
-        let Some(funds) = &self.funds else { return Ok(Funding::Free) };
-        // Read before asking, so that a raise between the answer and the claim is noticed.
-        let raises = store::raises(self.store.database.reader(), header.organisation).await?;
-        if wanted == 0 {
-            return Ok(Funding::Granted { units: 0, raises });
-        }
-        Ok(match funds.hold(header.organisation, header.batch, wanted).await {
-            Ok(units) => Funding::Granted { units, raises },
-            Err(error) => {
-                tracing::warn!(batch = %header.batch, %error, "waiting for billing");
-                Funding::Unavailable
-            }
-        })
     }
 
     /// First attempts in payload order, as permits come free.

@@ -1,6 +1,7 @@
 //! HOW, for any channel: the state machine of messages, the claims that make a send happen once,
 //! retries, and the port behind which a gateway stands. A dispatcher is this plus a gateway.
 
+mod ask;
 mod claims_in_hand;
 mod clearance;
 mod committer;
@@ -28,7 +29,7 @@ mod traces;
 pub use clearance::Clearance;
 pub use domain::outcome::Outcome;
 pub use evidence::{Evidence, EvidenceInbox, Says};
-pub use funds::{Funds, FundsUnavailable};
+pub use funds::{Ask, Funds, FundsUnavailable};
 pub use gateway::{Account, Gateway, InSeries, Outgoing, Throttle};
 pub use open::Recipient;
 pub use permits::{MICRO_BATCH, Permits};

@@ -95,7 +95,12 @@ impl<G: Gateway> Dispatcher<G> {
         })
     }
 
-    pub(crate) async fn is_halted(&self, header: &Header) -> Result<bool, DbErr> {
+    /// The organisation, or the campaign, is switched off.
+    pub(crate) async fn stands_still(&self, calls: &Calls<G>) -> Result<bool, DbErr> {
+        Ok(calls.account.paused || self.is_halted(&calls.header).await?)
+    }
+
+    async fn is_halted(&self, header: &Header) -> Result<bool, DbErr> {
         let halt = store::halt(self.store.database.reader(), header.campaign).await?;
         Ok(matches!(halt, Halt::Paused | Halt::Cancelled))
     }

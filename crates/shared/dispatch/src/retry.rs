@@ -11,13 +11,14 @@ use carillon_contracts::{
     jobs::v1::SendJob,
     vocabulary::{ChannelWord as _, WaitReason},
 };
-use carillon_service_kit::{Stop, telemetry};
+use carillon_service_kit::{Stop, panics::caught, telemetry};
 use prost::Message as _;
 use sea_orm::DbErr;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument as _;
 
 use crate::{
+    ask::{Lines, Place},
     clearance::Boottime,
     deliver::DeliverError,
     domain::claim::ASK_AGAIN_MS,
@@ -41,22 +42,28 @@ const TURN_WITHIN: Duration = Duration::from_secs(30);
 
 impl<G: Gateway> Dispatcher<G> {
     pub(crate) async fn retry(self, stop: Stop) -> Result<(), DbErr> {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let rooms = Arc::new(Semaphore::new(AT_ONCE));
+        let mut lines = Lines::default();
         while stop.sleep(BEAT).await {
             let now_ms = self.store.clock.now_ms();
             let limit = A_ROUND + self.in_hand.count();
             let reader = self.store.database.reader();
-            for due in store::due_of_all_organisations(reader, now_ms, limit).await? {
+            let mut all_due = store::due_of_all_organisations(reader, now_ms, limit).await?;
+            // The earliest deadline asks first.
+            all_due.sort_by_key(|due| due.deadline_ms);
+            for due in all_due {
                 let Some(held) = self.in_hand.take(due.batch) else { continue };
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
+                let Ok(room) = Arc::clone(&rooms).try_acquire_owned() else { break };
+                let place = due.is_short().then(|| lines.join(due.organisation));
                 let (dispatcher, stopping) = (self.clone(), stop.clone());
                 stop.spawn("retry", async move {
                     let batch = due.batch;
-                    if let Err(error) = dispatcher.attempt(due, &stopping).await {
+                    let tried = caught(dispatcher.attempt(due, place, &stopping)).await;
+                    if let Err(error) = tried.unwrap_or_else(|panicked| Err(panicked.into())) {
                         tracing::error!(%batch, %error, "due messages not tried");
                         stopping.sleep(Duration::from_secs(5)).await;
                     }
-                    drop((held, place));
+                    drop((held, room));
                     Ok::<(), DbErr>(())
                 });
             }
@@ -64,11 +71,17 @@ impl<G: Gateway> Dispatcher<G> {
         Ok(())
     }
 
-    async fn attempt(&self, due: Due, stop: &Stop) -> Result<(), DeliverError> {
+    async fn attempt(
+        &self,
+        due: Due,
+        place: Option<Place>,
+        stop: &Stop,
+    ) -> Result<(), DeliverError> {
         let key = (due.run_day, due.batch);
         let past_deadline = self.store.clock.now_ms() >= due.deadline_ms;
         if past_deadline {
-            // Nothing is sent any more: without permits the claim only settles.
+            // Nothing is sent any more, or asked for: without permits the claim only settles.
+            drop(place);
             self.claim_due(key, None, 0, Funding::Free, None, Which::Ours).await;
             return Ok(());
         }
@@ -80,12 +93,12 @@ impl<G: Gateway> Dispatcher<G> {
         let span = span_of(&due, &job, &header);
         let traceparent = span.in_scope(telemetry::traceparent);
         let _traced = self.store.traces.keep(due.batch, traceparent);
-        self.try_again(due, &job, header, stop).instrument(span).await
+        self.try_again((due, place), &job, header, stop).instrument(span).await
     }
 
     async fn try_again(
         &self,
-        due: Due,
+        (due, place): (Due, Option<Place>),
         job: &SendJob,
         header: Arc<Header>,
         stop: &Stop,
@@ -94,15 +107,14 @@ impl<G: Gateway> Dispatcher<G> {
         let (Some(block), Some(content)) = (&job.block, &job.content) else {
             return Err(OpenError::Damaged("a kept job without its block".into()).into());
         };
-        let short = due.waits_for_money || due.granted < due.wanted;
-        let funding = match &self.funds {
-            None => Funding::Free,
-            Some(_) if short => self.ask_funds(&header, due.wanted).await?,
-            // The grant in the row counts; nothing new was asked for.
-            Some(_) => Funding::Granted { units: 0, raises: 0 },
-        };
         let opened = Opened::open(&*self.gateway, &self.key, &header, block, content)?;
         let calls = self.calls(&header, opened).await;
+        let funding = match (&self.funds, place) {
+            (None, _) => Funding::Free,
+            (Some(_), Some(place)) => self.fund_waiting(&calls, due.wanted, place).await?,
+            // The grant in the row counts; nothing new is asked for.
+            (Some(_), None) => Funding::Granted { units: 0, raises: 0 },
+        };
         let elsewhere = self.send_due(calls.clone(), key, funding, stop).await?;
         for account in elsewhere {
             self.send_due(calls.clone().in_doubt_at(&account), key, funding, stop).await?;

@@ -143,16 +143,26 @@ async fn a_cancelled_campaign_sends_nothing_more_whether_delivered_waiting_or_to
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_organisation_waits_and_sends_each_once_when_it_goes_on() {
-    let harness = Harness::new().await;
+    let mut harness = Harness::new().await;
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(50);
+    harness.purse = Some(purse.clone());
     harness.calls.paused.store(true, Ordering::Relaxed);
     harness.start().await;
     harness.publish(&harness.job(50)).await;
     let totals = harness.until("accepted", |totals| totals.accepted).await;
     assert_eq!((totals.waiting["paused"], harness.calls.total()), (50, 0));
+    // It is looked at again, and waits on.
+    let next_look = "SELECT next_due_at FROM batches";
+    let first_look = harness.number(next_look).await;
+    harness.clock.advance(SignedDuration::from_secs(10));
+    eventually("looked at", || async { harness.number(next_look).await > first_look }).await;
+    assert_eq!(purse.asked.lock().unwrap().len(), 0, "nothing is held while nothing is sent");
     harness.calls.paused.store(false, Ordering::Relaxed);
     harness.clock.advance(SignedDuration::from_secs(10));
     let totals = harness.until("closed", |totals| totals.closed).await;
     assert_eq!((settled(&totals, "sent"), harness.calls.total()), (50, 50));
+    assert_eq!(purse.asked.lock().unwrap().len(), 1);
     harness.stop().await;
 }
 

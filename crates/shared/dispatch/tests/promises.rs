@@ -6,12 +6,18 @@ mod harness;
 
 use std::time::Duration;
 
-use carillon_contracts::{events::v1::BalanceRaised, jobs::v1::Cause};
+use carillon_contracts::{
+    events::v1::BalanceRaised,
+    ids::{BatchId, CampaignId, RunId},
+    jobs::v1::{Cause, Channel},
+    time,
+};
 use carillon_dispatch::Outcome;
 use carillon_service_kit::database::Sql as _;
 use carillon_testkit::eventually;
 use harness::{Harness, Purse, address, message};
 use jiff::SignedDuration;
+use uuid::Uuid;
 
 fn settled(totals: &carillon_contracts::events::v1::Totals, state: &str) -> u32 {
     totals.settled.get(state).copied().unwrap_or_default()
@@ -202,6 +208,83 @@ async fn a_message_that_fails_lets_one_that_waits_for_money_go() {
     harness.publish(&harness.job(4)).await;
     let totals = harness.until("closed", |totals| totals.closed).await;
     assert_eq!((settled(&totals, "sent"), settled(&totals, "failed")), (3, 1));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn billing_hears_what_is_still_to_be_paid_for() {
+    let mut harness = Harness::new().await;
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(6);
+    harness.purse = Some(purse.clone());
+    harness.calls.units = 3;
+    let refused = Outcome::Permanent { reason: "refused", code: String::new() };
+    harness.calls.answers(&address(0), vec![refused]);
+    harness.start().await;
+    harness.publish(&harness.job(5)).await;
+    harness.until("two sent", |totals| settled(totals, "sent") == 2).await;
+    let first = purse.asked.lock().unwrap()[0].clone();
+    assert_eq!((first.wanted, first.used, first.units), (15, 0, vec![3; 5]));
+    *purse.granted.lock().unwrap() = Some(9);
+    raise(&harness).await;
+    harness.until("one more", |totals| settled(totals, "sent") == 3).await;
+    let last = purse.asked.lock().unwrap().last().cloned().unwrap();
+    assert_eq!((last.wanted, last.used, last.units), (15, 6, vec![3; 2]));
+    assert_eq!((last.batch, last.run), (first.batch, first.run));
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_message_fits_in_is_given_back_once_and_not_spent_again() {
+    let mut harness = Harness::new().await;
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(5);
+    harness.purse = Some(purse.clone());
+    harness.calls.units = 3;
+    harness.start().await;
+    harness.publish(&harness.job(4)).await;
+    let short = harness.until("given back", |totals| totals.returned_units > 0).await;
+    assert_eq!((short.returned_units, short.needed_units), (2, 12));
+    // Five were granted and two came back: with three more there are six to spend.
+    *purse.granted.lock().unwrap() = Some(8);
+    raise(&harness).await;
+    let more = harness.until("one more", |totals| settled(totals, "sent") == 2).await;
+    assert_eq!((more.returned_units, more.posted_units), (2, 6));
+    *purse.granted.lock().unwrap() = Some(10);
+    harness.clock.advance(SignedDuration::from_secs(61));
+    let same = harness.until("given back too", |totals| totals.returned_units == 4).await;
+    assert_eq!((settled(&same, "sent"), waiting(&same, "insufficient_balance")), (2, 2));
+    assert_eq!(harness.calls.total(), 2);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_wait_for_money_ask_one_by_one_the_earliest_deadline_first() {
+    let mut harness = Harness::new().await;
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(0);
+    harness.purse = Some(purse.clone());
+    harness.start().await;
+    let mut by_deadline = Vec::new();
+    for hours in [5_u32, 2, 7, 1, 6, 3, 4] {
+        let run = RunId::of(CampaignId::new(Uuid::from_u128(1)), &hours.to_string());
+        let mut job = harness.of_another_run(harness.job(2), run);
+        let deadline = harness.clock.now() + SignedDuration::from_hours(hours.into());
+        job.deadline = Some(time::to_wire(deadline));
+        harness.publish(&job).await;
+        by_deadline.push((hours, BatchId::of(run, Channel::Sms, 0)));
+    }
+    by_deadline.sort();
+    let by_deadline: Vec<BatchId> = by_deadline.into_iter().map(|(_, batch)| batch).collect();
+    let waiting = "SELECT COUNT(*) FROM batches WHERE waits_for_money AND job IS NOT NULL";
+    eventually("all wait", || async { harness.number(waiting).await == 7 }).await;
+    purse.asked.lock().unwrap().clear();
+    purse.answered.lock().unwrap().clear();
+    *purse.crossed.lock().unwrap() = 0;
+    raise(&harness).await;
+    eventually("all have asked", || async { purse.answered.lock().unwrap().len() == 7 }).await;
+    assert_eq!(*purse.answered.lock().unwrap(), by_deadline);
+    assert_eq!(*purse.crossed.lock().unwrap(), 0);
     harness.stop().await;
 }
 

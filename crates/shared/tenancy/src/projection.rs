@@ -5,7 +5,7 @@ use carillon_contracts::{
     ids::OrganisationId,
 };
 use carillon_outbox::{Handler, HandlerError};
-use carillon_service_kit::{Database, database::Sql as _};
+use carillon_service_kit::{Database, database::Sql};
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -27,14 +27,16 @@ impl Tenancy {
 
     /// The newest document heard of, with its version and its sealed secrets.
     pub async fn document(&self, id: OrganisationId) -> Result<Option<OrganisationChanged>, DbErr> {
-        let sql = "SELECT document FROM tenants WHERE organisation_id = $1";
-        let Some(row) = self.database.reader().row(sql, [id.uuid().into()]).await? else {
-            return Ok(None);
-        };
-        let document: Vec<u8> = row.try_get_by_index(0)?;
-        OrganisationChanged::decode(document.as_slice())
-            .map(Some)
-            .map_err(|error| DbErr::Custom(error.to_string()))
+        document(self.database.reader(), id).await
+    }
+
+    /// As it stands within a transaction. Whoever has one open asks here: with another connection
+    /// of the same pool, as many as there are would wait for one more.
+    pub async fn organisation_within(
+        tx: &DatabaseTransaction,
+        id: OrganisationId,
+    ) -> Result<Option<Organisation>, DbErr> {
+        Ok(document(tx, id).await?.and_then(|document| document.organisation))
     }
 
     /// Keeps a document if it is newer than the one known.
@@ -74,6 +76,18 @@ impl Tenancy {
         }
         Ok(())
     }
+}
+
+async fn document(
+    connection: &impl Sql,
+    id: OrganisationId,
+) -> Result<Option<OrganisationChanged>, DbErr> {
+    let sql = "SELECT document FROM tenants WHERE organisation_id = $1";
+    let Some(row) = connection.row(sql, [id.uuid().into()]).await? else { return Ok(None) };
+    let document: Vec<u8> = row.try_get_by_index(0)?;
+    OrganisationChanged::decode(document.as_slice())
+        .map(Some)
+        .map_err(|error| DbErr::Custom(error.to_string()))
 }
 
 #[async_trait]

@@ -1,17 +1,52 @@
 //! What a batch was granted, and how that is split between what it needs, what it spent, and what
 //! goes back.
 
-use carillon_contracts::events::v1::Totals;
+use carillon_contracts::{
+    events::v1::Totals,
+    ids::{BatchId, CampaignId, OrganisationId, RunId},
+};
 
 use super::ledger::{Kind, Ledger};
+
+/// Whose hold it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose {
+    pub organisation: OrganisationId,
+    pub batch: BatchId,
+    /// `None` where the request did not say; the batch's totals do.
+    pub campaign: Option<CampaignId>,
+    pub run: Option<RunId>,
+}
+
+/// What a batch has still to pay for, as its dispatcher saw it when it asked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Need {
+    /// Units that its grant is spent on already.
+    pub used: i64,
+    /// Units of each unpaid message, in payload order; empty where each is of one.
+    pub units: Vec<u32>,
+}
+
+impl Need {
+    /// How much of a grant of `limit` is of use. The dispatcher goes through the batch in the same
+    /// way: in payload order, and one that fits is not held up by one that does not.
+    fn fill(&self, limit: i64) -> i64 {
+        self.units.iter().fold(self.used, |filled, units| {
+            let next = filled.saturating_add(i64::from(*units));
+            if next <= limit { next } else { filled }
+        })
+    }
+}
 
 /// What billing keeps of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct HoldRow {
     /// Of the first call; later ones do not change it.
     pub wanted: i64,
-    /// Cumulative: never lowered.
+    /// What stands granted: all that ever was, without what was given back.
     pub granted: i64,
+    /// Cumulative: what the batch gave back because each message that waited cost more.
+    pub returned: i64,
     /// Of the newest totals heard; 0 before any.
     pub version: i64,
     pub needed: i64,
@@ -37,6 +72,24 @@ impl HoldRow {
         if self.closed { 0 } else { (self.wanted.min(self.needed) - self.granted).max(0) }
     }
 
+    /// What is granted now of what is available. Nothing that no message fits in: it would be kept
+    /// from another batch, which it might complete a message of. A need that is out of date, or
+    /// told twice, grants no more than the batch is short of; what turns out to be of no use, the
+    /// batch gives back with its next totals.
+    pub(crate) fn raise(&self, need: &Need, available: i64) -> i64 {
+        let most = self.short().min(available);
+        if need.units.is_empty() {
+            return most;
+        }
+        (need.fill(self.granted + most) - self.granted).clamp(0, most)
+    }
+
+    /// All that was ever granted. A dispatcher takes off what it gave back by itself, so that an
+    /// answer that comes late gives it nothing twice.
+    pub(crate) fn ever_granted(&self) -> i64 {
+        self.granted + self.returned
+    }
+
     pub(crate) fn split(&self) -> Split {
         if self.version == 0 {
             return Split { held: self.granted, spent: 0 };
@@ -45,9 +98,13 @@ impl HoldRow {
         Split { held: covered - self.posted, spent: self.posted }
     }
 
-    /// The row after newer totals. What was closed stays closed.
+    /// The row after newer totals. What was closed stays closed, and what was given back stays so.
     pub(crate) fn after(self, totals: &Totals) -> Self {
+        let back = totals.returned_units.cast_signed() - self.returned;
+        let back = back.clamp(0, self.granted);
         Self {
+            granted: self.granted - back,
+            returned: self.returned + back,
             version: totals.version.cast_signed(),
             needed: totals.needed_units.cast_signed(),
             posted: totals.posted_units.cast_signed(),
@@ -68,59 +125,4 @@ impl HoldRow {
 }
 
 #[cfg(test)]
-mod tests {
-    use carillon_contracts::billing::v1::Account;
-
-    use super::*;
-
-    fn totals(version: u64, needed: u64, posted: u64) -> Totals {
-        Totals { version, needed_units: needed, posted_units: posted, ..Totals::default() }
-    }
-
-    fn posted(before: HoldRow, after: HoldRow) -> Vec<(Kind, i64)> {
-        let mut ledger = Ledger::of(Account::default());
-        HoldRow::settle(before.split(), after.split(), &mut ledger);
-        ledger.lines.iter().map(|line| (line.kind, line.amount)).collect()
-    }
-
-    #[test]
-    fn a_closed_batch_is_granted_nothing_more() {
-        let row = HoldRow { closed: true, ..HoldRow::wanting(10) };
-        assert_eq!(row.short(), 0);
-    }
-
-    #[test]
-    fn a_batch_whose_needs_fell_is_granted_no_more_than_it_needs() {
-        let row = HoldRow { granted: 4, needed: 6, ..HoldRow::wanting(10) };
-        assert_eq!(row.short(), 2);
-        assert_eq!(HoldRow { granted: 8, ..row }.short(), 0);
-    }
-
-    #[test]
-    fn what_is_needed_stays_covered_and_the_rest_goes_back() {
-        let held = HoldRow { granted: 10, ..HoldRow::wanting(10) };
-        assert_eq!(held.split(), Split { held: 10, spent: 0 });
-        let sending = held.after(&totals(1, 10, 4));
-        assert_eq!(sending.split(), Split { held: 6, spent: 4 });
-        assert_eq!(posted(held, sending), [(Kind::Settle, 4)]);
-        let two_failed = sending.after(&totals(2, 8, 8));
-        assert_eq!(two_failed.split(), Split { held: 0, spent: 8 });
-        assert_eq!(posted(sending, two_failed), [(Kind::Settle, 4), (Kind::Return, 2)]);
-    }
-
-    #[test]
-    fn a_batch_that_was_granted_too_little_holds_only_what_it_got() {
-        let short = HoldRow { granted: 3, ..HoldRow::wanting(10) };
-        assert_eq!(short.after(&totals(1, 10, 3)).split(), Split { held: 0, spent: 3 });
-    }
-
-    #[test]
-    fn late_proof_of_non_acceptance_gives_credits_back() {
-        let closed =
-            HoldRow { granted: 5, version: 1, posted: 5, closed: true, ..HoldRow::wanting(5) };
-        let proven = closed.after(&totals(7, 4, 4));
-        assert_eq!(proven.split(), Split { held: 0, spent: 4 });
-        assert!(proven.closed);
-        assert_eq!(posted(closed, proven), [(Kind::Refund, 1)]);
-    }
-}
+mod tests;

@@ -61,6 +61,21 @@ impl Ledger {
         Self { account, lines: Vec::new() }
     }
 
+    /// Whether the account has just become low: it has fewer credits than the organisation asked
+    /// to be told of. One that was never credited did not fall.
+    pub(crate) fn falls_low(&mut self, low_balance: i64) -> bool {
+        let Account { available, credited, low, .. } = &mut self.account;
+        let falls = !*low && *credited > 0 && *available < low_balance;
+        *low |= falls;
+        falls
+    }
+
+    /// Makes room for the next alert, if the account has enough credits again. Only a credit or
+    /// another setting does so: what batches return goes up and down with each of them.
+    pub(crate) fn lift(&mut self, low_balance: i64) {
+        self.account.low &= self.account.available < low_balance;
+    }
+
     /// Moves `amount` credits; nothing is written of none.
     pub(crate) fn post(&mut self, kind: Kind, amount: i64) {
         debug_assert!(amount >= 0, "{kind:?} of {amount}");
@@ -105,6 +120,20 @@ mod tests {
             .map(|line| (line.after.available, line.after.held, line.after.spent))
             .collect();
         assert_eq!(shown, [(100, 0, 0), (40, 60, 0), (40, 20, 40), (60, 0, 40), (61, 0, 39)]);
+    }
+
+    #[test]
+    fn an_account_falls_low_once_until_it_is_lifted() {
+        let mut ledger = Ledger::of(Account::default());
+        assert!(!ledger.falls_low(50), "it was never credited");
+        ledger.post(Kind::Credit, 49);
+        assert!(ledger.falls_low(50));
+        assert!(!ledger.falls_low(50) && !ledger.falls_low(60));
+        ledger.lift(50);
+        assert!(ledger.account.low, "49 are still fewer than 50");
+        ledger.lift(0);
+        assert!(!ledger.account.low);
+        assert!(ledger.falls_low(50));
     }
 
     #[test]

@@ -94,19 +94,7 @@ pub(crate) async fn save(
     if lines.is_empty() {
         return Ok(());
     }
-    tx.run(
-        "UPDATE accounts SET available = $2, held = $3, spent = $4, credited = $5, low = $6
-         WHERE organisation_id = $1",
-        [
-            organisation.uuid().into(),
-            account.available.into(),
-            account.held.into(),
-            account.spent.into(),
-            account.credited.into(),
-            account.low.into(),
-        ],
-    )
-    .await?;
+    save_account(tx, organisation, &account).await?;
     let (request, batch) = match reference {
         Reference::Request(id) => (Some(id.to_owned()), None),
         Reference::Batch(id) => (None, Some(id.uuid())),
@@ -132,6 +120,28 @@ pub(crate) async fn save(
         .await?;
     }
     Ok(())
+}
+
+/// A locked account of which only `low` may have changed, or whose lines are written beside this.
+pub(crate) async fn save_account(
+    tx: &DatabaseTransaction,
+    organisation: OrganisationId,
+    account: &Account,
+) -> Result<(), DbErr> {
+    tx.run(
+        "UPDATE accounts SET available = $2, held = $3, spent = $4, credited = $5, low = $6
+         WHERE organisation_id = $1",
+        [
+            organisation.uuid().into(),
+            account.available.into(),
+            account.held.into(),
+            account.spent.into(),
+            account.credited.into(),
+            account.low.into(),
+        ],
+    )
+    .await
+    .map(|_| ())
 }
 
 #[derive(FromQueryResult)]

@@ -3,12 +3,13 @@ use carillon_service_kit::database::Sql;
 use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use uuid::Uuid;
 
-use crate::domain::hold::HoldRow;
+use crate::domain::hold::{HoldRow, Whose};
 
 fn read(row: &QueryResult) -> Result<HoldRow, DbErr> {
     Ok(HoldRow {
         wanted: row.try_get("", "wanted")?,
         granted: row.try_get("", "granted")?,
+        returned: row.try_get("", "returned")?,
         version: row.try_get("", "version")?,
         needed: row.try_get("", "needed")?,
         posted: row.try_get("", "posted")?,
@@ -22,56 +23,41 @@ pub(crate) async fn hold(
     organisation: OrganisationId,
     batch: BatchId,
 ) -> Result<Option<HoldRow>, DbErr> {
-    let sql = "SELECT wanted, granted, version, needed, posted, closed FROM holds
+    let sql = "SELECT wanted, granted, returned, version, needed, posted, closed FROM holds
                WHERE organisation_id = $1 AND batch_id = $2";
     let row = tx.row(sql, [organisation.uuid().into(), batch.uuid().into()]).await?;
     row.as_ref().map(read).transpose()
 }
 
+/// The first word of its campaign and run stays.
 pub(crate) async fn save_hold(
     tx: &DatabaseTransaction,
-    organisation: OrganisationId,
-    batch: BatchId,
+    whose: Whose,
     row: HoldRow,
 ) -> Result<(), DbErr> {
     tx.run(
         "INSERT INTO holds
-            (organisation_id, batch_id, wanted, granted, version, needed, posted, closed)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (organisation_id, batch_id, campaign_id, run_id, wanted, granted, returned, version,
+             needed, posted, closed)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (organisation_id, batch_id) DO UPDATE SET
-            wanted = excluded.wanted, granted = excluded.granted, version = excluded.version,
-            needed = excluded.needed, posted = excluded.posted, closed = excluded.closed",
+            campaign_id = COALESCE(holds.campaign_id, excluded.campaign_id),
+            run_id = COALESCE(holds.run_id, excluded.run_id),
+            wanted = excluded.wanted, granted = excluded.granted, returned = excluded.returned,
+            version = excluded.version, needed = excluded.needed, posted = excluded.posted,
+            closed = excluded.closed",
         [
-            organisation.uuid().into(),
-            batch.uuid().into(),
+            whose.organisation.uuid().into(),
+            whose.batch.uuid().into(),
+            whose.campaign.map(CampaignId::uuid).into(),
+            whose.run.map(RunId::uuid).into(),
             row.wanted.into(),
             row.granted.into(),
+            row.returned.into(),
             row.version.into(),
             row.needed.into(),
             row.posted.into(),
             row.closed.into(),
-        ],
-    )
-    .await
-    .map(|_| ())
-}
-
-/// Says which campaign and run a batch belongs to, which its first totals tell.
-pub(crate) async fn name_hold(
-    tx: &DatabaseTransaction,
-    organisation: OrganisationId,
-    batch: BatchId,
-    campaign: CampaignId,
-    run: RunId,
-) -> Result<(), DbErr> {
-    tx.run(
-        "UPDATE holds SET campaign_id = $3, run_id = $4
-         WHERE organisation_id = $1 AND batch_id = $2",
-        [
-            organisation.uuid().into(),
-            batch.uuid().into(),
-            campaign.uuid().into(),
-            run.uuid().into(),
         ],
     )
     .await
@@ -98,6 +84,7 @@ pub(crate) struct ListedHold {
 
 pub(crate) struct Listing {
     pub campaign: Option<CampaignId>,
+    pub batch: Option<BatchId>,
     pub include_closed: bool,
     pub after: Uuid,
     pub limit: i64,
@@ -110,14 +97,24 @@ pub(crate) async fn holds(
     listing: Listing,
 ) -> Result<Vec<ListedHold>, DbErr> {
     let closed = if listing.include_closed { "" } else { "AND NOT closed" };
-    let of_campaign = if listing.campaign.is_some() { "AND campaign_id = $4" } else { "" };
+    let mut only = String::new();
+    let mut values = vec![organisation.uuid().into(), listing.after.into(), listing.limit.into()];
+    let asked = [
+        ("campaign_id", listing.campaign.map(CampaignId::uuid)),
+        ("batch_id", listing.batch.map(BatchId::uuid)),
+    ];
+    for (column, id) in asked {
+        if let Some(id) = id {
+            values.push(id.into());
+            only.push_str(&format!("AND {column} = ${} ", values.len()));
+        }
+    }
     let sql = format!(
-        "SELECT wanted, granted, version, needed, posted, closed, batch_id, campaign_id, run_id
-         FROM holds WHERE organisation_id = $1 AND batch_id > $2 {closed} {of_campaign}
+        "SELECT wanted, granted, returned, version, needed, posted, closed, batch_id, campaign_id,
+             run_id
+         FROM holds WHERE organisation_id = $1 AND batch_id > $2 {closed} {only}
          ORDER BY batch_id LIMIT $3"
     );
-    let mut values = vec![organisation.uuid().into(), listing.after.into(), listing.limit.into()];
-    values.extend(listing.campaign.map(|campaign| campaign.uuid().into()));
     let rows = connection.rows(&sql, values).await?;
     rows.iter()
         .map(|row| {

@@ -14,6 +14,7 @@ impl MigratorTrait for Migrator {
             Box::new(NameKeys),
             Box::new(CreateBilling),
             Box::new(AddDocuments),
+            Box::new(GiveBack),
         ]
     }
 }
@@ -34,6 +35,30 @@ impl MigrationTrait for CreateBilling {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, differs(SQLITE, POSTGRES)).await
+    }
+}
+
+/// What a batch gave back, because no message that waited fitted in it.
+struct GiveBack;
+
+impl MigrationName for GiveBack {
+    fn name(&self) -> &str {
+        "m0101_give_back"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for GiveBack {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = differs(
+            "ALTER TABLE holds ADD COLUMN returned INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE holds ADD COLUMN returned BIGINT NOT NULL DEFAULT 0",
+        );
+        run_migration(manager, sql).await
     }
 }
 

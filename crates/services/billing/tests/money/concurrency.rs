@@ -1,5 +1,6 @@
 //! Two processes of billing on one database, asked at the same time.
 
+use carillon_contracts::campaign::v1::Organisation;
 use carillon_testkit::eventually;
 
 use crate::world::{Billing, Doors, totals};
@@ -59,6 +60,28 @@ async fn holds_credits_and_totals_of_two_replicas_keep_the_sum() {
     let account = billing.account().await;
     let spent: i64 = granted.iter().map(|granted| granted / 2).sum();
     assert_eq!((account.held, account.spent), (0, spent));
+    billing.ledger().await;
+}
+
+/// More than a process has connections. Each that is granted looks whether the balance is low.
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_holds_at_once_are_all_answered() {
+    let billing = Billing::new().await;
+    let organisation = Organisation { low_balance: 500, ..Organisation::default() };
+    billing.settle(2, organisation).await;
+    billing.credit(1_000, "first").await.unwrap();
+    let asking: Vec<_> = (0..40_u128)
+        .map(|batch| {
+            let mut doors = billing.doors.clone();
+            tokio::spawn(async move { doors.hold(batch, 20).await })
+        })
+        .collect();
+    for asking in asking {
+        assert_eq!(asking.await.unwrap(), 20);
+    }
+    let account = billing.account().await;
+    assert_eq!((account.available, account.held, account.low), (200, 800, true));
+    assert_eq!(billing.alerts().await, 1);
     billing.ledger().await;
 }
 

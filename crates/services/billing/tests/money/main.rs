@@ -10,13 +10,13 @@ mod world;
 use carillon_contracts::{
     billing::v1::{GetAccountRequest, ListHoldsRequest},
     campaign::v1::Organisation,
-    ids::CampaignId,
+    events::v1::Totals,
 };
-use carillon_service_kit::database::Sql as _;
+use carillon_testkit::eventually;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::world::{Billing, keyed, totals};
+use crate::world::{Billing, campaign, keyed, run, totals};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credit_counts_once_per_request_id() {
@@ -94,7 +94,7 @@ async fn the_statement_adds_up_line_by_line() {
     let wanted = [("credit", 100), ("hold", 60), ("settle", 50), ("return", 10), ("refund", 1)];
     assert_eq!(all[..5], wanted);
     assert_eq!(lines[0].reference, "a");
-    let campaign = CampaignId::new(Uuid::from_u128(0xca)).to_string();
+    let campaign = campaign().to_string();
     for line in &lines[1..5] {
         assert_eq!(line.reference, Uuid::from_u128(1).to_string());
         assert_eq!(line.campaign_id, campaign);
@@ -131,6 +131,12 @@ async fn holds_show_what_is_kept_back_and_what_was_spent() {
         ..ListHoldsRequest::default()
     };
     assert!(accounts.list_holds(keyed(other)).await.unwrap().into_inner().holds.is_empty());
+    let one = ListHoldsRequest {
+        batch_id: Uuid::from_u128(2).to_string(),
+        ..ListHoldsRequest::default()
+    };
+    let one = accounts.list_holds(keyed(one)).await.unwrap().into_inner().holds;
+    assert_eq!(one, open[1..]);
     let wrong = ListHoldsRequest { campaign_id: "x".into(), ..ListHoldsRequest::default() };
     let refused = accounts.list_holds(keyed(wrong)).await.unwrap_err();
     assert!(refused.message().starts_with("campaign_id: "), "{}", refused.message());
@@ -141,11 +147,7 @@ async fn an_account_that_falls_low_is_told_of_once_until_a_credit_lifts_it() {
     let billing = Billing::new().await;
     let organisation = Organisation { low_balance: 50, ..Organisation::default() };
     billing.settle(2, organisation).await;
-    let told = async || {
-        let sql = "SELECT COUNT(*) FROM outbox WHERE stream = 'billing/balance.low'";
-        let row = billing.database.database.reader().row(sql, []).await.unwrap().unwrap();
-        row.try_get_by_index::<i64>(0).unwrap()
-    };
+    let told = async || billing.alerts().await;
     billing.credit(100, "a").await.unwrap();
     billing.hold(1, 50).await;
     assert_eq!((billing.account().await.low, told().await), (false, 0), "50 are not fewer than 50");
@@ -159,6 +161,91 @@ async fn an_account_that_falls_low_is_told_of_once_until_a_credit_lifts_it() {
     assert!(!billing.account().await.low);
     billing.hold(4, 10).await;
     assert_eq!((billing.account().await.low, told().await), (true, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_changes_is_told_of_and_lifted_at_once() {
+    let billing = Billing::new().await;
+    let set = |low_balance| Organisation { low_balance, ..Organisation::default() };
+    let until = async |what: &str, low: bool, low_balance: i64| {
+        eventually(what, || async {
+            let account = billing.account().await;
+            (account.low, account.low_balance) == (low, low_balance)
+        })
+        .await;
+    };
+    billing.change(2, set(50)).await;
+    until("heard of before any credit", false, 50).await;
+    billing.credit(400, "a").await.unwrap();
+    billing.change(3, set(500)).await;
+    until("400 are fewer than 500", true, 500).await;
+    billing.change(4, set(600)).await;
+    until("and than 600", true, 600).await;
+    assert_eq!(billing.alerts().await, 1, "it was low before");
+    billing.change(5, set(0)).await;
+    until("nobody asks to be told", false, 0).await;
+    billing.change(6, set(401)).await;
+    until("400 are fewer than 401", true, 401).await;
+    assert_eq!(billing.alerts().await, 2);
+    assert_eq!(billing.hold(1, 10).await, 10);
+    assert_eq!(billing.alerts().await, 2);
+    billing.ledger().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_has_its_name_before_the_batchs_first_totals() {
+    let billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    billing.hold(1, 60).await;
+    let ours =
+        ListHoldsRequest { campaign_id: campaign().to_string(), ..ListHoldsRequest::default() };
+    let mut accounts = billing.doors.accounts.clone();
+    let holds = accounts.list_holds(keyed(ours)).await.unwrap().into_inner().holds;
+    assert_eq!(holds.len(), 1);
+    assert_eq!(
+        (&holds[0].campaign_id, &holds[0].run_id),
+        (&campaign().to_string(), &run().to_string())
+    );
+    assert_eq!(billing.ledger().await[1].campaign_id, campaign().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_message_fits_in_stays_for_another_batch() {
+    let billing = Billing::new().await;
+    billing.credit(100, "a").await.unwrap();
+    let threes = |count: usize| vec![3_u32; count];
+    assert_eq!(billing.ask(1, 1_500, 0, &threes(500)).await, 99);
+    billing.credit(1, "b").await.unwrap();
+    assert_eq!(billing.ask(2, 1_500, 0, &threes(500)).await, 0);
+    assert_eq!(billing.ask(1, 1_500, 99, &threes(467)).await, 99);
+    assert_eq!(billing.account().await.available, 2);
+    billing.credit(1, "c").await.unwrap();
+    assert_eq!(billing.ask(2, 1_500, 0, &threes(500)).await, 3);
+    assert_eq!(billing.ask(2, 1_500, 0, &threes(500)).await, 3, "told twice");
+    assert_eq!(billing.account().await.available, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_batches_give_back_pays_a_message_of_a_third() {
+    let billing = Billing::new().await;
+    billing.credit(10, "a").await.unwrap();
+    assert_eq!(billing.ask(1, 8, 0, &[2, 3, 3]).await, 8);
+    assert_eq!(billing.ask(2, 8, 0, &[2, 3, 3]).await, 2);
+    // The first message of each failed: two credits of the one, none of the other fit a next one.
+    let back = |version, needed, posted, returned_units| Totals {
+        returned_units,
+        ..totals(version, needed, posted, false)
+    };
+    billing.tell(&[(1, back(1, 6, 6, 0)), (2, back(1, 6, 0, 2))]).await;
+    let account = billing.account().await;
+    assert_eq!((account.available, account.held, account.spent), (4, 0, 6));
+    // What was given back is granted again, on top of what was ever granted.
+    assert_eq!(billing.ask(2, 8, 0, &[3, 3]).await, 5);
+    assert_eq!(billing.account().await.available, 1);
+    billing.tell(&[(2, back(2, 6, 3, 2)), (2, back(1, 6, 0, 2))]).await;
+    let account = billing.account().await;
+    assert_eq!((account.available, account.held, account.spent), (1, 0, 9));
+    billing.ledger().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

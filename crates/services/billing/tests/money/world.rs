@@ -16,6 +16,7 @@ use carillon_contracts::{
 use carillon_outbox::Outbox;
 use carillon_service_kit::{
     Clock, Database, Stop,
+    database::Sql as _,
     rpc::{Transport, in_process},
 };
 use carillon_tenancy::{Tenancy, hash_key};
@@ -41,6 +42,14 @@ pub struct Billing {
     outbox: Outbox,
     stop: Stop,
     _server: Option<TestBroker>,
+}
+
+pub fn campaign() -> CampaignId {
+    CampaignId::new(Uuid::from_u128(0xca))
+}
+
+pub fn run() -> RunId {
+    RunId::new(Uuid::from_u128(0x12))
 }
 
 pub fn keyed<T>(message: T) -> Request<T> {
@@ -93,11 +102,20 @@ impl Doors {
         account
     }
 
+    /// For a batch whose messages are of one unit each.
     pub async fn hold(&mut self, batch: u128, wanted: i64) -> i64 {
+        self.ask(batch, wanted, 0, &[]).await
+    }
+
+    pub async fn ask(&mut self, batch: u128, wanted: i64, used: i64, units: &[u32]) -> i64 {
         let request = HoldRequest {
             organisation_id: self.organisation.to_string(),
             batch_id: Uuid::from_u128(batch).to_string(),
             wanted,
+            campaign_id: campaign().to_string(),
+            run_id: run().to_string(),
+            used,
+            units: units.to_vec(),
         };
         self.holds.hold(Request::new(request)).await.unwrap().into_inner().granted
     }
@@ -154,6 +172,10 @@ impl Billing {
         self.doors.clone().hold(batch, wanted).await
     }
 
+    pub async fn ask(&self, batch: u128, wanted: i64, used: i64, units: &[u32]) -> i64 {
+        self.doors.clone().ask(batch, wanted, used, units).await
+    }
+
     /// The process ends, and another begins on the same database.
     pub async fn restart(&mut self) {
         self.stop.now();
@@ -174,6 +196,24 @@ impl Billing {
         let document = document(version, organisation);
         tenancy.apply(&tx, self.organisation, &document).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// The same as the service hears of it, from campaign-api.
+    pub async fn change(&self, version: u64, organisation: Organisation) {
+        let (producer, database) = (topology::CAMPAIGN_API, self.dispatcher.database.clone());
+        let outbox = Outbox::new(producer, database, Arc::clone(&self.broker), Clock::system());
+        let tx = self.dispatcher.database.begin().await.unwrap();
+        let body = Body::OrganisationChanged(document(version, organisation));
+        outbox.append(&tx, self.organisation, body).await.unwrap();
+        tx.commit().await.unwrap();
+        self.outbox.wake();
+    }
+
+    /// How often the organisation was told that its balance is low.
+    pub async fn alerts(&self) -> i64 {
+        let sql = "SELECT COUNT(*) FROM outbox WHERE stream = 'billing/balance.low'";
+        let row = self.database.database.reader().row(sql, []).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
     }
 
     /// Every line of the ledger; each is the one before it, moved by its amount, and the last is the
@@ -211,12 +251,11 @@ impl Billing {
 
     /// Tells billing these totals and waits until it has heard them.
     pub async fn tell(&self, all: &[(u128, Totals)]) {
-        use carillon_service_kit::database::Sql as _;
         let tx = self.dispatcher.database.begin().await.unwrap();
         for (batch, totals) in all {
             let changed = DeliveryChanged {
-                campaign_id: CampaignId::new(Uuid::from_u128(0xca)).to_wire(),
-                run_id: RunId::new(Uuid::from_u128(0x12)).to_wire(),
+                campaign_id: campaign().to_wire(),
+                run_id: run().to_wire(),
                 batch_id: BatchId::new(Uuid::from_u128(*batch)).to_wire(),
                 totals: Some(totals.clone()),
                 ..DeliveryChanged::default()

@@ -1,8 +1,9 @@
 //! Walks a run's messages from a place on: the planned, then the skipped.
 
 use carillon_contracts::{
-    ids::{CustomerId, unpack_customers},
+    ids::{BatchId, CustomerId, unpack_customers},
     limits::BATCH_RECIPIENTS,
+    vocabulary::MessageState,
 };
 use carillon_service_kit::database::Sql;
 use sea_orm::DbErr;
@@ -21,6 +22,8 @@ pub(crate) struct Entry {
     /// `None` while only the batch's size is known.
     pub customer: Option<CustomerId>,
     pub channel: String,
+    /// `None` of one that was skipped.
+    pub batch: Option<BatchId>,
     pub fate: Fate,
 }
 
@@ -31,23 +34,47 @@ pub(crate) enum Fate {
     Skipped(String),
 }
 
+/// Which entries are asked for: all, without either. Who was skipped is in no batch and no state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Only {
+    pub batch: Option<BatchId>,
+    pub state: Option<MessageState>,
+}
+
+impl Only {
+    fn is_all(&self) -> bool {
+        self.batch.is_none() && self.state.is_none()
+    }
+
+    fn has(&self, fate: &Fate) -> bool {
+        let Some(state) = self.state else { return true };
+        match fate {
+            Fate::Planned => state == MessageState::Planned,
+            Fate::Message(row) => row.state == state.word(),
+            Fate::Skipped(_) => false,
+        }
+    }
+}
+
 /// `most` entries, or fewer where the list ends.
 pub(crate) async fn entries(
     snapshot: &impl Sql,
     run: RunKey,
+    only: &Only,
     from: Cursor,
     most: usize,
 ) -> Result<Vec<Entry>, DbErr> {
     let mut found = Vec::with_capacity(most);
     let from = match from {
         Cursor::Planned { channel, batch, position } => {
-            planned(snapshot, run, (channel, batch, position), most, &mut found).await?;
+            planned(snapshot, run, only, (channel, batch, position), most, &mut found).await?;
             Cursor::first_skipped()
         }
         skipped @ Cursor::Skipped { .. } => skipped,
     };
     if let Cursor::Skipped { step, channel, reason, index } = from
         && found.len() < most
+        && only.is_all()
     {
         skipped(snapshot, run, ((step, channel, reason), index), most, &mut found).await?;
     }
@@ -57,6 +84,7 @@ pub(crate) async fn entries(
 async fn planned(
     snapshot: &impl Sql,
     run: RunKey,
+    only: &Only,
     (mut channel, mut batch, mut position): (String, i64, u32),
     most: usize,
     found: &mut Vec<Entry>,
@@ -64,7 +92,8 @@ async fn planned(
     // Full batches fill a page without reading beyond it.
     let chunk = most.div_ceil(BATCH_RECIPIENTS) + 1;
     loop {
-        let batches = store::batches_from(snapshot, run, &channel, batch, chunk).await?;
+        let batches =
+            store::batches_from(snapshot, run, only.batch, (&channel, batch), chunk).await?;
         let mut messages = store::messages_of(snapshot, &batches).await?;
         for listed in &batches {
             let customers = customers(listed.customer_ids.as_deref())?;
@@ -73,11 +102,16 @@ async fn planned(
                     return Ok(());
                 }
                 let (channel, batch) = (listed.channel.clone(), listed.number);
+                let fate = messages.remove(&(batch, at)).map_or(Fate::Planned, Fate::Message);
+                if !only.has(&fate) {
+                    continue;
+                }
                 found.push(Entry {
                     at: Cursor::Planned { channel, batch, position: at },
                     customer: customers.get(at as usize).copied(),
                     channel: listed.channel.clone(),
-                    fate: messages.remove(&(batch, at)).map_or(Fate::Planned, Fate::Message),
+                    batch: Some(listed.batch),
+                    fate,
                 });
             }
             position = 0;
@@ -117,6 +151,7 @@ async fn skipped(
                     },
                     customer: Some(customer),
                     channel,
+                    batch: None,
                     fate: Fate::Skipped(reason),
                 });
             }

@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::{
     cursor::Cursor,
-    listing::{Entry, Fate, entries},
+    listing::{Entry, Fate, Only, entries},
     select::{Selected, select},
 };
 use crate::CampaignApi;
@@ -31,7 +31,8 @@ impl CampaignApi {
         organisation: OrganisationId,
         request: ListReportMessagesRequest,
     ) -> Result<ListReportMessagesResponse, Status> {
-        let ListReportMessagesRequest { campaign_id, run_id, page_size, page_token } = request;
+        let only = only(&request)?;
+        let ListReportMessagesRequest { campaign_id, run_id, page_size, page_token, .. } = request;
         let size = page::size(if page_size == 0 { DEFAULT_SIZE } else { page_size })?;
         let snapshot = self.database.snapshot().await.map_err(internal)?;
         let Selected { run, row, .. } =
@@ -48,7 +49,8 @@ impl CampaignApi {
             })?,
         };
         let most = usize::try_from(size).unwrap_or(usize::MAX);
-        let mut found = entries(&snapshot, row.key, from, most + 1).await.map_err(internal)?;
+        let mut found =
+            entries(&snapshot, row.key, &only, from, most + 1).await.map_err(internal)?;
         snapshot.commit().await.map_err(internal)?;
         let next = if found.len() > most { found.pop() } else { None };
         let next_page_token = next.map_or_else(String::new, |entry| entry.at.token(number));
@@ -60,6 +62,21 @@ impl CampaignApi {
     }
 }
 
+fn only(request: &ListReportMessagesRequest) -> Result<Only, Status> {
+    let batch = match request.batch_id.as_str() {
+        "" => None,
+        id => Some(id.parse().map_err(|error| invalid("batch_id", format!("{error}")))?),
+    };
+    let state = match request.state.as_str() {
+        "" => None,
+        word => Some(word.parse().map_err(|error| {
+            let all: Vec<&str> = MessageState::ALL.iter().map(|state| state.word()).collect();
+            invalid("state", format!("{error}; give one of: {}", all.join(", ")))
+        })?),
+    };
+    Ok(Only { batch, state })
+}
+
 /// As the report's own sum counts them: of messages that count as sent; an e-mail has none.
 fn parts(channel: Channel, state: &str, units: u32) -> u32 {
     let posted = state.parse().is_ok_and(MessageState::is_posted);
@@ -67,7 +84,7 @@ fn parts(channel: Channel, state: &str, units: u32) -> u32 {
 }
 
 fn message(run: RunId, entry: Entry, names: &HashMap<CustomerId, String>) -> ReportMessage {
-    let Entry { customer, channel, fate, .. } = entry;
+    let Entry { customer, channel, batch, fate, .. } = entry;
     let channel = Channel::from_word(&channel).unwrap_or_default();
     let external_id = customer.and_then(|customer| names.get(&customer)).cloned();
     let message_id = |customer| MessageId::of(run, channel, customer).to_string();
@@ -79,6 +96,7 @@ fn message(run: RunId, entry: Entry, names: &HashMap<CustomerId, String>) -> Rep
     // Who was skipped has no message, and so no id of one.
     let planned = ReportMessage {
         message_id: customer.map(message_id).unwrap_or_default(),
+        batch_id: batch.map(|id| id.to_string()).unwrap_or_default(),
         ..message.clone()
     };
     match fate {

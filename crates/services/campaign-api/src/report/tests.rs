@@ -20,7 +20,11 @@ use history::{History, Truth, histories};
 use proptest::{prelude::*, test_runner::TestRunner};
 use tonic::service::Routes;
 
-use super::{Project, cursor::Cursor, listing::entries};
+use super::{
+    Project,
+    cursor::Cursor,
+    listing::{Only, entries},
+};
 use crate::{
     CampaignApi, Migrator,
     audience::Audience,
@@ -96,7 +100,8 @@ async fn list(api: &CampaignApi, history: &History, size: usize) -> Vec<(Vec<u8>
     let run = run.expect("read").expect("a run").key;
     let (mut listed, mut from) = (Vec::new(), Some(Cursor::first()));
     while let Some(cursor) = from.take() {
-        let mut page = entries(&snapshot, run, cursor, size + 1).await.expect("a page");
+        let mut page =
+            entries(&snapshot, run, &Only::default(), cursor, size + 1).await.expect("a page");
         if page.len() > size {
             from = page.pop().map(|entry| entry.at);
         }

@@ -107,7 +107,11 @@ async fn secrets_are_written_down_as_set_changed_and_removed() {
         ..HttpGateway::default()
     };
     let sms = SmsGateway { kind: Some(Kind::Http(http)), from: "Cafe".into(), rate: 0 };
-    let request = SetSmsGatewayRequest { sms: Some(sms), token: Some("hunter4".into()) };
+    let request = SetSmsGatewayRequest {
+        sms: Some(sms),
+        token: Some("hunter4".into()),
+        ..SetSmsGatewayRequest::default()
+    };
     world.organisations().set_sms_gateway(world.ours(request)).await.expect("set");
     let entries = all(&world, &world.key, false).await;
     let words: Vec<Value> =

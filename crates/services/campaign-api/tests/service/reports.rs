@@ -1,3 +1,5 @@
+mod filters;
+
 use std::collections::BTreeMap;
 
 use carillon_broker::topology;
@@ -45,13 +47,27 @@ async fn page(
 }
 
 async fn messages(world: &World, campaign: &str, page_size: i32) -> Vec<ReportMessage> {
-    let (mut messages, mut token) = (Vec::new(), String::new());
+    let request = ListReportMessagesRequest {
+        campaign_id: campaign.into(),
+        page_size,
+        ..ListReportMessagesRequest::default()
+    };
+    list(world, request).await.expect("a list")
+}
+
+/// Page by page.
+async fn list(
+    world: &World,
+    mut request: ListReportMessagesRequest,
+) -> Result<Vec<ReportMessage>, Status> {
+    let mut messages = Vec::new();
     loop {
-        let page = page(world, campaign, page_size, &token).await.expect("a page");
+        let page = world.reports().list_report_messages(world.ours(request.clone())).await?;
+        let page = page.into_inner();
         messages.extend(page.messages);
-        token = page.next_page_token;
-        if token.is_empty() {
-            return messages;
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(messages);
         }
     }
 }
@@ -264,6 +280,10 @@ async fn the_list_says_who_got_what_and_why_not() {
     assert_eq!(parts, [2, 2, 2, 0, 0, 0], "the parts of what was sent, as the report sums them");
     assert_eq!((failed.provider_code.as_str(), listed[4].message_id.as_str()), ("30003", ""));
     assert_eq!(failed.change_time, Some(time::to_wire(world.clock.now())));
+    let batches: Vec<&str> = listed.iter().map(|it| &*it.batch_id).collect();
+    let batch = run.batch.to_string();
+    let ours = batch.as_str();
+    assert_eq!(batches, [ours, ours, ours, ours, "", ""], "who was skipped is in no batch");
 }
 
 #[tokio::test]

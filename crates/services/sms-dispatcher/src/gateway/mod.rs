@@ -116,7 +116,8 @@ impl Gateway for SmsGateway {
             receipts: &self.receipts,
         };
         // Claimed for an account that was replaced meanwhile: claimed again for the new one.
-        let Some(way) = route.way(outgoing.account).filter(|_| outgoing.clearance.may_begin()) else {
+        let Some(way) = route.way(outgoing.account).filter(|_| outgoing.clearance.may_begin())
+        else {
             return Outcome::NotBegun;
         };
         if is_test {

@@ -4,3 +4,4 @@ pub(crate) mod addressee;
 pub(crate) mod backoff;
 pub(crate) mod claim;
 pub mod outcome;
+pub(crate) mod unpaid;

@@ -25,7 +25,10 @@ pub(crate) struct BatchRow {
     pub deadline_ms: i64,
     pub count: u32,
     pub wanted: i64,
+    /// Cumulative, as billing answered.
     pub granted: i64,
+    /// Cumulative: what of it was given back.
+    pub returned: i64,
     /// How often the organisation's credits had been raised when billing was last asked.
     pub asked_raises: i64,
     pub version: i64,
@@ -36,6 +39,13 @@ pub(crate) struct BatchRow {
     pub halt: Halt,
     /// Of its first delivery.
     pub traceparent: String,
+}
+
+impl BatchRow {
+    /// What may be spent in all.
+    pub(crate) fn spendable(&self) -> i64 {
+        self.granted - self.returned
+    }
 }
 
 /// Writes down batches that nobody wrote down yet, in one order.
@@ -100,7 +110,7 @@ pub(crate) async fn raise_wanted(
 macro_rules! read_batches {
     () => {
         "SELECT b.id, b.organisation_id, b.campaign_id, b.run_id, b.channel, b.deadline_at,
-             b.count, b.wanted, b.granted, b.asked_raises, b.version, b.accepted, b.closed,
+             b.count, b.wanted, b.granted, b.returned, b.asked_raises, b.version, b.accepted, b.closed,
              b.job IS NOT NULL AS has_job, b.traceparent, COALESCE(h.halt, 'running') AS halt
          FROM batches b LEFT JOIN halts h ON h.campaign_id = b.campaign_id "
     };
@@ -147,6 +157,7 @@ fn of_row(row: &QueryResult) -> Result<BatchRow, DbErr> {
         count: u32_of(row, "count")?,
         wanted: row.try_get("", "wanted")?,
         granted: row.try_get("", "granted")?,
+        returned: row.try_get("", "returned")?,
         asked_raises: row.try_get("", "asked_raises")?,
         version: row.try_get("", "version")?,
         accepted: row.try_get("", "accepted")?,
@@ -173,26 +184,36 @@ pub(crate) async fn store_job(
     .map(|_| ())
 }
 
+/// `None` while nobody has written the batch down: then it has no messages either.
 pub(crate) async fn accepted(
     connection: &impl Sql,
     run_day: i32,
     batch: BatchId,
-) -> Result<bool, DbErr> {
+) -> Result<Option<bool>, DbErr> {
     let sql = "SELECT accepted FROM batches WHERE run_day = $1 AND id = $2";
     let row = connection.row(sql, [run_day.into(), batch.uuid().into()]).await?;
-    row.map_or(Ok(false), |row| row.try_get_by_index(0))
+    row.map(|row| row.try_get_by_index(0)).transpose()
 }
 
 /// A batch whose rows are due.
 pub(crate) struct Due {
     pub run_day: i32,
     pub batch: BatchId,
+    pub organisation: OrganisationId,
     pub waits_for_money: bool,
     pub wanted: i64,
-    pub granted: i64,
+    /// What may be spent in all.
+    pub spendable: i64,
     pub deadline_ms: i64,
     /// Of its first delivery.
     pub traceparent: String,
+}
+
+impl Due {
+    /// Whether billing may have something to grant.
+    pub(crate) fn is_short(&self) -> bool {
+        self.waits_for_money || self.spendable < self.wanted
+    }
 }
 
 /// Due batches of all organisations in turn, the longest overdue of each first. Those that wait
@@ -204,18 +225,21 @@ pub(crate) async fn due_of_all_organisations(
     limit: usize,
 ) -> Result<Vec<Due>, DbErr> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let sql =
-        "SELECT run_day, id, waits_for_money, wanted, granted, deadline_at, traceparent FROM (
+    let sql = "SELECT run_day, id, organisation_id, waits_for_money, wanted, spendable,
+                   deadline_at, traceparent
+               FROM (
                    SELECT due.*, ROW_NUMBER() OVER (
                        PARTITION BY organisation_id ORDER BY due_at, deadline_at) AS turn
                    FROM (
-                       SELECT run_day, id, organisation_id, waits_for_money, wanted, granted,
-                           deadline_at, traceparent, next_due_at AS due_at
+                       SELECT run_day, id, organisation_id, waits_for_money, wanted,
+                           granted - returned AS spendable, deadline_at, traceparent,
+                           next_due_at AS due_at
                        FROM batches
                        WHERE next_due_at <= $1 AND (job IS NOT NULL OR deadline_at <= $1)
                        UNION ALL
                        SELECT b.run_day, b.id, b.organisation_id, b.waits_for_money, b.wanted,
-                           b.granted, b.deadline_at, b.traceparent, $1 AS due_at
+                           b.granted - b.returned AS spendable, b.deadline_at, b.traceparent,
+                           $1 AS due_at
                        FROM raises r JOIN batches b ON b.organisation_id = r.organisation_id
                        WHERE b.waits_for_money AND b.asked_raises < r.count
                            AND b.next_due_at > $1 AND b.job IS NOT NULL
@@ -228,9 +252,10 @@ pub(crate) async fn due_of_all_organisations(
             Ok(Due {
                 run_day: super::day_of(row)?,
                 batch: BatchId::new(row.try_get("", "id")?),
+                organisation: OrganisationId::new(row.try_get("", "organisation_id")?),
                 waits_for_money: row.try_get("", "waits_for_money")?,
                 wanted: row.try_get("", "wanted")?,
-                granted: row.try_get("", "granted")?,
+                spendable: row.try_get("", "spendable")?,
                 deadline_ms: row.try_get("", "deadline_at")?,
                 traceparent: row.try_get("", "traceparent")?,
             })
@@ -282,6 +307,7 @@ pub(crate) struct Settling {
     pub next_due_ms: Option<i64>,
     pub waits_for_money: bool,
     pub granted: i64,
+    pub returned: i64,
     pub asked_raises: i64,
 }
 
@@ -303,6 +329,7 @@ pub(crate) async fn settle(
                 row.waits_for_money,
                 row.granted,
                 row.asked_raises,
+                row.returned,
             ])
         })
         .collect();
@@ -311,26 +338,27 @@ pub(crate) async fn settle(
              SELECT unhex(value ->> 0) AS id, value ->> 1 AS version, value ->> 2 AS accepted,
                  value ->> 3 AS closed, value ->> 4 AS next_due_at,
                  value ->> 5 AS waits_for_money, value ->> 6 AS granted,
-                 value ->> 7 AS asked_raises
+                 value ->> 7 AS asked_raises, value ->> 8 AS returned
              FROM json_each($2)
          )
          UPDATE batches SET version = given.version, accepted = given.accepted,
              closed = given.closed, next_due_at = given.next_due_at,
              waits_for_money = given.waits_for_money, granted = given.granted,
-             asked_raises = given.asked_raises,
+             asked_raises = given.asked_raises, returned = given.returned,
              job = CASE WHEN given.closed THEN NULL ELSE batches.job END
          FROM given WHERE batches.run_day = $1 AND batches.id = given.id",
         "WITH given AS MATERIALIZED (
              SELECT (value ->> 0)::uuid AS id, (value ->> 1)::bigint AS version,
                  (value ->> 2)::boolean AS accepted, (value ->> 3)::boolean AS closed,
                  (value ->> 4)::bigint AS next_due_at, (value ->> 5)::boolean AS waits_for_money,
-                 (value ->> 6)::bigint AS granted, (value ->> 7)::bigint AS asked_raises
+                 (value ->> 6)::bigint AS granted, (value ->> 7)::bigint AS asked_raises,
+                 (value ->> 8)::bigint AS returned
              FROM jsonb_array_elements($2::jsonb) AS given(value)
          )
          UPDATE batches SET version = given.version, accepted = given.accepted,
              closed = given.closed, next_due_at = given.next_due_at,
              waits_for_money = given.waits_for_money, granted = given.granted,
-             asked_raises = given.asked_raises,
+             asked_raises = given.asked_raises, returned = given.returned,
              job = CASE WHEN given.closed THEN NULL ELSE batches.job END
          FROM given WHERE batches.run_day = $1 AND batches.id = given.id",
     );

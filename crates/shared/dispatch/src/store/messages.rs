@@ -17,6 +17,7 @@ use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
 use serde_json::{Value as Json, json};
 
 use super::u32_of;
+use crate::domain::unpaid::Unpaid;
 
 /// A claim, by its worker's epoch and its number there: a record of an earlier claim, repeated
 /// after its attempt was undone, must not touch the rows of a later one.
@@ -127,13 +128,36 @@ pub(crate) async fn due(
     tx.rows(sql, values).await?.iter().map(found).collect()
 }
 
-fn found(row: &QueryResult) -> Result<Found, DbErr> {
+/// Shows every row of the batch, as it stands now.
+pub(crate) async fn see_rows(
+    connection: &impl Sql,
+    run_day: i32,
+    batch: BatchId,
+    unpaid: &mut Unpaid,
+) -> Result<(), DbErr> {
+    let sql = differs(
+        "SELECT position, state, attempt, units FROM messages
+         WHERE +run_day = $1 AND batch_id = $2",
+        "SELECT position, state, attempt, units FROM messages
+         WHERE run_day = $1 AND batch_id = $2",
+    );
+    for row in connection.rows(sql, [run_day.into(), batch.uuid().into()]).await? {
+        let (position, attempt) = (u32_of(&row, "position")?, u32_of(&row, "attempt")?);
+        unpaid.see(position, state_of(&row)?, attempt, u32_of(&row, "units")?);
+    }
+    Ok(())
+}
+
+fn state_of(row: &QueryResult) -> Result<MessageState, DbErr> {
     let state: String = row.try_get("", "state")?;
-    let state = state.parse().map_err(|error| DbErr::Custom(format!("messages.state: {error}")))?;
+    state.parse().map_err(|error| DbErr::Custom(format!("messages.state: {error}")))
+}
+
+fn found(row: &QueryResult) -> Result<Found, DbErr> {
     Ok(Found {
         message: MessageId::new(row.try_get("", "id")?),
         position: u32_of(row, "position")?,
-        state,
+        state: state_of(row)?,
         reason: row.try_get("", "reason")?,
         attempt: u32_of(row, "attempt")?,
         units: u32_of(row, "units")?,

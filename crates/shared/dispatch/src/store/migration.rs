@@ -18,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(AddDocuments),
             Box::new(super::controls::AddConsent),
             Box::new(super::leases::AddLeases),
+            Box::new(GiveBack),
         ]
     }
 }
@@ -38,6 +39,30 @@ impl MigrationTrait for CreateDispatch {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         run_migration(manager, differs(SQLITE, POSTGRES)).await
+    }
+}
+
+/// What batches gave back of their grants.
+struct GiveBack;
+
+impl MigrationName for GiveBack {
+    fn name(&self) -> &str {
+        "m0102_give_back"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for GiveBack {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = differs(
+            "ALTER TABLE batches ADD COLUMN returned INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE batches ADD COLUMN returned BIGINT NOT NULL DEFAULT 0",
+        );
+        run_migration(manager, sql).await
     }
 }
 

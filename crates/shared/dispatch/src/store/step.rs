@@ -307,7 +307,7 @@ impl OneStep<'_> {
             book.row.granted = granted.max(*units);
             book.row.asked_raises = asked.max(*raises);
             book.dirty |= (granted, asked) != (book.row.granted, book.row.asked_raises);
-            *units = book.row.granted;
+            *units = book.row.spendable();
         }
         let deadline_ms = book.row.deadline_ms;
         let terms = |instead, wait| Terms {

@@ -29,6 +29,8 @@ pub(crate) struct Count {
     posted_units: i64,
     /// Units of rows that ended without being posted.
     freed_units: i64,
+    /// Units of the cheapest row that is still to be paid for.
+    cheapest_unpaid: Option<i64>,
     next_attempt_ms: Option<i64>,
 }
 
@@ -39,6 +41,8 @@ struct Alike {
     n: u32,
     units: i64,
     attempted_units: i64,
+    /// Of a row that was not attempted yet.
+    cheapest: Option<i64>,
     next_attempt_ms: Option<i64>,
 }
 
@@ -65,6 +69,16 @@ impl Count {
         self.attempted_units + self.posted_units
     }
 
+    /// What is left of the grant, if each message that waits for a part of it costs more. Nothing
+    /// but a claim spends it, so it can be given back; another batch may have use for it.
+    fn idle_units(&self, batch: &BatchRow) -> i64 {
+        let left = batch.spendable() - self.used_units();
+        match self.cheapest_unpaid {
+            Some(cheapest) if self.unattempted(batch) == 0 && left < cheapest => left.max(0),
+            _ => 0,
+        }
+    }
+
     fn waits_for_money(&self) -> bool {
         [WaitReason::InsufficientBalance, WaitReason::BillingUnavailable]
             .iter()
@@ -84,17 +98,20 @@ impl Count {
             n: 1,
             units,
             attempted_units: if row.attempt > 0 { units } else { 0 },
+            cheapest: (row.attempt == 0).then_some(units),
             next_attempt_ms: row.next_attempt_ms,
         });
     }
 
     fn add(&mut self, alike: Alike) {
-        let Alike { state, reason, n, units, attempted_units, next_attempt_ms } = alike;
+        let Alike { state, reason, n, units, attempted_units, cheapest, next_attempt_ms } = alike;
         self.rows += n;
         match state {
             MessageState::Queued => {
                 *self.waiting.entry(reason).or_default() += n;
                 self.attempted_units += attempted_units;
+                let known = [self.cheapest_unpaid, cheapest];
+                self.cheapest_unpaid = known.into_iter().flatten().min();
                 let times = [self.next_attempt_ms, next_attempt_ms];
                 self.next_attempt_ms = times.into_iter().flatten().min();
             }
@@ -123,12 +140,14 @@ pub(crate) async fn count(
     let sql = differs(
         "SELECT batch_id, state, reason, COUNT(*) AS n, SUM(units) AS units,
              SUM(CASE WHEN attempt > 0 THEN units ELSE 0 END) AS attempted_units,
+             MIN(CASE WHEN attempt = 0 THEN units END) AS cheapest,
              MIN(next_attempt_at) AS next_attempt_at
          FROM messages
          WHERE +run_day = $1 AND batch_id IN (SELECT unhex(value) FROM json_each($2))
          GROUP BY batch_id, state, reason",
         "SELECT batch_id, state, reason, COUNT(*) AS n, CAST(SUM(units) AS BIGINT) AS units,
              CAST(SUM(CASE WHEN attempt > 0 THEN units ELSE 0 END) AS BIGINT) AS attempted_units,
+             MIN(CASE WHEN attempt = 0 THEN units END) AS cheapest,
              MIN(next_attempt_at) AS next_attempt_at
          FROM messages
          WHERE run_day = $1 AND batch_id = ANY(ARRAY(
@@ -151,6 +170,7 @@ pub(crate) async fn count(
             n: u32_of(&row, "n")?,
             units: row.try_get("", "units")?,
             attempted_units: row.try_get("", "attempted_units")?,
+            cheapest: row.try_get("", "cheapest")?,
             next_attempt_ms: row.try_get("", "next_attempt_at")?,
         });
     }
@@ -180,6 +200,12 @@ impl Book {
         self.tell || !self.changes.is_empty()
     }
 
+    fn give_back(&mut self) {
+        let idle = self.count.idle_units(&self.row);
+        self.row.returned += idle;
+        self.tell |= idle > 0;
+    }
+
     fn frees_units(&self) -> bool {
         let short = self.count.waiting.contains_key(WaitReason::InsufficientBalance.word());
         short
@@ -204,6 +230,7 @@ impl Book {
             next_due_ms: count.next_attempt_ms.map(|next| next.min(row.deadline_ms)),
             waits_for_money: count.waits_for_money(),
             granted: row.granted,
+            returned: row.returned,
             asked_raises: row.asked_raises,
         }
     }
@@ -219,6 +246,7 @@ impl Book {
             posted_units: count.posted_units.cast_unsigned(),
             needed_units: count.needed_units(row, row.closed).max(0).cast_unsigned(),
             closed: row.closed,
+            returned_units: row.returned.cast_unsigned(),
             waiting: count.waiting,
             settled: count.settled,
         };
@@ -257,6 +285,7 @@ pub(crate) async fn publish_all(
     }
     let mut settling: BTreeMap<i32, Vec<Settling>> = BTreeMap::new();
     for ((run_day, batch), book) in books.iter_mut() {
+        book.give_back();
         if book.dirty || book.is_told() {
             settling.entry(*run_day).or_default().push(book.settle(*batch));
         }

@@ -23,7 +23,7 @@ use carillon_contracts::{
     time,
 };
 use carillon_dispatch::{
-    Account, EvidenceInbox, Funds, FundsUnavailable, Gateway, Outcome, Outgoing, Permits,
+    Account, Ask, EvidenceInbox, Funds, FundsUnavailable, Gateway, Outcome, Outgoing, Permits,
     Recipient, Throttle,
 };
 use carillon_numbering::Markets;
@@ -56,6 +56,8 @@ pub struct Calls {
     /// The account of each call, and whether it was made for what is in doubt there.
     pub by: Arc<Mutex<Vec<(MessageId, String, bool)>>>,
     pub throttle: Option<Throttle>,
+    /// Units of each message; 0 stands for 1.
+    pub units: u32,
     /// The organisation has switched everything off.
     pub paused: Arc<AtomicBool>,
     /// The organisation sends to nobody who did not give consent.
@@ -115,7 +117,7 @@ impl Gateway for Calls {
     }
 
     fn units(&self, (): &(), _: Recipient<'_>) -> u32 {
-        1
+        self.units.max(1)
     }
 
     async fn send(&self, (): &(), outgoing: Outgoing<'_>) -> Outcome {
@@ -149,18 +151,27 @@ impl Gateway for Calls {
 #[derive(Clone, Default)]
 pub struct Purse {
     pub granted: Arc<Mutex<Option<i64>>>,
-    pub asked: Arc<Mutex<u32>>,
+    /// Each question when it came, and its batch once it was answered.
+    pub asked: Arc<Mutex<Vec<Ask>>>,
+    pub answered: Arc<Mutex<Vec<BatchId>>>,
+    /// Questions that were asked while another was not answered yet.
+    pub crossed: Arc<Mutex<u32>>,
 }
 
 #[async_trait]
 impl Funds for Purse {
-    async fn hold(
-        &self,
-        _: OrganisationId,
-        _: BatchId,
-        wanted: i64,
-    ) -> Result<i64, FundsUnavailable> {
-        *self.asked.lock().unwrap() += 1;
+    async fn hold(&self, ask: Ask) -> Result<i64, FundsUnavailable> {
+        let (batch, wanted) = (ask.batch, ask.wanted);
+        let open = {
+            let mut asked = self.asked.lock().unwrap();
+            asked.push(ask);
+            asked.len() - 1 - self.answered.lock().unwrap().len()
+        };
+        *self.crossed.lock().unwrap() += u32::from(open > 0);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.answered.lock().unwrap().push(batch);
         let granted = *self.granted.lock().unwrap();
         granted.map(|granted| granted.min(wanted)).ok_or(FundsUnavailable("down".into()))
     }

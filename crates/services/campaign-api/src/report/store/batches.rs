@@ -115,35 +115,41 @@ pub(crate) async fn any_open(tx: &DatabaseTransaction, run: RunKey) -> Result<bo
 /// A batch as the list of messages shows it.
 pub(crate) struct ListedBatch {
     pub number: i64,
+    pub batch: BatchId,
     pub channel: String,
     pub count: u32,
     /// `None` while only its totals were heard.
     pub customer_ids: Option<Vec<u8>>,
 }
 
-/// By channel and number, from a place on.
+/// By channel and number, from a place on; or one of them alone.
 pub(crate) async fn batches_from(
     connection: &impl Sql,
     run: RunKey,
-    channel: &str,
-    number: i64,
+    only: Option<BatchId>,
+    (channel, number): (&str, i64),
     limit: usize,
 ) -> Result<Vec<ListedBatch>, DbErr> {
-    let sql = "SELECT b.number, b.channel, b.count, r.customer_ids
-               FROM report_batches b LEFT JOIN report_recipients r ON r.batch = b.number
-               WHERE b.run = $1 AND (b.channel, b.number) >= ($2, $3)
-               ORDER BY b.channel, b.number LIMIT $4";
-    let values = [
+    let that = if only.is_some() { "AND b.batch_id = $5" } else { "" };
+    let sql = format!(
+        "SELECT b.number, b.batch_id, b.channel, b.count, r.customer_ids
+         FROM report_batches b LEFT JOIN report_recipients r ON r.batch = b.number
+         WHERE b.run = $1 AND (b.channel, b.number) >= ($2, $3) {that}
+         ORDER BY b.channel, b.number LIMIT $4"
+    );
+    let mut values = vec![
         run.into(),
         channel.into(),
         number.into(),
         i64::try_from(limit).unwrap_or(i64::MAX).into(),
     ];
-    let rows = connection.rows(sql, values).await?;
+    values.extend(only.map(|batch| batch.uuid().into()));
+    let rows = connection.rows(&sql, values).await?;
     rows.iter()
         .map(|row| {
             Ok(ListedBatch {
                 number: row.try_get("", "number")?,
+                batch: BatchId::new(row.try_get("", "batch_id")?),
                 channel: row.try_get("", "channel")?,
                 count: small(row, "count")?,
                 customer_ids: row.try_get("", "customer_ids")?,
