@@ -207,9 +207,11 @@ impl Drop for Asking<'_> {
     }
 }
 
+type ByAccount = HashMap<(OrganisationId, String), Arc<Held>>;
+
 /// The tokens of every account that this process sends through.
 #[derive(Clone, Default)]
-pub(crate) struct Leases(Arc<Mutex<HashMap<(OrganisationId, String), Arc<Held>>>>);
+pub(crate) struct Leases(Arc<Mutex<ByAccount>>);
 
 impl Leases {
     fn of(&self, organisation: OrganisationId, account: &str, shape: Shape) -> Arc<Held> {

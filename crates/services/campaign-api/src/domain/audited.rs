@@ -36,32 +36,50 @@ pub(crate) fn settings(organisation: &Organisation) -> Fields {
     ])
 }
 
+/// An organisation's gateways for SMS, by the names of their settings.
+const GATEWAYS: [(&str, OfOrganisation); 2] = [
+    ("sms", |organisation| organisation.sms.as_ref()),
+    ("sms_standby", |organisation| organisation.sms_standby.as_ref()),
+];
+
+type OfOrganisation = fn(&Organisation) -> Option<&SmsGateway>;
+
+/// Where a provider may want a key.
+const PARTS: [(&str, OfGateway); 3] = [
+    ("query", |http| query(&http.url).to_owned()),
+    ("headers", |http| format!("{:?}", http.headers)),
+    ("body", |http| http.body.clone()),
+];
+
+type OfGateway = fn(&HttpGateway) -> String;
+
 /// Every setting that differs, the gateways' among them; without the secrets kept beside them.
 pub(crate) fn settings_changed(before: &Organisation, after: &Organisation) -> Change {
     let all = |organisation: &Organisation| {
         let mut all = settings(organisation);
         all.extend(organisation.smtp.as_ref().map(smtp).unwrap_or_default());
-        all.extend(organisation.sms.as_ref().map(sms).unwrap_or_default());
+        for (name, gateway) in GATEWAYS {
+            all.extend(gateway(organisation).map(|gateway| sms(name, gateway)).unwrap_or_default());
+        }
         all
     };
     let mut change = Change::between(all(before), all(after));
-    // A key may stand in any of these, where the provider wants it there.
-    let parts: [(&str, fn(&HttpGateway) -> String); 3] = [
-        ("sms.query", |http| query(&http.url).to_owned()),
-        ("sms.headers", |http| format!("{:?}", http.headers)),
-        ("sms.body", |http| http.body.clone()),
-    ];
-    for (name, part) in parts {
-        let of = |organisation| described(organisation).map(part).unwrap_or_default();
-        let (was, is) = (of(before), of(after));
-        let there = |text: &str| !text.is_empty() && text != "{}";
-        change = change.with_secret(name, there(&was), there(&is), was != is);
+    for (name, gateway) in GATEWAYS {
+        for (part, read) in PARTS {
+            let of = |organisation| {
+                gateway(organisation).and_then(described).map(read).unwrap_or_default()
+            };
+            let (was, is) = (of(before), of(after));
+            let there = |text: &str| !text.is_empty() && text != "{}";
+            let name = format!("{name}.{part}");
+            change = change.with_secret(&name, there(&was), there(&is), was != is);
+        }
     }
     change
 }
 
-fn described(organisation: &Organisation) -> Option<&HttpGateway> {
-    match organisation.sms.as_ref()?.kind.as_ref()? {
+fn described(gateway: &SmsGateway) -> Option<&HttpGateway> {
+    match gateway.kind.as_ref()? {
         Kind::Http(http) => Some(http),
         _ => None,
     }
@@ -94,39 +112,39 @@ fn smtp(server: &SmtpServer) -> Fields {
     ])
 }
 
-fn sms(gateway: &SmsGateway) -> Fields {
-    let mut told = fields([("sms.from", json!(gateway.from)), ("sms.rate", json!(gateway.rate))]);
+fn sms(setting: &str, gateway: &SmsGateway) -> Fields {
+    let mut told = fields([("from", json!(gateway.from)), ("rate", json!(gateway.rate))]);
     let kind = match &gateway.kind {
         None => Fields::new(),
-        Some(Kind::Sandbox(_)) => fields([("sms.kind", json!("sandbox"))]),
+        Some(Kind::Sandbox(_)) => fields([("kind", json!("sandbox"))]),
         Some(Kind::Twilio(twilio)) => fields([
-            ("sms.kind", json!("twilio")),
-            ("sms.url", json!(twilio.base_url)),
-            ("sms.account", json!(twilio.account)),
+            ("kind", json!("twilio")),
+            ("url", json!(twilio.base_url)),
+            ("account", json!(twilio.account)),
         ]),
         Some(Kind::Http(http)) => fields([
-            ("sms.kind", json!("http")),
-            ("sms.method", json!(http.method)),
-            ("sms.url", json!(http.url.split('?').next())),
-            ("sms.content_type", json!(http.content_type)),
-            ("sms.id_pointer", json!(http.id_pointer)),
-            ("sms.outcome_pointer", json!(http.outcome_pointer)),
-            ("sms.accepted_words", json!(http.accepted_words)),
-            ("sms.transient_words", json!(http.transient_words)),
-            ("sms.permanent_words", json!(http.permanent_words)),
-            ("sms.idempotency_header", json!(http.idempotency_header)),
+            ("kind", json!("http")),
+            ("method", json!(http.method)),
+            ("url", json!(http.url.split('?').next())),
+            ("content_type", json!(http.content_type)),
+            ("id_pointer", json!(http.id_pointer)),
+            ("outcome_pointer", json!(http.outcome_pointer)),
+            ("accepted_words", json!(http.accepted_words)),
+            ("transient_words", json!(http.transient_words)),
+            ("permanent_words", json!(http.permanent_words)),
+            ("idempotency_header", json!(http.idempotency_header)),
         ]),
         Some(Kind::Smpp(smpp)) => fields([
-            ("sms.kind", json!("smpp")),
-            ("sms.url", json!(smpp.url)),
-            ("sms.account", json!(smpp.system_id)),
-            ("sms.system_type", json!(smpp.system_type)),
-            ("sms.connections", json!(smpp.connections)),
-            ("sms.window", json!(smpp.window)),
+            ("kind", json!("smpp")),
+            ("url", json!(smpp.url)),
+            ("account", json!(smpp.system_id)),
+            ("system_type", json!(smpp.system_type)),
+            ("connections", json!(smpp.connections)),
+            ("window", json!(smpp.window)),
         ]),
     };
     told.extend(kind);
-    told
+    told.into_iter().map(|(name, value)| (format!("{setting}.{name}"), value)).collect()
 }
 
 pub(crate) fn campaign(campaign: &Campaign) -> Fields {

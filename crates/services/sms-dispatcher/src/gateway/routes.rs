@@ -146,7 +146,7 @@ impl Routes {
         let Organisation { sms, sms_standby, paused, require_consent, markets, .. } =
             document.organisation.clone().unwrap_or_default();
         let way = |settings, secret| self.way(organisation, settings, secret, document, before);
-        let mut gateway = way(sms.unwrap_or_default(), SMS_TOKEN).unwrap_or_else(|way| way);
+        let mut gateway = way(sms.unwrap_or_default(), SMS_TOKEN).unwrap_or_else(|way| *way);
         let standby = sms_standby.and_then(|sms| way(sms, SMS_STANDBY_TOKEN).ok());
         let mut standby = standby.filter(|way| way.account.name != gateway.account.name);
         let markets = Markets::of(&markets);
@@ -169,7 +169,7 @@ impl Routes {
         secret: &'static str,
         document: &OrganisationChanged,
         before: Option<&Route>,
-    ) -> Result<Way, Way> {
+    ) -> Result<Way, Box<Way>> {
         let (version, rate) = (document.version, settings.rate);
         let settings = SmsGateway { rate: 0, ..settings };
         let token = document.secrets.get(secret).cloned();
@@ -185,7 +185,7 @@ impl Routes {
             Err(why) => {
                 tracing::warn!(%organisation, version, secret, why, "the SMS gateway's settings are wrong");
                 let refused = misconfigured("gateway_misconfigured");
-                Err(watched(Way::refusing(kind, refused, None, rate), kind))
+                Err(Box::new(watched(Way::refusing(kind, refused, None, rate), kind)))
             }
         }
     }

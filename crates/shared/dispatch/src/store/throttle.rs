@@ -238,7 +238,7 @@ mod tests {
                 let within = begins[index..].iter().take_while(|at| at.0 < begin + 1_000_000).count();
                 prop_assert!(within <= per_second as usize);
             }
-            let begins = rows.account().run(shape, &vec![(shape.most, 0); 8]);
+            let begins = rows.account().run(shape, &[(shape.most, 0); 8]);
             let (first, last) = (begins[0].0, begins[begins.len() - 1].0);
             let least = i64::try_from(shape.after(8 * shape.most - 1).as_micros()).expect("short");
             // A lease begins at a whole millisecond.

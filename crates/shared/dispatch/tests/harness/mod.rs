@@ -127,11 +127,11 @@ impl Gateway for Calls {
         self.by.lock().unwrap().push(by);
         let address = outgoing.recipient.address();
         assert_ne!(self.panics.as_deref(), Some(address), "the gateway's own fault");
-        while self.heeds {
-            if !outgoing.clearance.holds() {
-                return Outcome::NotBegun;
+        if self.heeds {
+            while outgoing.clearance.holds() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            return Outcome::NotBegun;
         }
         if self.hang {
             std::future::pending::<()>().await;
