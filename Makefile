@@ -80,8 +80,10 @@ check-proto: $(BUF)
 	$(BUF) lint proto
 	$(BUF) format proto --diff --exit-code
 
+# Of the crates of every platform, which a build does not fetch.
 .PHONY: check-licences
 check-licences: $(DENY)
+	$(CARGO) fetch --locked --quiet
 	$(DENY) --offline check --hide-inclusion-graph licenses bans sources
 
 # PostgreSQL keeps its promises to the disk here, unlike in tests.

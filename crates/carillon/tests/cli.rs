@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Every command of this version, as words.
-const COMMANDS: [&[&str]; 61] = [
+const COMMANDS: [&[&str]; 62] = [
     &["dev"],
     &["demo"],
     &["serve"],
@@ -87,6 +87,7 @@ const COMMANDS: [&[&str]; 61] = [
     &["balance", "credit"],
     &["balance", "packages"],
     &["balance", "holds"],
+    &["balance", "spent"],
     &["balance", "statement"],
     &["org", "audit"],
     &["ops", "audit"],

@@ -250,6 +250,7 @@ pub fn three_parts_at_the_edge(cli: &Cli) {
             "campaign.started",
             "campaign.started",
             "customers.imported",
+            "customers.imported",
             "organisation.created",
             "organisation.updated",
         ],

@@ -222,6 +222,7 @@ async fn a_standby_is_another_gateway_with_a_token_of_its_own() {
     let told = Organisation {
         replies_url: String::new(),
         standby_replies_url: String::new(),
+        in_effect: None,
         ..stored.clone()
     };
     assert_eq!(world.known_to_others(world.organisation).await, Some(told));
