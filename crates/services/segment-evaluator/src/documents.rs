@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use carillon_contracts::{events::v1::Suppression, ids::OrganisationId};
 use carillon_outbox::Documents;
+use carillon_tenancy::Tenancy;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
@@ -43,9 +44,12 @@ impl Suppressions {
         organisation: OrganisationId,
         standings: impl Iterator<Item = &Standing> + Send,
     ) -> Result<(), DbErr> {
+        // Else consent that is missing bars nobody, and most customers may be without.
+        let settings = Tenancy::organisation_within(tx, organisation).await?;
+        let requires = settings.is_some_and(|settings| settings.require_consent);
         let all =
             standings.flat_map(|standing| CHANNELS.map(|channel| standing.suppression(channel)));
-        let barred = |one: &Suppression| one.suppressed || one.without_consent;
+        let barred = |one: &Suppression| one.suppressed || requires && one.without_consent;
         let suppressed = all.filter(barred).collect();
         self.0.tell_suppressions(tx, organisation, suppressed).await.map(|_| ())
     }
