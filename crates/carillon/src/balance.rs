@@ -1,4 +1,5 @@
-//! `carillon balance`: the prepaid account, in credits; one SMS part costs one.
+//! `carillon balance`: the prepaid account, in credits; one SMS part costs one, or what
+//! `carillon org set rates` says.
 
 mod spent;
 
@@ -41,7 +42,7 @@ pub enum BalanceCommand {
     Holds(HoldsArgs),
     /// The messages that a batch's credits were spent on
     #[command(
-        after_help = "A message that was sent costs as many credits as it has parts; one that failed, expired or was never sent costs nothing and is not listed. The sum is the batch's `spent` (carillon balance holds --all).\n\nExample:\n  carillon balance spent BATCH -o csv"
+        after_help = "A message that was sent costs one credit for each of its parts, or the rate of its number's region (carillon org set rates); one that failed, expired or was never sent costs nothing and is not listed. The sum is the batch's `spent` (carillon balance holds --all).\n\nExample:\n  carillon balance spent BATCH -o csv"
     )]
     Spent(SpentArgs),
     /// Every movement of the account, oldest first

@@ -34,7 +34,7 @@ pub enum OrgCommand {
     Show,
     /// Change a setting
     #[command(
-        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false), low_balance (credits; below so many available an alert is raised; 0: none), paused (true: nothing is sent, messages wait), markets (the regions to whose numbers SMS may be sent; \"\": all)\n\nExample:\n  carillon org set time_zone America/New_York\n  carillon org set markets NL,DE"
+        after_help = "Keys: name, time_zone, default_region, consent_default (not_specified, given), require_consent, subscribe_default, double_opt_in (true, false), low_balance (credits; below so many available an alert is raised; 0: none), paused (true: nothing is sent, messages wait), markets (the regions to whose numbers SMS may be sent; \"\": all), rates (credits that an SMS part costs by the region of its number; 1 elsewhere; \"\": 1 everywhere)\n\nExample:\n  carillon org set time_zone America/New_York\n  carillon org set markets NL,DE\n  carillon org set rates DE=2,US=3"
     )]
     Set(SetArgs),
     /// What somebody should look at, newest first
@@ -83,10 +83,11 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct SetArgs {
     /// The setting: name, time_zone, default_region, consent_default, require_consent,
-    /// subscribe_default, double_opt_in, low_balance, paused or markets
+    /// subscribe_default, double_opt_in, low_balance, paused, markets or rates
     pub key: String,
     /// Its new value: text, a zone (Europe/Amsterdam), a region (NL) or several (NL,DE),
-    /// not_specified or given, true or false, a number of credits, as the setting needs
+    /// rates (DE=2,US=3), not_specified or given, true or false, a number of credits, as the
+    /// setting needs
     pub value: String,
 }
 
@@ -106,7 +107,7 @@ impl From<ConsentArg> for ConsentDefault {
     }
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "time_zone",
     "default_region",
@@ -117,6 +118,7 @@ const KEYS: [&str; 10] = [
     "low_balance",
     "paused",
     "markets",
+    "rates",
 ];
 
 pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error> {
@@ -223,11 +225,27 @@ fn change(key: &str, value: String) -> Result<Organisation, Error> {
             let codes = value.split(',').map(str::trim).filter(|code| !code.is_empty());
             organisation.markets = codes.map(str::to_owned).collect();
         }
+        "rates" => {
+            let written = value.split(',').map(str::trim).filter(|rate| !rate.is_empty());
+            organisation.rates = written.map(rate).collect::<Result<_, _>>()?;
+        }
         _ => {
             return Err(Error::usage(format!("'{key}' is not a setting: {}", hint(key, KEYS))));
         }
     }
     Ok(organisation)
+}
+
+/// `DE=2`.
+fn rate(written: &str) -> Result<(String, u32), Error> {
+    let parsed = written.split_once('=').and_then(|(region, credits)| {
+        Some((region.trim().to_owned(), credits.trim().parse().ok()?))
+    });
+    parsed.ok_or_else(|| {
+        Error::usage(format!(
+            "rates: '{written}' is not a region with its whole credits a part; write such as DE=2"
+        ))
+    })
 }
 
 fn switch(key: &str, value: &str) -> Result<bool, Error> {
@@ -256,6 +274,7 @@ fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
         ("low_balance", json!(organisation.low_balance)),
         ("paused", json!(organisation.paused)),
         ("markets", json!(organisation.markets)),
+        ("rates", json!(organisation.rates)),
         ("smtp", organisation.smtp.as_ref().map_or(Value::Null, smtp::shown)),
         ("sms", organisation.sms.as_ref().map_or(Value::Null, sms::shown)),
         ("replies_url", json!(organisation.replies_url)),
@@ -282,6 +301,19 @@ mod tests {
         assert_eq!(markets("NL,DE"), ["NL", "DE"]);
         assert_eq!(markets(" NL , DE,"), ["NL", "DE"]);
         assert_eq!(markets(""), [""; 0]);
+    }
+
+    #[test]
+    fn rates_are_regions_with_credits_and_nothing_means_one_everywhere() {
+        let rates = |value: &str| change("rates", value.to_owned()).map(|changed| changed.rates);
+        let expected = [("DE".to_owned(), 2), ("US".to_owned(), 3)];
+        assert_eq!(rates(" US=3, DE = 2,").expect("good"), expected.into());
+        assert!(rates("").expect("good").is_empty());
+        for wrong in ["DE", "DE=", "DE=two", "DE=-1", "DE=1.5"] {
+            let error = rates(wrong).expect_err("refused");
+            assert!(error.to_string().contains(&format!("rates: '{wrong}'")), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
     }
 
     #[test]

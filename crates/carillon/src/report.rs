@@ -92,6 +92,7 @@ fn channel_json(channel: &ChannelReport) -> Value {
         "waiting": channel.waiting,
         "in_flight": channel.in_flight,
         "parts": channel.parts,
+        "credits": channel.credits,
     })
 }
 
@@ -116,6 +117,7 @@ fn csv(out: Out<'_>, look: Look, report: &Report) -> Result<(), Error> {
         row("planned", "", channel.planned)?;
         row("in_flight", "", channel.in_flight)?;
         row("parts", "", channel.parts)?;
+        row("credits", "", channel.credits)?;
     }
     rows.finish()?;
     Ok(())

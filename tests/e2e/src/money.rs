@@ -300,8 +300,8 @@ pub fn by_a_test_key(cli: &Cli, providers: &Providers) {
 fn assert_every_credit_is_named(cli: &Cli, campaigns: &[&str], spent: u64) {
     let mut reported: BTreeMap<String, u64> = BTreeMap::new();
     for row in campaigns.iter().flat_map(|campaign| cli.detail(campaign)) {
-        let parts = row["parts"].parse::<u64>().expect("a count");
-        *reported.entry(row["batch"].clone()).or_default() += parts;
+        let credits = row["credits"].parse::<u64>().expect("a count");
+        *reported.entry(row["batch"].clone()).or_default() += credits;
     }
     let holds = cli.run(&["balance", "holds", "--all", "-o", "json"]).ok().json();
     let mut all = 0;

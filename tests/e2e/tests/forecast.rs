@@ -1,4 +1,6 @@
-//! What a forecast says is what the run then costs, whatever the texts.
+//! What a forecast says is what the run then costs, whatever the texts, and wherever they go.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_e2e::{Server, root};
 use serde_json::Value as Json;
@@ -39,6 +41,8 @@ fn the_forecast_is_the_cost_whatever_the_texts() {
         let _ = server.run(&[kind, "import", &path, "--rejects", &rejects]).ok();
     }
     server.credit(100_000);
+    // Some of the numbers are German, most are not.
+    let _ = server.run(&["org", "set", "rates", "DE=2"]).ok();
     let (mut most, mut failed) = (0, 0);
     for (name, sms) in TEXTS {
         // As long as a text may be before substitution, so that longer names make it too long.
@@ -60,10 +64,20 @@ fn the_forecast_is_the_cost_whatever_the_texts() {
         let spent = number(&server.balance()["spent"]) - before;
         assert_eq!(spent, number(&forecast["credits"]), "{name}: {forecast}");
         let detail = server.detail(&id);
-        let parts = |row: &std::collections::BTreeMap<String, String>| {
-            row["parts"].parse::<u64>().expect("a count")
+        let figure = |row: &BTreeMap<String, String>, column: &str| {
+            row[column].parse::<u64>().expect("a count")
         };
-        assert_eq!(detail.iter().map(parts).sum::<u64>(), spent, "{name}: message by message");
+        let parts = |row: &BTreeMap<String, String>| figure(row, "parts");
+        let credits = detail.iter().map(|row| figure(row, "credits"));
+        assert_eq!(credits.sum::<u64>(), spent, "{name}: message by message");
+        let rates: BTreeSet<u64> = (detail.iter().filter(|row| parts(row) > 0))
+            .map(|row| figure(row, "credits") / parts(row))
+            .collect();
+        assert_eq!(rates, BTreeSet::from([1, 2]), "{name}");
+        let total = detail.iter().map(parts).sum::<u64>();
+        assert_eq!(total, number(&channel["total_parts"]), "{name}");
+        let reported = &report["channels"][0];
+        assert_eq!((number(&reported["parts"]), number(&reported["credits"])), (total, spent));
         let sent = detail.iter().filter(|row| row["state"] == "sent").map(parts);
         let (least, largest) = (sent.clone().min(), sent.max());
         assert_eq!(least, channel["least_parts"].as_u64(), "{name}");

@@ -35,13 +35,13 @@ pub async fn print(
             ..ListReportMessagesRequest::default()
         };
         let page = client.reports().list_report_messages(request).await?.into_inner();
-        let costly = page.messages.into_iter().filter(|message| message.parts > 0).collect();
+        let costly = page.messages.into_iter().filter(|message| message.credits > 0).collect();
         for message in pages.cut(costly, page.next_page_token) {
             rows.row(vec![
                 json!(message.message_id),
                 json!(message.external_id),
                 json!(message.state),
-                json!(message.parts),
+                json!(message.credits),
                 json!(message.attempt),
                 look.instant(message.change_time.as_ref()),
                 json!(message.provider_code),

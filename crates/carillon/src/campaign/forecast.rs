@@ -25,14 +25,9 @@ pub async fn account(client: &Client) -> Result<Account, Error> {
     Ok(client.accounts().get_account(GetAccountRequest {}).await?.into_inner())
 }
 
-/// Credits that all messages together need: one for each SMS part.
-pub fn credits(forecast: &Forecast) -> u64 {
-    forecast.channels.iter().map(|channel| channel.total_parts).sum()
-}
-
 /// Credits that are missing for all messages to be sent.
 pub fn short(forecast: &Forecast, account: &Account) -> u64 {
-    credits(forecast).saturating_sub(u64::try_from(account.available).unwrap_or(0))
+    forecast.credits.saturating_sub(u64::try_from(account.available).unwrap_or(0))
 }
 
 /// Recipients, who is skipped and why, parts, credits, and what is short of them.
@@ -52,7 +47,7 @@ pub fn print(
                 ("planned", json!(forecast.planned)),
                 ("skipped", json!(forecast.skipped)),
                 ("channels", json!(channels)),
-                ("credits", json!(credits(forecast))),
+                ("credits", json!(forecast.credits)),
                 ("available", json!(account.available)),
                 ("short", json!(short(forecast, account))),
             ];
@@ -67,6 +62,7 @@ pub fn print(
                 "least_parts",
                 "most_parts",
                 "total_parts",
+                "credits",
                 "ucs2",
                 "too_long",
                 "empty",
@@ -81,6 +77,7 @@ pub fn print(
                     json!(channel.least_parts),
                     json!(channel.most_parts),
                     json!(channel.total_parts),
+                    json!(channel.credits),
                     json!(channel.ucs2),
                     json!(channel.too_long),
                     json!(channel.empty),
@@ -102,6 +99,7 @@ fn channel_json(channel: &ChannelForecast) -> Value {
         "least_parts": channel.least_parts,
         "most_parts": channel.most_parts,
         "total_parts": channel.total_parts,
+        "credits": channel.credits,
         "ucs2": channel.ucs2,
         "too_long": channel.too_long,
         "empty": channel.empty,
@@ -154,17 +152,18 @@ fn table(out: Out<'_>, look: Look, forecast: &Forecast, account: &Account) -> Re
             left(channel)
         )?;
     }
-    let needed = credits(forecast);
     writeln!(
         out,
         "credits: {} needed, {} available",
-        thousands(needed),
+        thousands(forecast.credits),
         thousands(account.available)
     )?;
     let short = short(forecast, account);
     if short > 0 {
-        let warning =
-            format!("{} short: as many parts wait until they are added", thousands(short));
+        let warning = format!(
+            "{} short: what they would pay for waits until they are added",
+            thousands(short)
+        );
         writeln!(out, "{}", look.warn(&warning))?;
         writeln!(out, "(carillon balance credit {short} --request-id X)")?;
     }
@@ -191,13 +190,14 @@ mod tests {
             least_parts: 1,
             most_parts: 2,
             total_parts: 1300,
+            credits: 1500,
             ucs2: 12,
             most_characters: 161,
             ..ChannelForecast::default()
         };
         let email = ChannelForecast { channel: 2, planned: 1283, ..ChannelForecast::default() };
         let channels = vec![sms, email];
-        Forecast { customers: 1283, matched: 2566, planned: 2543, skipped, channels }
+        Forecast { customers: 1283, matched: 2566, planned: 2543, skipped, channels, credits: 1500 }
     }
 
     fn printed(format: Format, available: i64) -> String {
@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn it_says_how_much_is_short() {
         let text = printed(Format::Table, 1000);
-        assert!(text.contains("1,300 needed, 1,000 available\n300 short"), "{text}");
-        assert!(!printed(Format::Table, 1300).contains("short"));
+        assert!(text.contains("1,500 needed, 1,000 available\n500 short"), "{text}");
+        assert!(!printed(Format::Table, 1500).contains("short"));
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn json_holds_the_figures() {
         let value: Value = serde_json::from_str(&printed(Format::Json, 1000)).expect("JSON");
-        assert_eq!((&value["credits"], &value["short"]), (&json!(1300), &json!(300)));
+        assert_eq!((&value["credits"], &value["short"]), (&json!(1500), &json!(500)));
         assert_eq!(value["channels"][0]["matched"], json!(1283));
     }
 }

@@ -62,7 +62,8 @@ pub async fn run(args: PreviewArgs, context: &mut Context) -> Result<(), Error> 
 pub fn sms_json(sms: &SmsPreview) -> Value {
     json!({
         "to": sms.to, "text": sms.text, "encoding": sms.encoding, "characters": sms.characters,
-        "parts": sms.parts, "left_in_part": sms.left_in_part, "forced_by": sms.forced_by,
+        "parts": sms.parts, "credits": sms.credits, "left_in_part": sms.left_in_part,
+        "forced_by": sms.forced_by,
         "line_breaks": sms.line_breaks, "characters_left": sms.characters_left,
         "skipped": sms.skipped,
     })
@@ -92,6 +93,9 @@ pub fn print_size(out: Out<'_>, look: Look, sms: &SmsPreview) -> std::io::Result
         if sms.parts == 1 { "" } else { "s" },
         sms.left_in_part
     );
+    if sms.credits > sms.parts {
+        facts.push_str(&format!("; {} credits", sms.credits));
+    }
     if !sms.forced_by.is_empty() {
         facts.push_str(&format!("; '{}' forces UCS-2", printable(&sms.forced_by)));
     }

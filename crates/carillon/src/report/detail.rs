@@ -15,13 +15,14 @@ use crate::{
 const PAGE: i32 = 1_000;
 
 /// Of the table. Files have the batch besides, as their last: it is what holds are listed by.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "external_id",
     "channel",
     "state",
     "reason",
     "skipped",
     "parts",
+    "credits",
     "attempt",
     "changed_at",
     "message_id",
@@ -65,6 +66,7 @@ fn row(look: Look, message: &ReportMessage) -> Vec<Value> {
         json!(message.reason),
         json!(message.skipped),
         json!(message.parts),
+        json!(message.credits),
         json!(message.attempt),
         look.instant(message.change_time.as_ref()),
         json!(message.message_id),

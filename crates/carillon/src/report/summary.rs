@@ -48,6 +48,7 @@ pub fn print(out: Out<'_>, look: Look, report: &Report) -> Result<(), Error> {
         sums.line_unless_zero(Line::Note, name, figures.collect());
     }
     sums.line_unless_zero(Line::Note, "SMS parts", of(|channel| channel.parts));
+    sums.line_unless_zero(Line::Note, "credits", of(|channel| channel.credits));
     sums.write(out, look)?;
     Ok(())
 }

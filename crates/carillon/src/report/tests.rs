@@ -14,6 +14,7 @@ fn report() -> Report {
         waiting: counts(&[("insufficient_balance", 40)]),
         in_flight: 50,
         parts: 1230,
+        credits: 2460,
     };
     let email = ChannelReport {
         channel: 2,

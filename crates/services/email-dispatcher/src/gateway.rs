@@ -60,7 +60,7 @@ impl Gateway for EmailGateway {
         Texts::of(content)
     }
 
-    fn units(&self, _: &Texts, _: Recipient<'_>) -> u32 {
+    fn parts(&self, _: &Texts, _: Recipient<'_>) -> u32 {
         1
     }
 

@@ -1,5 +1,5 @@
-//! Forecast: walks the real audience with the plan's own rules, counts parts of the rendered texts,
-//! and writes nothing.
+//! Forecast: walks the real audience with the plan's own rules, counts parts of the rendered texts
+//! and what they cost, and writes nothing.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,6 +11,7 @@ use carillon_contracts::{
     jobs::v1::Channel,
     vocabulary::SkipReason,
 };
+use carillon_numbering::Rates;
 use carillon_service_kit::status::invalid;
 use tonic::Status;
 
@@ -37,10 +38,20 @@ struct Tally {
     least_parts: u32,
     most_parts: u32,
     total_parts: u64,
+    credits: u64,
     ucs2: u64,
     too_long: u64,
     empty: u64,
     most_characters: u32,
+}
+
+/// What the messages of a page have in common.
+struct Same<'a> {
+    texts: &'a Texts,
+    rates: &'a Rates,
+    organisation: &'a str,
+    /// Anybody's: all are equally long.
+    unsubscribe_url: &'a str,
 }
 
 impl Evaluator {
@@ -65,7 +76,7 @@ impl Evaluator {
     ) -> Result<Forecast, Failure> {
         let channels = texts.channels();
         let mut tallies: Vec<Tally> = channels.iter().map(|channel| Tally::new(*channel)).collect();
-        let policy = Policy::of(settings);
+        let (policy, rates) = (Policy::of(settings), Rates::of(&settings.rates));
         let open =
             Open::IfReachable { channels: &channels, require_consent: policy.require_consent };
         let mut claimed = HashSet::new();
@@ -77,8 +88,13 @@ impl Evaluator {
                 let decided = decide(&page.people, tally.channel, &policy, &mut claimed);
                 let link = |id| self.unsubscribe_url(organisation, id, tally.channel);
                 let link = page.people.first().map(|person| link(person.candidate.id));
-                let name = &settings.name;
-                tally.add(&page.people, &decided, texts, (name, &link.unwrap_or_default()));
+                let same = Same {
+                    texts,
+                    rates: &rates,
+                    organisation: &settings.name,
+                    unsubscribe_url: &link.unwrap_or_default(),
+                };
+                tally.add(&page.people, &decided, &same);
             }
             if page.last {
                 return Ok(sum_up(customers, tallies));
@@ -97,6 +113,7 @@ impl Tally {
             least_parts: 0,
             most_parts: 0,
             total_parts: 0,
+            credits: 0,
             ucs2: 0,
             too_long: 0,
             empty: 0,
@@ -104,14 +121,8 @@ impl Tally {
         }
     }
 
-    /// `unsubscribe_url` may be anybody's: all are equally long.
-    fn add(
-        &mut self,
-        people: &[Person],
-        decided: &Decided,
-        texts: &Texts,
-        (organisation, unsubscribe_url): (&str, &str),
-    ) {
+    fn add(&mut self, people: &[Person], decided: &Decided, same: &Same<'_>) {
+        let Same { texts, rates, organisation, unsubscribe_url } = *same;
         for (reason, positions) in &decided.skipped {
             *self.skipped.entry(*reason).or_default() += positions.len() as u64;
         }
@@ -120,13 +131,15 @@ impl Tally {
         let wanted = texts.variables(self.channel);
         let mut text = String::new();
         for position in &decided.planned {
-            let values = wanted.values(&people[*position], organisation);
+            let person = &people[*position];
+            let values = wanted.values(person, organisation);
             sms.render_into(&mut text, &Filled { wanted, values: &values, unsubscribe_url });
-            self.count(&text);
+            let number = person.profile.as_ref().map_or("", |profile| &profile.phone);
+            self.count(&text, rates.of_number(number));
         }
     }
 
-    fn count(&mut self, text: &str) {
+    fn count(&mut self, text: &str, rate: u32) {
         let count = match sms::sendable(text) {
             Ok(count) => count,
             Err(Unsendable::TooLong { .. }) => {
@@ -142,6 +155,7 @@ impl Tally {
         self.least_parts = if first { count.parts } else { self.least_parts.min(count.parts) };
         self.most_parts = self.most_parts.max(count.parts);
         self.total_parts += u64::from(count.parts);
+        self.credits += u64::from(count.parts) * u64::from(rate);
         self.ucs2 += u64::from(count.forced_by.is_some());
         self.most_characters = self.most_characters.max(count.characters);
     }
@@ -157,6 +171,7 @@ fn sum_up(customers: u64, tallies: Vec<Tally>) -> Forecast {
             .collect();
         forecast.matched += tally.planned + skipped.values().sum::<u64>();
         forecast.planned += tally.planned;
+        forecast.credits += tally.credits;
         for (reason, count) in &skipped {
             *forecast.skipped.entry(reason.clone()).or_default() += count;
         }
@@ -171,6 +186,7 @@ fn sum_up(customers: u64, tallies: Vec<Tally>) -> Forecast {
             too_long: tally.too_long,
             empty: tally.empty,
             most_characters: tally.most_characters,
+            credits: tally.credits,
         });
     }
     forecast
@@ -183,13 +199,13 @@ mod tests {
     #[test]
     fn parts_are_counted_from_the_shortest_to_the_longest() {
         let mut tally = Tally::new(Channel::Sms);
-        tally.count(&"x".repeat(161));
-        tally.count("short");
-        tally.count("Привет");
-        tally.count(" ");
-        tally.count(&"x".repeat(641));
+        tally.count(&"x".repeat(161), 3);
+        tally.count("short", 1);
+        tally.count("Привет", 2);
+        tally.count(" ", 9);
+        tally.count(&"x".repeat(641), 9);
         assert_eq!((tally.least_parts, tally.most_parts, tally.total_parts), (1, 2, 4));
         assert_eq!((tally.ucs2, tally.empty, tally.too_long), (1, 1, 1));
-        assert_eq!(tally.most_characters, 161);
+        assert_eq!((tally.most_characters, tally.credits), (161, 9));
     }
 }

@@ -6,11 +6,12 @@ use carillon_content::{
 };
 use carillon_contracts::{
     audience::v1::PreviewContentRequest,
-    campaign::v1::{EmailPreview, Preview, SmsPreview},
+    campaign::v1::{EmailPreview, Organisation, Preview, SmsPreview},
     ids::OrganisationId,
     jobs::v1::Channel,
     vocabulary::SkipReason,
 };
+use carillon_numbering::Rates;
 use carillon_service_kit::status::{invalid, not_found};
 use tonic::Status;
 
@@ -47,7 +48,7 @@ impl Evaluator {
         let policy = Policy::of(&settings);
         let skipped = |channel| person.skipped(channel, &policy);
         let link = |channel| self.unsubscribe_url(organisation, person.candidate.id, channel);
-        let show = Show { texts: &texts, person, organisation: &settings.name, link: &link };
+        let show = Show { texts: &texts, person, settings: &settings, link: &link };
         Ok(Preview {
             sms: texts.sms.as_ref().map(|text| show.sms(text, skipped(Channel::Sms))),
             email: texts.email.as_ref().map(|email| show.email(email, skipped(Channel::Email))),
@@ -59,7 +60,7 @@ impl Evaluator {
 struct Show<'a> {
     texts: &'a Texts,
     person: &'a Person,
-    organisation: &'a str,
+    settings: &'a Organisation,
     link: &'a dyn Fn(Channel) -> String,
 }
 
@@ -67,7 +68,7 @@ impl Show<'_> {
     /// Renders by what the customer's values are.
     fn with<T>(&self, channel: Channel, render: impl FnOnce(&Filled<'_>) -> T) -> T {
         let wanted = self.texts.variables(channel);
-        let values = wanted.values(self.person, self.organisation);
+        let values = wanted.values(self.person, &self.settings.name);
         let unsubscribe_url = (self.link)(channel);
         render(&Filled { wanted, values: &values, unsubscribe_url: &unsubscribe_url })
     }
@@ -79,8 +80,11 @@ impl Show<'_> {
     fn sms(&self, text: &SmsText, skipped: Option<SkipReason>) -> SmsPreview {
         let text = self.with(Channel::Sms, |values| text.render(values));
         let count = sms::count(&text);
+        let to = self.to(Channel::Sms);
+        let rate = if to.is_empty() { 0 } else { Rates::of(&self.settings.rates).of_number(&to) };
         SmsPreview {
-            to: self.to(Channel::Sms),
+            to,
+            credits: count.parts.saturating_mul(rate),
             encoding: count.encoding.name().into(),
             characters: count.characters,
             parts: count.parts,

@@ -67,7 +67,7 @@ impl<G: Gateway> Dispatcher<G> {
             return Ok(Funding::Unavailable);
         }
         let (header, opened) = (&calls.header, &calls.opened);
-        let mut unpaid = Unpaid::whole(&opened.units);
+        let mut unpaid = Unpaid::whole(&opened.units());
         if is_known {
             let reader = self.store.database.reader();
             store::see_rows(reader, header.run_day, header.batch, &mut unpaid).await?;

@@ -106,8 +106,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// An error is the content's own fault and fails every message of the batch.
     fn prepare(&self, content: &Content) -> Result<Self::Prepared, String>;
 
-    /// What the message costs, in units.
-    fn units(&self, prepared: &Self::Prepared, recipient: Recipient<'_>) -> u32;
+    /// How many parts the message has; each costs the recipient's rate in units. 0: it is never
+    /// sent, or sent nowhere.
+    fn parts(&self, prepared: &Self::Prepared, recipient: Recipient<'_>) -> u32;
 
     /// One call. Whoever implements it says what became of it, and never calls twice.
     async fn send(&self, prepared: &Self::Prepared, outgoing: Outgoing<'_>) -> Outcome;

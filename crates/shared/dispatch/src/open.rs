@@ -87,7 +87,8 @@ pub(crate) struct Opened<P> {
     recipients: Vec<jobs::Recipient>,
     /// An error fails every message: the content's own fault.
     pub prepared: Result<P, String>,
-    pub units: Vec<u32>,
+    /// Of each message.
+    pub parts: Vec<u32>,
 }
 
 impl<P> Opened<P> {
@@ -116,11 +117,11 @@ impl<P> Opened<P> {
                 .ok_or_else(|| OpenError::Damaged("a variable of an unknown name".into()))?,
             recipients: block.recipients,
             prepared: gateway.prepare(content),
-            units: vec![1; header.count()],
+            parts: vec![1; header.count()],
         };
         if let Ok(prepared) = &opened.prepared {
-            opened.units = (0..opened.recipients.len())
-                .map(|position| gateway.units(prepared, opened.recipient(position)))
+            opened.parts = (0..opened.recipients.len())
+                .map(|position| gateway.parts(prepared, opened.recipient(position)))
                 .collect();
         }
         Ok(opened)
@@ -137,18 +138,25 @@ impl<P> Opened<P> {
 
     /// The recipients as a claim sees them that is made for the account.
     pub(crate) fn addressees(&self, account: &Account) -> Vec<Addressee> {
-        let recipients = self.recipients.iter().zip(&self.units);
+        let recipients = self.recipients.iter().zip(&self.parts).zip(self.units());
         recipients
-            .map(|(recipient, units)| Addressee {
-                units: *units,
+            .map(|((recipient, parts), units)| Addressee {
+                parts: *parts,
+                units,
                 without_consent: recipient.without_consent,
                 foreign: !account.markets.allow(&recipient.address),
             })
             .collect()
     }
 
+    /// What each message costs.
+    pub(crate) fn units(&self) -> Vec<u32> {
+        let recipients = self.recipients.iter().zip(&self.parts);
+        recipients.map(|(recipient, parts)| parts.saturating_mul(recipient.rate.max(1))).collect()
+    }
+
     pub(crate) fn wanted(&self) -> i64 {
-        self.units.iter().map(|units| i64::from(*units)).sum()
+        self.units().into_iter().map(i64::from).sum()
     }
 }
 

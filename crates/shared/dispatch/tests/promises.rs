@@ -9,7 +9,7 @@ use std::time::Duration;
 use carillon_contracts::{
     events::v1::BalanceRaised,
     ids::{BatchId, CampaignId, RunId},
-    jobs::v1::{Cause, Channel},
+    jobs::v1::{Cause, Channel, Recipient},
     time,
 };
 use carillon_dispatch::Outcome;
@@ -193,6 +193,33 @@ async fn what_is_not_paid_for_waits_and_goes_when_money_arrives() {
     let totals = harness.until("closed", |totals| totals.closed).await;
     assert_eq!((settled(&totals, "sent"), settled(&totals, "expired")), (80, 20));
     assert_eq!(harness.calls.total(), 80);
+    harness.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_costs_what_the_batch_says_and_one_unit_where_it_says_nothing() {
+    let mut harness = Harness::new().await;
+    let purse = Purse::default();
+    *purse.granted.lock().unwrap() = Some(4);
+    harness.purse = Some(purse.clone());
+    harness.start().await;
+    let recipient = |n, rate| Recipient { address: address(n), rate, ..Recipient::default() };
+    harness.publish(&harness.job_of(vec![recipient(0, 3), recipient(1, 2), recipient(2, 0)])).await;
+    let short = harness.until("accepted", |totals| totals.accepted).await;
+    assert_eq!((settled(&short, "sent"), waiting(&short, "insufficient_balance")), (2, 1));
+    assert_eq!((short.posted_units, short.needed_units, short.posted_parts), (4, 6, Some(2)));
+    *purse.granted.lock().unwrap() = Some(6);
+    raise(&harness).await;
+    let totals = harness.until("closed", |totals| totals.closed).await;
+    assert_eq!((totals.posted_units, totals.needed_units, totals.posted_parts), (6, 6, Some(3)));
+    for (position, units) in [(0, 3), (1, 2), (2, 1)] {
+        let of = format!("FROM messages WHERE position = {position}");
+        let cost = (
+            harness.number(&format!("SELECT units {of}")).await,
+            harness.number(&format!("SELECT parts {of}")).await,
+        );
+        assert_eq!(cost, (units, 1));
+    }
     harness.stop().await;
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn settings(organisation: &Organisation) -> Fields {
         ("low_balance", json!(organisation.low_balance)),
         ("paused", json!(organisation.paused)),
         ("markets", json!(organisation.markets)),
+        ("rates", json!(organisation.rates)),
     ])
 }
 
@@ -234,12 +235,15 @@ fn seconds(duration: Option<&Duration>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use carillon_contracts::{
         campaign::v1::{CustomerList, Schedule},
         jobs::v1::{EmailContent, SmsContent},
     };
 
     use super::*;
+    use crate::domain::organisation::SETTABLE;
 
     fn with_gateway(url: &str, body: &str) -> Organisation {
         let headers = [("Authorization".to_owned(), "Bearer hunter2".to_owned())].into();
@@ -273,6 +277,13 @@ mod tests {
             fields([("low_balance", json!(7))]),
         );
         assert_eq!(settings_changed(&before, &after), expected);
+    }
+
+    #[test]
+    fn every_setting_that_can_be_set_is_told() {
+        let told = settings(&Organisation::default());
+        let names: BTreeSet<&str> = told.keys().map(String::as_str).collect();
+        assert_eq!(names, SETTABLE.iter().copied().collect());
     }
 
     #[test]

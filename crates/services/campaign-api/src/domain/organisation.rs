@@ -13,6 +13,8 @@ use super::{
 };
 
 const MOST_CREDITS: i64 = 1_000_000_000;
+/// Credits for one part.
+const MOST_RATE: u32 = 100;
 
 /// The settings that an update may name.
 pub(crate) const SETTABLE: &[&str] = &[
@@ -26,6 +28,7 @@ pub(crate) const SETTABLE: &[&str] = &[
     "low_balance",
     "paused",
     "markets",
+    "rates",
 ];
 
 /// The same settings without what only the service sets.
@@ -58,6 +61,7 @@ pub(crate) fn merged(
             "double_opt_in" => merged.double_opt_in = given.double_opt_in,
             "low_balance" => merged.low_balance = given.low_balance,
             "markets" => merged.markets.clone_from(&given.markets),
+            "rates" => merged.rates.clone_from(&given.rates),
             _ => merged.paused = given.paused,
         }
     }
@@ -78,6 +82,17 @@ pub(crate) fn checked(given: Organisation) -> Result<Organisation, Vec<FieldErro
     }
     for market in &given.markets {
         check_region("markets", market, is_market, &mut errors);
+    }
+    for (market, rate) in &given.rates {
+        check_region("rates", market, is_market, &mut errors);
+        if !(1..=MOST_RATE).contains(rate) {
+            let shown: String = market.chars().take(40).collect();
+            let rule = format!(
+                "{rate} for '{shown}' is not from 1 to {MOST_RATE}; give the credits that a part \
+                 costs"
+            );
+            errors.push(FieldError::new("rates", rule));
+        }
     }
     let consent = match ConsentDefault::try_from(given.consent_default) {
         Ok(ConsentDefault::Unspecified) => ConsentDefault::NotSpecified,
@@ -238,6 +253,24 @@ mod tests {
                  such as NL, or leave it out",
                 "markets: 'XX' is not an ISO 3166-1 alpha-2 region; give two upper-case letters, \
                  such as NL, or leave it out",
+            ]
+        );
+    }
+
+    #[test]
+    fn rates_are_whole_credits_of_known_regions() {
+        let of = |rates: &[(&str, u32)]| {
+            let rates = rates.iter().map(|(code, rate)| ((*code).to_owned(), *rate)).collect();
+            Organisation { rates, ..cafe() }
+        };
+        let stored = checked(of(&[("US", 100), ("XK", 1)])).expect("right");
+        assert_eq!(stored.rates, of(&[("US", 100), ("XK", 1)]).rates);
+        assert_eq!(
+            errors(of(&[("DE", 0), ("FR", 101), ("uk", 2)])),
+            [
+                "rates: 0 for 'DE' is not from 1 to 100; give the credits that a part costs",
+                "rates: 101 for 'FR' is not from 1 to 100; give the credits that a part costs",
+                "rates: 'uk' is not an ISO 3166-1 alpha-2 region; did you mean 'GB'?",
             ]
         );
     }

@@ -20,6 +20,7 @@ use super::{
     cursor::Cursor,
     listing::{Entry, Fate, Only, entries},
     select::{Selected, select},
+    store::MessageRow,
 };
 use crate::CampaignApi;
 
@@ -77,10 +78,11 @@ fn only(request: &ListReportMessagesRequest) -> Result<Only, Status> {
     Ok(Only { batch, state })
 }
 
-/// As the report's own sum counts them: of messages that count as sent; an e-mail has none.
-fn parts(channel: Channel, state: &str, units: u32) -> u32 {
-    let posted = state.parse().is_ok_and(MessageState::is_posted);
-    if channel == Channel::Sms && posted { units } else { 0 }
+/// Parts and credits as the report's own sums count them: of messages that count as sent; an e-mail
+/// has none.
+fn cost(channel: Channel, row: &MessageRow) -> (u32, u32) {
+    let posted = row.state.parse().is_ok_and(MessageState::is_posted);
+    if channel == Channel::Sms && posted { (row.parts, row.units) } else { (0, 0) }
 }
 
 fn message(run: RunId, entry: Entry, names: &HashMap<CustomerId, String>) -> ReportMessage {
@@ -102,14 +104,18 @@ fn message(run: RunId, entry: Entry, names: &HashMap<CustomerId, String>) -> Rep
     match fate {
         Fate::Skipped(skipped) => ReportMessage { skipped, ..message },
         Fate::Planned => ReportMessage { state: MessageState::Planned.to_string(), ..planned },
-        Fate::Message(row) => ReportMessage {
-            parts: parts(channel, &row.state, row.units),
-            state: row.state,
-            reason: row.reason,
-            attempt: row.attempt,
-            change_time: Timestamp::from_millisecond(row.changed_at).ok().map(time::to_wire),
-            provider_code: row.provider_code,
-            ..planned
-        },
+        Fate::Message(row) => {
+            let (parts, credits) = cost(channel, &row);
+            ReportMessage {
+                parts,
+                credits,
+                state: row.state,
+                reason: row.reason,
+                attempt: row.attempt,
+                change_time: Timestamp::from_millisecond(row.changed_at).ok().map(time::to_wire),
+                provider_code: row.provider_code,
+                ..planned
+            }
+        }
     }
 }

@@ -17,4 +17,4 @@ mod tests;
 
 pub(crate) use figures::watch;
 pub(crate) use hear::Project;
-pub(crate) use store::{CreateRecount, CreateReport, has_begun};
+pub(crate) use store::{AddCredits, CreateRecount, CreateReport, has_begun};

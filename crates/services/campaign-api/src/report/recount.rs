@@ -67,7 +67,7 @@ fn agrees(counted: &Counted) -> bool {
     let all = |words: &super::sums::Words| words.values().sum::<u64>();
     let is_sending = all(&found.waiting) > all(&told.waiting);
     told.settled == found.settled
-        && told.units == found.units
+        && (told.parts, told.units) == (found.parts, found.units)
         && (is_sending || told.waiting == found.waiting)
 }
 

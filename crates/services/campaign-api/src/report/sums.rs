@@ -19,6 +19,7 @@ pub(crate) struct Sums {
     pub states: Words,
     pub waiting: Words,
     pub in_flight: u64,
+    pub parts: u64,
     pub units: u64,
 }
 
@@ -30,6 +31,7 @@ impl Sums {
     fn add(&mut self, other: &Self) {
         self.planned += other.planned;
         self.in_flight += other.in_flight;
+        self.parts += other.parts;
         self.units += other.units;
         for (mine, theirs) in [
             (&mut self.skipped, &other.skipped),
@@ -67,8 +69,9 @@ impl RunSums {
             states: sums.states,
             waiting: sums.waiting,
             in_flight: sums.in_flight,
-            // An e-mail's unit is no part.
-            parts: if channel == Channel::Sms { sums.units } else { 0 },
+            // An e-mail has one of each, which is no part and costs nothing.
+            parts: if channel == Channel::Sms { sums.parts } else { 0 },
+            credits: if channel == Channel::Sms { sums.units } else { 0 },
         };
         self.channels.into_iter().map(channel).collect()
     }

@@ -124,8 +124,9 @@ async fn check_end(api: &CampaignApi, history: &History, truth: &Truth) {
     assert_eq!(report.planned, truth.planned);
     assert_eq!(report.skipped, truth.skipped);
     assert_eq!((&report.states, &report.waiting), (&truth.states, &truth.waiting));
-    let parts: u64 = report.channels.iter().map(|channel| channel.parts).sum();
-    assert_eq!(parts, truth.parts);
+    let cost = report.channels.iter().map(|channel| (channel.parts, channel.credits));
+    let (parts, credits): (Vec<u64>, Vec<u64>) = cost.unzip();
+    assert_eq!((parts.iter().sum(), credits.iter().sum()), (truth.parts, truth.credits));
     let finished =
         if report.in_flight == 0 { CampaignState::Finished } else { CampaignState::Running };
     assert_eq!(report.campaign_state(), finished);

@@ -4,7 +4,7 @@ use carillon_service_kit::database::{differs, run_migration};
 use carillon_tenancy::{CreateTenancy, NameKeys};
 use sea_orm_migration::prelude::*;
 
-use crate::report::{CreateRecount, CreateReport};
+use crate::report::{AddCredits, CreateRecount, CreateReport};
 
 /// The service's tables.
 pub struct Migrator;
@@ -24,6 +24,8 @@ impl MigratorTrait for Migrator {
             Box::new(AddDocuments),
             Box::new(CreateRecount),
             Box::new(AddSmsStandby),
+            Box::new(AddRates),
+            Box::new(AddCredits),
         ]
     }
 }
@@ -110,6 +112,30 @@ impl MigrationTrait for AddSmsStandby {
             "ALTER TABLE organisations ADD COLUMN sms_standby BYTEA;",
         );
         run_migration(manager, sql).await
+    }
+}
+
+/// A JSON object of credits by region.
+struct AddRates;
+
+impl MigrationName for AddRates {
+    fn name(&self) -> &str {
+        "m0105_add_rates"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddRates {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let rates = differs(
+            "ALTER TABLE organisations ADD COLUMN rates TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE organisations ADD COLUMN rates TEXT COLLATE \"C\" NOT NULL DEFAULT '{}'",
+        );
+        run_migration(manager, rates).await
     }
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct OrganisationRow {
 }
 
 const COLUMNS: &str = "organisation_id, version, name, time_zone, default_region, consent_default,
-    require_consent, subscribe_default, double_opt_in, low_balance, paused, markets, smtp, sms,
-    created_at, told, sms_standby";
+    require_consent, subscribe_default, double_opt_in, low_balance, paused, markets, rates, smtp,
+    sms, created_at, told, sms_standby";
 
 fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
     let id = OrganisationId::new(row.try_get("", "organisation_id")?);
@@ -51,6 +51,7 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
             sms: message::<SmsGateway>(row, "sms")?,
             sms_standby: message::<SmsGateway>(row, "sms_standby")?,
             markets: words(&row.try_get::<String>("", "markets")?),
+            rates: rates(&row.try_get::<String>("", "rates")?)?,
             replies_url: String::new(),
             in_effect: None,
             standby_replies_url: String::new(),
@@ -60,6 +61,14 @@ fn read(row: &QueryResult) -> Result<OrganisationRow, DbErr> {
 
 fn words(joined: &str) -> Vec<String> {
     joined.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn rates(json: &str) -> Result<BTreeMap<String, u32>, DbErr> {
+    serde_json::from_str(json).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+fn rates_json(rates: &BTreeMap<String, u32>) -> Result<String, DbErr> {
+    serde_json::to_string(rates).map_err(|error| DbErr::Json(error.to_string()))
 }
 
 fn message<M: Message + Default>(row: &QueryResult, column: &str) -> Result<Option<M>, DbErr> {
@@ -120,8 +129,8 @@ pub(crate) async fn insert_organisation(
         .run(
             "INSERT INTO organisations (organisation_id, version, name, time_zone, default_region,
                 consent_default, require_consent, subscribe_default, double_opt_in, low_balance,
-                paused, markets, created_at, request_id, request_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                paused, markets, rates, created_at, request_id, request_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
              ON CONFLICT (request_id) DO NOTHING",
             [
                 row.id.uuid().into(),
@@ -136,6 +145,7 @@ pub(crate) async fn insert_organisation(
                 settings.low_balance.into(),
                 settings.paused.into(),
                 settings.markets.join(" ").into(),
+                rates_json(&settings.rates)?.into(),
                 now_ms.into(),
                 request.map(|request| request.id.clone()).into(),
                 request.map(|request| request.body_hash.to_vec()).into(),
@@ -157,7 +167,7 @@ pub(crate) async fn save_settings(
         "UPDATE organisations SET version = $2, name = $3, time_zone = $4, default_region = $5,
             consent_default = $6, require_consent = $7, subscribe_default = $8, double_opt_in = $9,
             low_balance = $10, paused = $11, markets = $12, smtp = $13, sms = $14,
-            sms_standby = $15
+            sms_standby = $15, rates = $16
          WHERE organisation_id = $1",
         [
             row.id.uuid().into(),
@@ -175,6 +185,7 @@ pub(crate) async fn save_settings(
             smtp,
             sms,
             sms_standby,
+            rates_json(&settings.rates)?.into(),
         ],
     )
     .await

@@ -166,7 +166,7 @@ async fn a_wrong_update_changes_nothing() {
         message(update(&world, cafe(), &[]).await),
         "update_mask: is missing; name what to set: name, time_zone, default_region, \
          consent_default, require_consent, subscribe_default, double_opt_in, low_balance, paused, \
-         markets"
+         markets, rates"
     );
     let wrong = Organisation { default_region: "UK".into(), ..cafe() };
     assert_eq!(
@@ -185,12 +185,17 @@ async fn a_wrong_update_changes_nothing() {
         "markets: 'EU' is not an ISO 3166-1 alpha-2 region; give two upper-case letters, such as \
          NL, or leave it out"
     );
+    let wrong = Organisation { rates: [("NL".to_owned(), 0)].into(), ..cafe() };
+    assert_eq!(
+        message(update(&world, wrong, &["rates"]).await),
+        "rates: 0 for 'NL' is not from 1 to 100; give the credits that a part costs"
+    );
     let made = Organisation { replies_url: "https://elsewhere.example/".into(), ..cafe() };
     assert_eq!(
         message(update(&world, made, &["replies_url"]).await),
         "update_mask: 'replies_url' is not a field that can be set; name one of name, time_zone, \
          default_region, consent_default, require_consent, subscribe_default, double_opt_in, \
-         low_balance, paused, markets"
+         low_balance, paused, markets, rates"
     );
 }
 
@@ -229,6 +234,26 @@ async fn an_organisation_named_in_a_field_must_be_the_keys_own() {
     }
     let own = given(world.organisation.to_string());
     assert_eq!(update(&world, own, &["name"]).await.expect("its own").name, "Mine now");
+}
+
+#[tokio::test]
+async fn rates_are_set_and_told_and_given_up() {
+    let world = World::new().await;
+    let of = |rates: &[(&str, u32)]| Organisation {
+        rates: rates.iter().map(|(code, rate)| ((*code).to_owned(), *rate)).collect(),
+        ..Organisation::default()
+    };
+    let dear = of(&[("DE", 2), ("US", 3)]);
+    let updated = update(&world, dear.clone(), &["rates"]).await.expect("updated");
+    assert_eq!(updated.rates, dear.rates);
+    let updated = Organisation { in_effect: None, ..updated };
+    assert_eq!(get(&world, &world.key).await.expect("its own"), updated);
+    assert_eq!(world.known_to_others(world.organisation).await, Some(updated));
+    let plain = update(&world, of(&[]), &["rates"]).await.expect("updated");
+    assert!(plain.rates.is_empty());
+    let given = Organisation { rates: dear.rates.clone(), ..cafe() };
+    let created = create(&world, PLATFORM, given, "").await.expect("created");
+    assert_eq!(get(&world, &created.api_key).await.expect("its own").rates, dear.rates);
 }
 
 #[tokio::test]

@@ -148,6 +148,7 @@ impl<'a> Run<'a> {
             state: state.into(),
             reason: reason.into(),
             units: 2,
+            parts: None,
             attempt: 1,
             change_time: Some(time::to_wire(self.world.clock.now())),
             provider_code: if state == "failed" { "30003".into() } else { String::new() },
@@ -276,6 +277,8 @@ async fn the_list_says_who_got_what_and_why_not() {
     let failed = &listed[3];
     let id = MessageId::of(run.run, Channel::Sms, run.customer(3)).to_string();
     assert_eq!((failed.message_id.as_str(), failed.attempt), (id.as_str(), 1));
+    // Told as it was before parts were told apart from what they cost.
+    assert!(listed.iter().all(|it| it.credits == it.parts));
     let parts: Vec<u32> = listed.iter().map(|it| it.parts).collect();
     assert_eq!(parts, [2, 2, 2, 0, 0, 0], "the parts of what was sent, as the report sums them");
     assert_eq!((failed.provider_code.as_str(), listed[4].message_id.as_str()), ("30003", ""));

@@ -1,9 +1,11 @@
 //! A batch's recipients as one sealed block, under a data key of its own.
 
 use carillon_contracts::{
+    campaign::v1::Organisation,
     ids::BatchId,
     jobs::v1::{Channel, Recipient, Recipients, SealedBlock},
 };
+use carillon_numbering::Rates;
 use carillon_sealing::{SealError, WrappingKey, compress};
 use prost::Message as _;
 
@@ -18,15 +20,24 @@ pub(super) fn recipients(
     people: &[Person],
     decided: &Decided,
     wanted: &Wanted,
-    organisation: &str,
+    settings: &Organisation,
 ) -> Recipients {
+    let rates = Rates::of(&settings.rates);
+    let rate = |address: &str| match decided.channel {
+        Channel::Sms => rates.of_number(address),
+        Channel::Email | Channel::Unspecified => 1,
+    };
     let planned = decided.planned.iter().map(|position| &people[*position]);
     let recipients = planned
-        .map(|person| Recipient {
-            address: address(person, decided.channel),
-            language: person.candidate.language.clone(),
-            values: wanted.values(person, organisation),
-            without_consent: !consents(person.candidate.consent, true),
+        .map(|person| {
+            let address = address(person, decided.channel);
+            Recipient {
+                language: person.candidate.language.clone(),
+                values: wanted.values(person, &settings.name),
+                without_consent: !consents(person.candidate.consent, true),
+                rate: rate(&address),
+                address,
+            }
         })
         .collect();
     Recipients { variables: wanted.names(), recipients }

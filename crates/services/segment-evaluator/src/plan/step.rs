@@ -236,7 +236,7 @@ impl Evaluator {
         let batch = BatchId::of(run.run, channel, *number);
         *number += 1;
         let wanted = run.texts.variables(channel);
-        let recipients = block::recipients(&page.people, &decided, wanted, &settings.name);
+        let recipients = block::recipients(&page.people, &decided, wanted, settings);
         let customer_ids = packed(&decided.planned);
         step.batches.push(NewBatch {
             batch,

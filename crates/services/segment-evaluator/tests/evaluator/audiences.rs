@@ -130,6 +130,35 @@ async fn a_forecast_and_a_preview_say_who_is_outside_the_markets() {
 }
 
 #[tokio::test]
+async fn a_forecast_and_a_preview_say_what_parts_cost_where_they_go() {
+    let mut world = World::new().await;
+    let rates = [("NL".to_owned(), 3)].into();
+    world.settle(Organisation { rates, ..Organisation::default() }).await;
+    let dutch = Customer { phone: "+31612345678".into(), ..reachable(1) };
+    world.import(vec![reachable(0), dutch], &[]).await;
+    let organisation_id = world.organisation.to_string();
+    let request = ForecastAudienceRequest {
+        organisation_id: organisation_id.clone(),
+        audience: Some(everyone()),
+        content: Some(content()),
+    };
+    let forecast = world.audience.forecast_audience(request).await.expect("forecast").into_inner();
+    let [sms, email] = &forecast.channels[..] else { panic!("two channels: {forecast:?}") };
+    assert_eq!((sms.total_parts, sms.credits), (2, 4));
+    assert_eq!((email.credits, forecast.credits), (0, 4));
+    for (customer, credits) in [("C00000", 1), ("C00001", 3)] {
+        let request = PreviewContentRequest {
+            organisation_id: organisation_id.clone(),
+            customer: customer.into(),
+            content: Some(content()),
+        };
+        let preview = world.audience.preview_content(request).await.expect("preview").into_inner();
+        let sms = preview.sms.expect("a text");
+        assert_eq!((sms.parts, sms.credits), (1, credits), "{customer}");
+    }
+}
+
+#[tokio::test]
 async fn a_preview_shows_what_one_customer_would_get_and_why_not() {
     let mut world = World::new().await;
     let ann = Customer {

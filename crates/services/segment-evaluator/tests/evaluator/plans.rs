@@ -184,6 +184,20 @@ async fn require_consent_leaves_out_who_did_not_give_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_says_what_a_part_costs_each_of_its_recipients() {
+    let rates = [("NL".to_owned(), 3)].into();
+    let mut world = World::with(Organisation { rates, ..Organisation::default() }).await;
+    let dutch = Customer { phone: "+31612345678".into(), ..reachable(2) };
+    world.import(vec![reachable(1), dutch], &[]).await;
+    run_due(&mut world, "everyone").await;
+    for (channel, expected) in [("sms", [1, 3]), ("email", [1, 1])] {
+        let recipients = open(&next_job(&world, channel).await).recipients;
+        let rates: Vec<u32> = recipients.iter().map(|one| one.rate).collect();
+        assert_eq!(rates, expected, "{channel}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_says_who_of_its_recipients_has_not_given_consent() {
     let mut world = World::new().await;
     let given = Customer { consent: Consent::Given.into(), ..reachable(1) };

@@ -85,7 +85,7 @@ impl Gateway for SmsGateway {
 
     /// Every link is as long as every other, so what is counted here is what is sent. What is never
     /// sent costs nothing, and waits for no credits; nor does what is sent nowhere.
-    fn units(&self, text: &Text, recipient: Recipient<'_>) -> u32 {
+    fn parts(&self, text: &Text, recipient: Recipient<'_>) -> u32 {
         if text.is_test {
             return 0;
         }

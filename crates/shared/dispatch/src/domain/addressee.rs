@@ -13,6 +13,8 @@ const FOREIGN: End = (MessageState::Failed, SkipReason::MarketNotAllowed.word())
 /// What the batch and the settings say of a recipient.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Addressee {
+    pub parts: u32,
+    /// What the parts cost.
     pub units: u32,
     /// As it was when the batch was planned.
     pub without_consent: bool,

@@ -274,7 +274,8 @@ macro_rules! raised {
                      messages.state IN ('queued', 'sending', 'unknown', 'sent', 'undelivered')
                  ELSE FALSE END
          RETURNING messages.batch_id, messages.position, messages.state, messages.reason,
-             messages.units, messages.attempt, messages.changed_at, messages.provider_code"
+             messages.units, COALESCE(messages.parts, messages.units) AS parts, messages.attempt,
+             messages.changed_at, messages.provider_code"
     };
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Written {
     pub state: MessageState,
     pub reason: &'static str,
     pub attempt: u32,
+    pub parts: u32,
     pub units: u32,
     pub next_attempt_ms: Option<i64>,
     /// Whether its gateway takes the same message id once only.
@@ -49,6 +50,7 @@ pub(crate) struct Found {
     pub state: MessageState,
     pub reason: String,
     pub attempt: u32,
+    pub parts: u32,
     pub units: u32,
     /// Perhaps taken already: it ends as sent, or with proof.
     pub doubtful: bool,
@@ -82,9 +84,11 @@ pub(crate) async fn present(
 ) -> Result<Vec<Found>, DbErr> {
     let edge = |position: usize| i64::try_from(position).unwrap_or(i64::MAX);
     let sql = differs(
-        "SELECT id, position, state, reason, attempt, units, doubtful, account, worker_epoch, claim
+        "SELECT id, position, state, reason, attempt, units, COALESCE(parts, units) AS parts,
+             doubtful, account, worker_epoch, claim
          FROM messages WHERE +run_day = $1 AND batch_id = $2 AND position >= $3 AND position < $4",
-        "SELECT id, position, state, reason, attempt, units, doubtful, account, worker_epoch, claim
+        "SELECT id, position, state, reason, attempt, units, COALESCE(parts, units) AS parts,
+             doubtful, account, worker_epoch, claim
          FROM messages WHERE run_day = $1 AND batch_id = $2 AND position >= $3 AND position < $4",
     );
     let values =
@@ -104,13 +108,15 @@ pub(crate) async fn due(
     past_deadline: bool,
 ) -> Result<Vec<Found>, DbErr> {
     let sql = differs(
-        "SELECT id, position, state, reason, attempt, units, doubtful, account, worker_epoch, claim
+        "SELECT id, position, state, reason, attempt, units, COALESCE(parts, units) AS parts,
+             doubtful, account, worker_epoch, claim
          FROM messages WHERE +run_day = $1 AND batch_id = $2 AND (
              state = 'queued' AND ($4 OR next_attempt_at <= $3
                  OR reason IN ('insufficient_balance', 'billing_unavailable'))
              OR state = 'sending' AND worker_epoch = $5 AND claim = $6)
          ORDER BY position",
-        "SELECT id, position, state, reason, attempt, units, doubtful, account, worker_epoch, claim
+        "SELECT id, position, state, reason, attempt, units, COALESCE(parts, units) AS parts,
+             doubtful, account, worker_epoch, claim
          FROM messages WHERE run_day = $1 AND batch_id = $2 AND (
              state = 'queued' AND ($4 OR next_attempt_at <= $3
                  OR reason IN ('insufficient_balance', 'billing_unavailable'))
@@ -160,6 +166,7 @@ fn found(row: &QueryResult) -> Result<Found, DbErr> {
         state: state_of(row)?,
         reason: row.try_get("", "reason")?,
         attempt: u32_of(row, "attempt")?,
+        parts: u32_of(row, "parts")?,
         units: u32_of(row, "units")?,
         doubtful: row.try_get("", "doubtful")?,
         account: row.try_get("", "account")?,
@@ -197,18 +204,18 @@ pub(crate) async fn insert(
 
 const INSERT: carillon_service_kit::database::Text<'static> = differs(
     "INSERT INTO messages (run_day, changed_at, id, position, state, reason, attempt, units,
-         next_attempt_at, batch_id, worker_epoch, claim, idempotent, account)
+         next_attempt_at, batch_id, worker_epoch, claim, idempotent, account, parts)
      SELECT $1, $2, unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4,
          value ->> 5, value ->> 6, unhex(value ->> 7), value ->> 8, value ->> 9, value ->> 10,
-         value ->> 11
+         value ->> 11, value ->> 12
      FROM json_each($3) WHERE true
      ON CONFLICT DO NOTHING RETURNING batch_id, position",
     "INSERT INTO messages (run_day, changed_at, id, position, state, reason, attempt, units,
-         next_attempt_at, batch_id, worker_epoch, claim, idempotent, account)
+         next_attempt_at, batch_id, worker_epoch, claim, idempotent, account, parts)
      SELECT $1, $2, (value ->> 0)::uuid, (value ->> 1)::bigint, value ->> 2, value ->> 3,
          (value ->> 4)::bigint, (value ->> 5)::bigint, (value ->> 6)::bigint,
          (value ->> 7)::uuid, (value ->> 8)::bigint, (value ->> 9)::bigint,
-         (value ->> 10)::boolean, value ->> 11
+         (value ->> 10)::boolean, value ->> 11, (value ->> 12)::bigint
      FROM jsonb_array_elements($3::jsonb) AS given(value)
      ON CONFLICT DO NOTHING RETURNING batch_id, position",
 );
@@ -269,6 +276,7 @@ fn written(writings: &[&Writing]) -> String {
                 writing.claim.number,
                 row.idempotent,
                 row.account,
+                row.parts,
             ])
         })
         .collect();
@@ -282,6 +290,7 @@ pub(crate) fn change_of(row: &QueryResult) -> Result<MessageChange, DbErr> {
         state: row.try_get("", "state")?,
         reason: row.try_get("", "reason")?,
         units: u32_of(row, "units")?,
+        parts: Some(u32_of(row, "parts")?),
         attempt: u32_of(row, "attempt")?,
         change_time: Timestamp::from_millisecond(changed_at).ok().map(time::to_wire),
         provider_code: row.try_get("", "provider_code")?,

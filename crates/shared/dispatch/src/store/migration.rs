@@ -19,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(super::controls::AddConsent),
             Box::new(super::leases::AddLeases),
             Box::new(GiveBack),
+            Box::new(AddParts),
         ]
     }
 }
@@ -63,6 +64,30 @@ impl MigrationTrait for GiveBack {
             "ALTER TABLE batches ADD COLUMN returned BIGINT NOT NULL DEFAULT 0",
         );
         run_migration(manager, sql).await
+    }
+}
+
+/// Of rows written before, as many as their units.
+struct AddParts;
+
+impl MigrationName for AddParts {
+    fn name(&self) -> &str {
+        "m0105_add_parts"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddParts {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let parts = differs(
+            "ALTER TABLE messages ADD COLUMN parts INTEGER",
+            "ALTER TABLE messages ADD COLUMN parts BIGINT",
+        );
+        run_migration(manager, parts).await
     }
 }
 

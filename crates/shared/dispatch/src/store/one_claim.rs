@@ -70,7 +70,7 @@ impl OneClaim<'_> {
         message: MessageId,
         position: u32,
         attempt: u32,
-        units: u32,
+        (parts, units): (u32, u32),
     ) -> Written {
         let (state, reason, attempt, next_attempt_ms) = match verdict {
             Verdict::Send => (MessageState::Sending, "", attempt + 1, None),
@@ -86,6 +86,7 @@ impl OneClaim<'_> {
             state,
             reason,
             attempt,
+            parts,
             units,
             next_attempt_ms,
             idempotent: account.is_some(),
@@ -101,7 +102,8 @@ impl OneClaim<'_> {
             }
             other => other,
         };
-        let written = self.write(verdict, row.message, row.position, row.attempt, row.units);
+        let written =
+            self.write(verdict, row.message, row.position, row.attempt, (row.parts, row.units));
         if !row.doubtful {
             return written;
         }

@@ -74,7 +74,8 @@ macro_rules! over_own_rows {
                  OR messages.state = 'unknown' AND (given.state IN ('sent', 'failed')
                      OR given.state IN ('queued', 'expired') AND NOT messages.doubtful))
          RETURNING messages.batch_id, messages.position, messages.state, messages.reason,
-             messages.units, messages.attempt, messages.changed_at, messages.provider_code"
+             messages.units, COALESCE(messages.parts, messages.units) AS parts, messages.attempt,
+             messages.changed_at, messages.provider_code"
     };
 }
 

@@ -374,7 +374,8 @@ impl OneStep<'_> {
                 let bar =
                     addressee.bar(heard.get(&header.customers[position]), one.requires_consent());
                 let verdict = claiming.decide(addressee.units, false, bar);
-                one.write(verdict, header.message(position), as_u32(position), 0, addressee.units)
+                let cost = (addressee.parts, addressee.units);
+                one.write(verdict, header.message(position), as_u32(position), 0, cost)
             })
             .collect();
         if !rows.is_empty() {
@@ -483,6 +484,7 @@ impl OneStep<'_> {
             state: row.state.word().into(),
             reason: row.reason.into(),
             units: row.units,
+            parts: Some(row.parts),
             attempt: row.attempt,
             change_time: Timestamp::from_millisecond(self.now_ms).ok().map(time::to_wire),
             provider_code: String::new(),

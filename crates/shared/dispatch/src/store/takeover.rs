@@ -123,7 +123,8 @@ macro_rules! taken_over {
              WHERE ",
             $day,
             " = $1 AND batch_id = $2 AND worker_epoch = $3 AND state = 'sending'
-             RETURNING position, state, reason, units, attempt, changed_at, provider_code"
+             RETURNING position, state, reason, units, COALESCE(parts, units) AS parts, attempt,
+                 changed_at, provider_code"
         )
     };
 }

@@ -27,6 +27,7 @@ pub(crate) struct Count {
     /// Of rows that are sending, or queued after an attempt.
     attempted_units: i64,
     posted_units: i64,
+    posted_parts: i64,
     /// Units of rows that ended without being posted.
     freed_units: i64,
     /// Units of the cheapest row that is still to be paid for.
@@ -39,6 +40,7 @@ struct Alike {
     state: MessageState,
     reason: String,
     n: u32,
+    parts: i64,
     units: i64,
     attempted_units: i64,
     /// Of a row that was not attempted yet.
@@ -96,6 +98,7 @@ impl Count {
             state: row.state,
             reason: row.reason.to_owned(),
             n: 1,
+            parts: i64::from(row.parts),
             units,
             attempted_units: if row.attempt > 0 { units } else { 0 },
             cheapest: (row.attempt == 0).then_some(units),
@@ -104,7 +107,8 @@ impl Count {
     }
 
     fn add(&mut self, alike: Alike) {
-        let Alike { state, reason, n, units, attempted_units, cheapest, next_attempt_ms } = alike;
+        let Alike { state, reason, n, parts, units, attempted_units, cheapest, next_attempt_ms } =
+            alike;
         self.rows += n;
         match state {
             MessageState::Queued => {
@@ -123,6 +127,7 @@ impl Count {
                 *self.settled.entry(settled.word().to_owned()).or_default() += n;
                 if settled.is_posted() {
                     self.posted_units += units;
+                    self.posted_parts += parts;
                 } else {
                     self.freed_units += units;
                 }
@@ -139,6 +144,7 @@ pub(crate) async fn count(
 ) -> Result<BTreeMap<Key, Count>, DbErr> {
     let sql = differs(
         "SELECT batch_id, state, reason, COUNT(*) AS n, SUM(units) AS units,
+             SUM(COALESCE(parts, units)) AS parts,
              SUM(CASE WHEN attempt > 0 THEN units ELSE 0 END) AS attempted_units,
              MIN(CASE WHEN attempt = 0 THEN units END) AS cheapest,
              MIN(next_attempt_at) AS next_attempt_at
@@ -146,6 +152,7 @@ pub(crate) async fn count(
          WHERE +run_day = $1 AND batch_id IN (SELECT unhex(value) FROM json_each($2))
          GROUP BY batch_id, state, reason",
         "SELECT batch_id, state, reason, COUNT(*) AS n, CAST(SUM(units) AS BIGINT) AS units,
+             CAST(SUM(COALESCE(parts, units)) AS BIGINT) AS parts,
              CAST(SUM(CASE WHEN attempt > 0 THEN units ELSE 0 END) AS BIGINT) AS attempted_units,
              MIN(CASE WHEN attempt = 0 THEN units END) AS cheapest,
              MIN(next_attempt_at) AS next_attempt_at
@@ -168,6 +175,7 @@ pub(crate) async fn count(
             state,
             reason: row.try_get("", "reason")?,
             n: u32_of(&row, "n")?,
+            parts: row.try_get("", "parts")?,
             units: row.try_get("", "units")?,
             attempted_units: row.try_get("", "attempted_units")?,
             cheapest: row.try_get("", "cheapest")?,
@@ -244,6 +252,7 @@ impl Book {
             sending: count.sending,
             accepted: row.accepted,
             posted_units: count.posted_units.cast_unsigned(),
+            posted_parts: Some(count.posted_parts.cast_unsigned()),
             needed_units: count.needed_units(row, row.closed).max(0).cast_unsigned(),
             closed: row.closed,
             returned_units: row.returned.cast_unsigned(),

@@ -116,7 +116,7 @@ impl Gateway for Calls {
         Ok(())
     }
 
-    fn units(&self, (): &(), _: Recipient<'_>) -> u32 {
+    fn parts(&self, (): &(), _: Recipient<'_>) -> u32 {
         self.units.max(1)
     }
 

@@ -91,7 +91,7 @@ pub(crate) async fn save_totals(
     let json = |words| serde_json::to_string(words).map_err(|error| DbErr::Json(error.to_string()));
     tx.run(
         "UPDATE report_batches SET version = $2, open = $3, settled = $4, waiting = $5,
-            units = $6, updated_at = $7
+            units = $6, updated_at = $7, parts = $8
          WHERE number = $1",
         [
             batch.number.into(),
@@ -101,6 +101,7 @@ pub(crate) async fn save_totals(
             json(&totals.waiting)?.into(),
             totals.posted_units.cast_signed().into(),
             now_ms.into(),
+            totals.posted_parts.map(u64::cast_signed).into(),
         ],
     )
     .await

@@ -13,6 +13,7 @@ use super::{
 pub(crate) struct MessageRow {
     pub state: String,
     pub reason: String,
+    pub parts: u32,
     pub units: u32,
     pub attempt: u32,
     pub changed_at: i64,
@@ -34,8 +35,8 @@ pub(crate) async fn save_messages(
         .into_iter()
         .map(|(position, change)| {
             let at = change.change_time.as_ref().and_then(time::from_wire).unwrap_or_default();
-            let MessageChange { state, reason, units, attempt, provider_code, .. } = change;
-            (position, state, reason, units, attempt, at.as_millisecond(), provider_code)
+            let MessageChange { state, reason, units, attempt, provider_code, parts, .. } = change;
+            (position, state, reason, units, attempt, at.as_millisecond(), provider_code, parts)
         })
         .collect();
     let rows = serde_json::to_string(&rows).map_err(|error| DbErr::Json(error.to_string()))?;
@@ -45,25 +46,26 @@ pub(crate) async fn save_messages(
 const SAVE: Text<'static> = differs(
     "
 INSERT INTO report_messages
-    (batch, position, state, reason, units, attempt, changed_at, provider_code, version)
+    (batch, position, state, reason, units, attempt, changed_at, provider_code, parts, version)
 SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
-    value ->> 6, $2
+    value ->> 6, value ->> 7, $2
 FROM json_each($3) WHERE true
 ON CONFLICT (batch, position) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, units = excluded.units,
     attempt = excluded.attempt, changed_at = excluded.changed_at,
-    provider_code = excluded.provider_code, version = excluded.version
+    provider_code = excluded.provider_code, parts = excluded.parts, version = excluded.version
 WHERE report_messages.version < excluded.version",
     "
 INSERT INTO report_messages
-    (batch, position, state, reason, units, attempt, changed_at, provider_code, version)
+    (batch, position, state, reason, units, attempt, changed_at, provider_code, parts, version)
 SELECT $1, (value ->> 0)::bigint, value ->> 1, value ->> 2, (value ->> 3)::bigint,
-    (value ->> 4)::bigint, (value ->> 5)::bigint, value ->> 6, $2
+    (value ->> 4)::bigint, (value ->> 5)::bigint, value ->> 6,
+    (value ->> 7)::bigint, $2
 FROM jsonb_array_elements($3::jsonb) AS changed(value)
 ON CONFLICT (batch, position) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, units = excluded.units,
     attempt = excluded.attempt, changed_at = excluded.changed_at,
-    provider_code = excluded.provider_code, version = excluded.version
+    provider_code = excluded.provider_code, parts = excluded.parts, version = excluded.version
 WHERE report_messages.version < excluded.version",
 );
 
@@ -83,6 +85,7 @@ fn read(row: &QueryResult) -> Result<((i64, u32), MessageRow), DbErr> {
     let message = MessageRow {
         state: row.try_get("", "state")?,
         reason: row.try_get("", "reason")?,
+        parts: small(row, "parts")?,
         units: small(row, "units")?,
         attempt: small(row, "attempt")?,
         changed_at: row.try_get("", "changed_at")?,
@@ -93,10 +96,12 @@ fn read(row: &QueryResult) -> Result<((i64, u32), MessageRow), DbErr> {
 
 const OF_BATCHES: Text<'static> = differs(
     "
-SELECT batch, position, state, reason, units, attempt, changed_at, provider_code
+SELECT batch, position, state, reason, units, COALESCE(parts, units) AS parts, attempt,
+    changed_at, provider_code
 FROM report_messages WHERE batch IN (SELECT value FROM json_each($1))",
     "
-SELECT batch, position, state, reason, units, attempt, changed_at, provider_code
+SELECT batch, position, state, reason, units, COALESCE(parts, units) AS parts, attempt,
+    changed_at, provider_code
 FROM report_messages
 WHERE batch IN (SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS asked(value))",
 );

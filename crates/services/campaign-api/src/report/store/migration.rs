@@ -74,6 +74,32 @@ CREATE TABLE report_disagreements (
 CREATE INDEX report_disagreements_by_run ON report_disagreements (run);
 ";
 
+/// Parts apart from units, which are credits. Absent where a part cost one.
+pub(crate) struct AddCredits;
+
+impl MigrationName for AddCredits {
+    fn name(&self) -> &str {
+        "m0105_add_credits"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddCredits {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let parts = differs(
+            "ALTER TABLE report_batches ADD COLUMN parts INTEGER;
+             ALTER TABLE report_messages ADD COLUMN parts INTEGER",
+            "ALTER TABLE report_batches ADD COLUMN parts BIGINT;
+             ALTER TABLE report_messages ADD COLUMN parts BIGINT",
+        );
+        run_migration(manager, parts).await
+    }
+}
+
 /// Runs and batches have numbers of their own: the largest table's key is small, and a list that
 /// is being paged through grows only at its end. `settled` and `waiting` are JSON objects of
 /// counts by word; `open` is everything of a batch that is not settled. Packed ids stand apart,

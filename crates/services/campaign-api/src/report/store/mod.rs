@@ -17,7 +17,7 @@ pub(crate) use batches::{
 };
 pub(crate) use figures::{open_of_all_runs, settled_of_all_runs};
 pub(crate) use messages::{MessageRow, messages_of, save_messages};
-pub(crate) use migration::{CreateRecount, CreateReport};
+pub(crate) use migration::{AddCredits, CreateRecount, CreateReport};
 #[cfg(test)]
 pub(crate) use recount::tampering;
 pub(crate) use recount::{

@@ -37,7 +37,8 @@ pub(crate) struct Counted {
 pub(crate) struct Tally {
     pub settled: Words,
     pub waiting: Words,
-    /// Of what was posted.
+    /// Of what was posted, as `units` are.
+    pub parts: i64,
     pub units: i64,
 }
 
@@ -136,6 +137,7 @@ fn told(row: &QueryResult) -> Result<Tally, DbErr> {
     Ok(Tally {
         settled: words("settled")?,
         waiting: words("waiting")?,
+        parts: row.try_get("", "parts")?,
         units: row.try_get("", "units")?,
     })
 }
@@ -152,6 +154,7 @@ fn add(mut tally: Tally, row: &QueryResult) -> Result<Tally, DbErr> {
         state => {
             *tally.settled.entry(word).or_default() += count;
             if state.is_ok_and(MessageState::is_posted) {
+                tally.parts += row.try_get::<i64>("", "posted_parts")?;
                 tally.units += row.try_get::<i64>("", "posted")?;
             }
         }
@@ -190,7 +193,8 @@ macro_rules! recount {
         concat!(
             "
 SELECT b.number, b.batch_id, b.run, r.run_id, r.organisation_id, b.settled, b.waiting, b.units,
-    m.state, m.reason, COUNT(m.position) AS n,
+    COALESCE(b.parts, b.units) AS parts, m.state, m.reason, COUNT(m.position) AS n,
+    CAST(COALESCE(SUM(COALESCE(m.parts, m.units)), 0) AS BIGINT) AS posted_parts,
     CAST(COALESCE(SUM(m.units), 0) AS BIGINT) AS posted
 FROM report_batches b JOIN report_runs r ON r.number = b.run
 LEFT JOIN report_messages m ON m.batch = b.number

@@ -13,6 +13,7 @@ pub(crate) async fn run_sums(connection: &impl Sql, run: RunKey) -> Result<RunSu
         let channel = sums.channels.entry(channel(&row)?).or_default();
         channel.planned = count(&row, "planned")?;
         channel.in_flight = count(&row, "open")?;
+        channel.parts = count(&row, "parts")?;
         channel.units = count(&row, "units")?;
     }
     type Part = fn(&mut Sums) -> &mut Words;
@@ -44,7 +45,8 @@ fn count(row: &QueryResult, column: &str) -> Result<u64, DbErr> {
 
 const OF_BATCHES: &str = "
 SELECT channel, CAST(SUM(count) AS BIGINT) AS planned, CAST(SUM(open) AS BIGINT) AS open,
-    CAST(SUM(units) AS BIGINT) AS units, MAX(updated_at) AS updated_at
+    CAST(SUM(COALESCE(parts, units)) AS BIGINT) AS parts, CAST(SUM(units) AS BIGINT) AS units,
+    MAX(updated_at) AS updated_at
 FROM report_batches WHERE run = $1 GROUP BY channel";
 
 const SETTLED: Text<'static> = differs(

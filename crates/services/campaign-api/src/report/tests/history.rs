@@ -55,6 +55,7 @@ pub(super) struct Truth {
     pub states: BTreeMap<String, u64>,
     pub waiting: BTreeMap<String, u64>,
     pub parts: u64,
+    pub credits: u64,
     /// Customer, channel and what became of the message; sorted.
     pub list: Vec<(Vec<u8>, String, String)>,
 }
@@ -123,8 +124,12 @@ impl Now {
         }
     }
 
-    fn units(self) -> u64 {
+    fn parts(self) -> u64 {
         u64::from(matches!(self, Self::Settled(0 | 3))) * 2
+    }
+
+    fn units(self) -> u64 {
+        self.parts() * 3
     }
 }
 
@@ -140,6 +145,7 @@ fn totals(version: u64, now: &[Now]) -> Totals {
             Now::Settled(_) => *totals.settled.entry(words.0.into()).or_default() += 1,
         }
         totals.posted_units += message.units();
+        *totals.posted_parts.get_or_insert_default() += message.parts();
     }
     totals
 }
@@ -167,6 +173,7 @@ impl Step {
                 state: state.into(),
                 reason: reason.into(),
                 units: u32::try_from(now[at].units()).expect("few"),
+                parts: Some(u32::try_from(now[at].parts()).expect("few")),
                 change_time: Some(time::to_wire(Timestamp::UNIX_EPOCH)),
                 ..MessageChange::default()
             };
@@ -310,7 +317,8 @@ impl History {
                     *map.entry(word.to_owned()).or_default() += 1;
                 }
                 if step.channel == Channel::Sms {
-                    truth.parts += now.units();
+                    truth.parts += now.parts();
+                    truth.credits += now.units();
                 }
                 let fate = match now {
                     Now::Planned => "planned".to_owned(),
