@@ -22,7 +22,7 @@ use crate::harness::{Harness, OTHER_TOKEN, TOKEN};
 const PROBED: SignedDuration = SignedDuration::from_secs(301);
 
 fn not_now() -> Behaviour {
-    Behaviour::Answer { status: 503, retry_after: None, body: String::new() }
+    Behaviour::Answer { status: 503, retry_after: Some(1), body: String::new() }
 }
 
 async fn sink(account: &str, token: &str, receipts: &[&str]) -> SmsSink {
