@@ -42,12 +42,13 @@ demo: compiler ## One campaign from a file to its report
 SUITES := $(sort $(basename $(notdir $(wildcard crates/*/tests/*.rs crates/*/*/tests/*.rs))) \
 	$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs crates/*/*/tests/*/main.rs))) distributed)
 
-# One red way does not hide the other.
+# One red way does not hide the other. Whoever ends this ends what it started.
+WITH_US := setpriv --pdeathsig TERM --
 .PHONY: test
 test: ## Run every test on embedded parts, then the behavioural ones on PostgreSQL and RabbitMQ
 	@status=0; \
-	$(MAKE) --no-print-directory test-embedded || status=$$?; \
-	$(MAKE) --no-print-directory test-distributed || status=$$?; \
+	$(WITH_US) $(MAKE) --no-print-directory test-embedded || status=$$?; \
+	$(WITH_US) $(MAKE) --no-print-directory test-distributed || status=$$?; \
 	if [ $$status = 0 ]; then echo "==> all tests passed, both ways"; \
 	else echo "==> tests failed; see above, under the way that was running" >&2; fi; \
 	exit $$status
@@ -55,7 +56,7 @@ test: ## Run every test on embedded parts, then the behavioural ones on PostgreS
 .PHONY: test-embedded
 test-embedded: compiler node ## Every test, on SQLite and the in-memory broker
 	@echo "==> tests on embedded parts: SQLite, broker in memory"
-	CARILLON_TEST_ON=embedded $(CARGO) test --workspace --no-fail-fast
+	CARILLON_TEST_ON=embedded scripts/servers without $(CARGO) test --workspace --no-fail-fast
 
 .PHONY: test-distributed
 test-distributed: compiler node ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
