@@ -227,7 +227,13 @@ fn change(key: &str, value: String) -> Result<Organisation, Error> {
         }
         "rates" => {
             let written = value.split(',').map(str::trim).filter(|rate| !rate.is_empty());
-            organisation.rates = written.map(rate).collect::<Result<_, _>>()?;
+            for written in written {
+                let (region, credits) = rate(written)?;
+                if organisation.rates.insert(region.clone(), credits).is_some() {
+                    let twice = format!("rates: '{region}' is named twice; name it once");
+                    return Err(Error::usage(twice));
+                }
+            }
         }
         _ => {
             return Err(Error::usage(format!("'{key}' is not a setting: {}", hint(key, KEYS))));

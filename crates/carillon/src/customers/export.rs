@@ -30,7 +30,9 @@ pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
     let Some(path) = args.file else {
         return list::write(&client, &filter, None, &mut context.out, look).await;
     };
-    let temporary = temporary_name(&path);
+    // What is no regular file, such as /dev/stdout, stays what it is.
+    let replaces = fs::symlink_metadata(&path).map_or(true, |there| there.is_file());
+    let temporary = if replaces { temporary_name(&path) } else { path.clone() };
     let failed = |error: &std::io::Error| {
         Error::failed(format!("--file: '{}' can't be written: {error}", path.display()))
     };
@@ -39,13 +41,16 @@ pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
     let look = Look::plain(look.format);
     let done = match list::write(&client, &filter, None, &mut out, look).await {
         Ok(()) => {
-            out.flush().and_then(|()| fs::rename(&temporary, &path)).map_err(|error| failed(&error))
+            let moved = || if replaces { fs::rename(&temporary, &path) } else { Ok(()) };
+            out.flush().and_then(|()| moved()).map_err(|error| failed(&error))
         }
         Err(Error::Output(error)) => Err(failed(&error)),
         Err(error) => Err(error),
     };
     if done.is_err() {
-        let _ = fs::remove_file(&temporary);
+        if replaces {
+            let _ = fs::remove_file(&temporary);
+        }
     } else {
         note!("written to {}", path.display());
     }

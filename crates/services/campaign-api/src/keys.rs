@@ -130,8 +130,9 @@ impl CampaignApi {
         let told = if key.revoked {
             row.told
         } else {
+            check_revoked_by(caller, &key)?;
             let left = store::keys(&tx, organisation).await.map_err(internal)?;
-            if left.len() == 1 {
+            if !key.test && left.iter().filter(|key| !key.test).count() == 1 {
                 return Err(refused(
                     "LAST_KEY",
                     format!(
@@ -207,6 +208,16 @@ fn check_made_with(caller: &Caller, test: bool) -> Result<(), Status> {
         "TEST_KEY",
         "api-key: this is a test key, and makes only further test keys; set test: true (`carillon \
          keys create --test`), or use another key",
+    ))
+}
+
+fn check_revoked_by(caller: &Caller, key: &KeyRow) -> Result<(), Status> {
+    if key.test || !caller.key.test {
+        return Ok(());
+    }
+    Err(refused(
+        "TEST_KEY",
+        format!("api-key: this is a test key, and can't revoke key {}; use another key", key.id),
     ))
 }
 

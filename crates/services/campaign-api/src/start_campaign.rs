@@ -31,6 +31,16 @@ impl CampaignApi {
         let now = self.clock.now();
         let tx = self.database.begin().await.map_err(internal)?;
         let mut current = locked_campaign(&tx, organisation, "id", &request.id).await?;
+        if current.state == CampaignState::Cancelled {
+            return Err(refused(
+                "CAMPAIGN_CANCELLED",
+                format!(
+                    "id: campaign {} is cancelled, and is not started again; copy it (`carillon \
+                     campaign copy`), and start the copy",
+                    current.id
+                ),
+            ));
+        }
         if current.state != CampaignState::Draft {
             return Ok(current.into_campaign());
         }

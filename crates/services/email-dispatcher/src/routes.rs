@@ -23,8 +23,9 @@ use crate::{
     smtp::{Pool, Reach, Target},
 };
 
-/// A change of the settings holds within this time.
-const FRESH: Duration = Duration::from_secs(30);
+/// Settings are read again after this, by every replica: whoever changed them is told that they are
+/// in effect when the database has them.
+const FRESH: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// An organisation that sends nothing for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(600);

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Nothing tells a waiting batch that its organisation's switch is on again.
-const LOOK_AGAIN_MS: i64 = 10_000;
+const LOOK_AGAIN_MS: i64 = 2_000;
 
 pub(crate) enum Pace {
     Go {

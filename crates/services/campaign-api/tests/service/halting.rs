@@ -82,6 +82,8 @@ async fn an_order_is_in_effect_once_every_service_obeys_and_versions_rise() {
     assert_eq!(state(&resumed), (CampaignState::Running, true, 4));
     let cancelled = cancel(&world, &started.id).await.expect("cancelled");
     assert_eq!(state(&cancelled), (CampaignState::Cancelled, true, 5));
+    let status = world.try_start(&started.id).await.expect_err("not again");
+    assert_eq!(status.get_details_error_info().expect("a reason").reason, "CAMPAIGN_CANCELLED");
     let id: CampaignId = started.id.parse().expect("an id");
     let told: Vec<_> = (world.halts.told().into_iter())
         .map(|halted| (halted.campaign_id.clone(), halted.halt(), halted.version))

@@ -96,6 +96,22 @@ async fn a_key_may_revoke_itself_but_the_last_one_stays() {
 }
 
 #[tokio::test]
+async fn a_test_key_neither_revokes_a_real_one_nor_counts_as_the_last() {
+    let world = World::new().await;
+    let request = CreateKeyRequest { name: "trial".into(), test: true };
+    let made = world.keys().create_key(with_key(request, &world.key)).await;
+    let trial = made.expect("created").into_inner();
+    let real = list(&world, &world.key).await.into_iter().find(|key| !key.test).expect("one").id;
+    for (by, reason) in [(&trial.api_key, "TEST_KEY"), (&world.key, "LAST_KEY")] {
+        let status = revoke(&world, by, &real).await.expect_err("refused");
+        assert_eq!(status.get_details_error_info().expect("a reason").reason, reason);
+    }
+    let id = trial.key.expect("a key").id;
+    revoke(&world, &trial.api_key, &id).await.expect("by itself");
+    assert!(works(&world, &world.key).await);
+}
+
+#[tokio::test]
 async fn a_rotated_key_changes_places_with_a_new_one() {
     let world = World::new().await;
     let made = create(&world, "pos").await;

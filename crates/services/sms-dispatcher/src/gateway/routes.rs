@@ -32,8 +32,9 @@ use crate::{
     store::{self, UsedGateway},
 };
 
-/// Settings are read again after this.
-const FRESH: Duration = Duration::from_secs(10);
+/// Settings are read again after this, by every replica: whoever changed them is told that they are
+/// in effect when the database has them.
+const FRESH: Duration = Duration::from_secs(1);
 /// For so long they may be used where they cannot be read: a setting holds within a minute.
 const USABLE: Duration = Duration::from_secs(50);
 /// An organisation that sent nothing for so long is forgotten, connections and all.
