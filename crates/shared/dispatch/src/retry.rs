@@ -48,12 +48,15 @@ impl<G: Gateway> Dispatcher<G> {
             let now_ms = self.store.clock.now_ms();
             let limit = A_ROUND + self.in_hand.count();
             let reader = self.store.database.reader();
-            let mut all_due = store::due_of_all_organisations(reader, now_ms, limit).await?;
-            // The earliest deadline asks first.
-            all_due.sort_by_key(|due| due.deadline_ms);
-            for due in all_due {
+            let mut taken = Vec::new();
+            for due in store::due_of_all_organisations(reader, now_ms, limit).await? {
                 let Some(held) = self.in_hand.take(due.batch) else { continue };
                 let Ok(room) = Arc::clone(&rooms).try_acquire_owned() else { break };
+                taken.push((due, held, room));
+            }
+            // Organisations come in turn; of what is taken the earliest deadline asks first.
+            taken.sort_by_key(|(due, ..)| due.deadline_ms);
+            for (due, held, room) in taken {
                 let place = due.is_short().then(|| lines.join(due.organisation));
                 let (dispatcher, stopping) = (self.clone(), stop.clone());
                 stop.spawn("retry", async move {
