@@ -4,10 +4,7 @@ use carillon_contracts::{
     billing::v1::{BatchHold, ListHoldsRequest, ListHoldsResponse},
     ids::OrganisationId,
 };
-use carillon_service_kit::{
-    page,
-    status::{internal, invalid},
-};
+use carillon_service_kit::{page, status::internal};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -27,12 +24,7 @@ impl Billing {
         let ListHoldsRequest { page_size, page_token, campaign_id, include_closed, batch_id } =
             request;
         let size = page::size(page_size)?;
-        let after = match page_token.as_str() {
-            "" => Uuid::nil(),
-            token => token.parse().map_err(|_| {
-                invalid("page_token", "is not one that this method gave; start without it")
-            })?,
-        };
+        let after = page::place(&page_token, Uuid::nil(), |token| token.parse().ok())?;
         let campaign = optional_id("campaign_id", &campaign_id)?;
         let batch = optional_id("batch_id", &batch_id)?;
         let listing = Listing { campaign, batch, include_closed, after, limit: size + 1 };

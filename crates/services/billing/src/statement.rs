@@ -5,10 +5,7 @@ use carillon_contracts::{
     ids::OrganisationId,
     time,
 };
-use carillon_service_kit::{
-    page,
-    status::{internal, invalid},
-};
+use carillon_service_kit::{page, status::internal};
 use jiff::Timestamp;
 use tonic::Status;
 
@@ -25,12 +22,7 @@ impl Billing {
         request: ListEntriesRequest,
     ) -> Result<ListEntriesResponse, Status> {
         let size = page::size(request.page_size)?;
-        let after = match request.page_token.as_str() {
-            "" => 0,
-            token => token.parse().map_err(|_| {
-                invalid("page_token", "is not one that this method gave; start without it")
-            })?,
-        };
+        let after = page::place(&request.page_token, 0, |token| token.parse().ok())?;
         let mut rows = store::entries(self.database.reader(), organisation, after, size + 1)
             .await
             .map_err(internal)?;

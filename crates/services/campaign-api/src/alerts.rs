@@ -8,10 +8,7 @@ use carillon_contracts::{
     ids::OrganisationId,
 };
 use carillon_outbox::{Handler, HandlerError};
-use carillon_service_kit::{
-    page,
-    status::{internal, invalid},
-};
+use carillon_service_kit::{page, status::internal};
 use sea_orm::DatabaseTransaction;
 use tonic::Status;
 
@@ -65,12 +62,7 @@ impl CampaignApi {
         request: ListAlertsRequest,
     ) -> Result<ListAlertsResponse, Status> {
         let size = page::size(request.page_size)?;
-        let before = match request.page_token.as_str() {
-            "" => i64::MAX,
-            token => token.parse().map_err(|_| {
-                invalid("page_token", "is not one that this method gave; start without it")
-            })?,
-        };
+        let before = page::place(&request.page_token, i64::MAX, |token| token.parse().ok())?;
         let mut rows = store::alerts(self.database.reader(), organisation, before, size + 1)
             .await
             .map_err(internal)?;

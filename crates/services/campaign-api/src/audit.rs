@@ -11,10 +11,7 @@ use carillon_contracts::{
     time,
 };
 use carillon_outbox::{Handler, HandlerError};
-use carillon_service_kit::{
-    page,
-    status::{internal, invalid},
-};
+use carillon_service_kit::{page, status::internal};
 use carillon_tenancy::Caller;
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -78,12 +75,7 @@ impl CampaignApi {
         request: ListAuditEntriesRequest,
     ) -> Result<ListAuditEntriesResponse, Status> {
         let size = page::size(request.page_size)?;
-        let before = match request.page_token.as_str() {
-            "" => i64::MAX,
-            token => token.parse().map_err(|_| {
-                invalid("page_token", "is not one that this method gave; start without it")
-            })?,
-        };
+        let before = page::place(&request.page_token, i64::MAX, |token| token.parse().ok())?;
         let reader = self.database.reader();
         let read = carillon_audit::entries(reader, organisation, before, size + 1).await;
         let mut rows = read.map_err(internal)?;

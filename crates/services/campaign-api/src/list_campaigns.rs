@@ -4,7 +4,7 @@ use carillon_contracts::{
     campaign::v1::{ListCampaignsRequest, ListCampaignsResponse},
     ids::{CampaignId, OrganisationId},
 };
-use carillon_service_kit::status::{internal, invalid};
+use carillon_service_kit::{page, status::internal};
 use prost::Message as _;
 use sea_orm::DbErr;
 use tonic::Status;
@@ -25,12 +25,7 @@ impl CampaignApi {
         request: ListCampaignsRequest,
     ) -> Result<ListCampaignsResponse, Status> {
         let page = Page::of_size(request.page_size)?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(parse_token(token).ok_or_else(|| {
-                invalid("page_token", "is not one that this method gave; start without it")
-            })?),
-        };
+        let after = page::place(&request.page_token, None, |token| parse_token(token).map(Some))?;
         let archived = request.show_archived;
         let (rows, more) =
             self.page(organisation, after, archived, page).await.map_err(internal)?;

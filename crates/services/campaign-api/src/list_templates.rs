@@ -7,7 +7,7 @@ use carillon_contracts::{
     },
     ids::{OrganisationId, TemplateId},
 };
-use carillon_service_kit::status::{internal, invalid};
+use carillon_service_kit::{page, status::internal};
 use prost::Message as _;
 use tonic::Status;
 
@@ -25,7 +25,8 @@ impl CampaignApi {
         request: ListTemplatesRequest,
     ) -> Result<ListTemplatesResponse, Status> {
         let mut page = Page::of_size(request.page_size)?;
-        let mut after = token(&request.page_token, parse_place)?;
+        let mut after =
+            page::place(&request.page_token, None, |token| parse_place(token).map(Some))?;
         let more = loop {
             let reader = self.database.reader();
             let read = store::templates(reader, organisation, after, CHUNK).await;
@@ -49,7 +50,8 @@ impl CampaignApi {
         request: ListTemplateVersionsRequest,
     ) -> Result<ListTemplateVersionsResponse, Status> {
         let mut page = Page::of_size(request.page_size)?;
-        let mut before = token(&request.page_token, |token| token.parse().ok())?;
+        let mut before =
+            page::place(&request.page_token, None, |token| token.parse().ok().map(Some))?;
         let reader = self.database.reader();
         let id = find_template(reader, organisation, &request.template).await?.id;
         let more = loop {
@@ -74,15 +76,6 @@ fn fits(page: &mut Page<TemplateRow>, read: Vec<TemplateRow>) -> bool {
         let bytes = row.content.encoded_len();
         page.takes(row, bytes)
     })
-}
-
-fn token<T>(token: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Status> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    parse(token)
-        .map(Some)
-        .ok_or_else(|| invalid("page_token", "is not one that this method gave; start without it"))
 }
 
 fn parse_place(token: &str) -> Option<(i64, TemplateId)> {

@@ -26,12 +26,7 @@ impl Scheduler {
                 Some(id.map_err(|error| invalid("campaign_id", error.to_string()))?)
             }
         };
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(parse_token(token).ok_or_else(|| {
-                invalid("page_token", "is not one that this method gave; start without it")
-            })?),
-        };
+        let after = page::place(&request.page_token, None, |token| parse_token(token).map(Some))?;
         let mut rows = store::runs(self.database.reader(), organisation, campaign, after, size + 1)
             .await
             .map_err(internal)?;

@@ -16,6 +16,15 @@ pub fn size(asked: i32) -> Result<i64, Status> {
     }
 }
 
+/// Where a page begins: at `first`, or where the token of the page before it says.
+pub fn place<T>(token: &str, first: T, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Status> {
+    if token.is_empty() {
+        return Ok(first);
+    }
+    parse(token)
+        .ok_or_else(|| invalid("page_token", "is not one that this method gave; start without it"))
+}
+
 /// Lists read one row more than a page holds; this cuts it off and answers whether it was there.
 pub fn cut<T>(rows: &mut Vec<T>, size: i64) -> bool {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
