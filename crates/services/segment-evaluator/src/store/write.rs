@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use carillon_contracts::ids::OrganisationId;
 use carillon_service_kit::database::{Sql as _, Text, differs};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseTransaction, DbErr, SqlErr};
 use serde::Serialize;
 
 use super::{bytes, json, listed::listed};
@@ -37,14 +37,22 @@ pub(crate) struct CustomerWrite<'a> {
     pub version: i64,
 }
 
-/// Answers whether all were written; if not, somebody else has just created one of them.
+/// Answers whether all were written; if not, somebody else has just created one of them, and the
+/// transaction is of no more use. PostgreSQL may then also find the other's row by its id, of which
+/// `ON CONFLICT` does not speak: two insert the same customer at once, and both keys are looked at
+/// one after the other.
 pub(crate) async fn write_customers(
     tx: &DatabaseTransaction,
     organisation: OrganisationId,
     rows: &[CustomerWrite<'_>],
 ) -> Result<bool, DbErr> {
-    let written = tx.run(WRITE, [organisation.uuid().into(), json(&rows)?.into()]).await?;
-    Ok(written.rows_affected() == rows.len() as u64)
+    match tx.run(WRITE, [organisation.uuid().into(), json(&rows)?.into()]).await {
+        Ok(written) => Ok(written.rows_affected() == rows.len() as u64),
+        Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 macro_rules! upsert {
