@@ -5,13 +5,19 @@ use std::time::Duration;
 use sea_orm::{
     ConnectionTrait as _, DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector,
     sqlx::{
-        self,
+        self, Connection as _,
         postgres::{PgConnectOptions, PgPoolOptions},
     },
 };
 use sea_orm_migration::MigratorTrait;
 
 use super::Database;
+
+/// A process that stands still in the midst of a transaction would keep its locks for ever, and those
+/// who take over what it had in hand need them.
+const IDLE_IN_TRANSACTION: &str = "15s";
+/// A connection that was not used for so long may be one of a server that was there before.
+const UNUSED: Duration = Duration::from_secs(1);
 
 /// Where the database is and how many connections a process opens to it.
 #[derive(Debug, Clone)]
@@ -50,13 +56,19 @@ impl Database {
 async fn pool(at: &Postgres) -> Result<DatabaseConnection, DbErr> {
     let failed = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
     let options: PgConnectOptions = at.url.parse().map_err(failed)?;
+    let options = options
+        .statement_cache_capacity(256)
+        .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
     let pool = PgPoolOptions::new()
         .max_connections(at.connections)
         .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(30))
         .idle_timeout(Duration::from_secs(10 * 60))
         .max_lifetime(None)
-        .connect_with(options.statement_cache_capacity(256))
+        .before_acquire(|connection, pooled| {
+            Box::pin(async move { Ok(pooled.idle_for < UNUSED || connection.ping().await.is_ok()) })
+        })
+        .connect_with(options)
         .await
         .map_err(failed)?;
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
