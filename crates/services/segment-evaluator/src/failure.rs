@@ -36,6 +36,7 @@ impl From<Failure> for Status {
             Failure::OrganisationUnknown(id) => {
                 not_found(format!("organisation_id: there is no organisation {id}; check the id"))
             }
+            Failure::Database(error) => internal(error),
             failure => internal(failure),
         }
     }

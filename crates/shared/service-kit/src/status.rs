@@ -1,11 +1,16 @@
 //! gRPC errors that name the field, the value and what to do, with `google.rpc` details.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
+use sea_orm::DbErr;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::database::is_transient;
+
 const DOMAIN: &str = "carillon";
+/// After which a database may be there again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A field of the request is wrong. `description` says what was given, the rule, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,13 +76,40 @@ pub fn unavailable(message: impl Into<String>, retry: Duration) -> Status {
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
-/// An error of ours: logged here, once, and answered without its inside.
-pub fn internal(error: impl std::fmt::Display) -> Status {
+/// An error of ours: logged here, once, and answered without its inside. What a database that is out
+/// of reach for a while caused is the caller's to try again.
+pub fn internal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Status {
+    let error = error.into();
     tracing::error!(%error, "request failed");
+    if error.downcast_ref::<DbErr>().is_some_and(is_transient) {
+        return unavailable(
+            "the database did not answer, so it is not known whether the request was carried out; \
+             send it again",
+            RETRY,
+        );
+    }
     Status::internal("internal error: the request was not carried out; the service's log says why")
 }
 
 fn with_reason(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, [] as [(String, String); 0]);
     Status::with_error_details(code, message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::RuntimeErr;
+
+    use super::*;
+
+    #[test]
+    fn a_database_that_does_not_answer_is_the_callers_to_try_again() {
+        let away = DbErr::Conn(RuntimeErr::Internal("connection reset".into()));
+        let told = internal(away);
+        assert_eq!(told.code(), Code::Unavailable);
+        assert!(told.get_details_retry_info().is_some());
+        assert!(!told.message().contains("reset"), "{told}");
+        assert_eq!(internal(DbErr::Type("damaged".into())).code(), Code::Internal);
+        assert_eq!(internal("a fault of ours").code(), Code::Internal);
+    }
 }
