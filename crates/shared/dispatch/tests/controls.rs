@@ -324,6 +324,10 @@ async fn receipts_only_raise_whatever_their_order_and_number() {
     eventually("applied", || async { harness.number(delivered).await == 1 }).await;
     open.send(true).unwrap();
     harness.until("closed", |totals| totals.closed).await;
+    let lost = Evidence { provider_code: "30003".into(), ..evidence(1, Says::Undelivered) };
+    inbox.keep(vec![lost]).await.unwrap();
+    let explained = "SELECT COUNT(*) FROM messages WHERE provider_code = '30003'";
+    eventually("it says why", || async { harness.number(explained).await == 1 }).await;
     let mut late = Vec::new();
     for _ in 0..10 {
         late.extend([
@@ -343,6 +347,7 @@ async fn receipts_only_raise_whatever_their_order_and_number() {
     eventually("all applied", || async { inbox.waiting().await.unwrap() == 0 }).await;
     let totals = harness.until("told", |totals| settled(totals, "undelivered") == 1).await;
     assert_eq!((settled(&totals, "delivered"), settled(&totals, "sent")), (2, 3));
+    assert_eq!(harness.number(explained).await, 0, "what was delivered after all");
     assert_eq!(totals.posted_units, 6);
     assert_eq!(harness.calls.total(), 6);
     let baseless = "carillon_evidence_baseless_total{channel=\"sms\"} 20";

@@ -255,12 +255,12 @@ async fn raise(
 }
 
 /// Only ever upwards: queued, sending, unknown, sent, undelivered, delivered. `never_accepted`
-/// settles what was unknown, and nothing else.
+/// settles what was unknown, and nothing else. A code goes with the state that it explained, or what
+/// is delivered would show why it was not, by the order of its receipts.
 macro_rules! raised {
     () => {
         " UPDATE messages SET changed_at = $2, next_attempt_at = NULL,
-             provider_code = CASE WHEN given.code = '' THEN messages.provider_code
-                 ELSE given.code END,
+             provider_code = given.code,
              reason = CASE WHEN given.says = 'never_accepted' THEN 'never_accepted' ELSE '' END,
              state = CASE WHEN given.says = 'never_accepted' THEN 'failed' ELSE given.says END
          FROM given
