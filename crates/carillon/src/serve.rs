@@ -10,10 +10,7 @@ mod signals;
 
 use std::path::PathBuf;
 
-use carillon_broker::{
-    amqp::AmqpBroker,
-    topology::{self, SERVICES},
-};
+use carillon_broker::topology::{self, SERVICES};
 use carillon_service_kit::{Stop, metrics, telemetry};
 use tokio::net::TcpListener;
 
@@ -99,8 +96,7 @@ async fn serve(service: &'static str, config: Config) -> Result<(), Error> {
     let mut signals = Signals::new()?;
     let stop = Stop::within(config.grace);
     metrics::start(&stop).map_err(Error::failed)?;
-    let broker = AmqpBroker::connect(&config.broker.url()?, &format!("carillon {service}"))
-        .map_err(|error| Error::failed(format!("broker.url: {error}")))?;
+    let broker = config.broker.connect(service)?;
     let (public, internal, operators) = (
         listen("listen", config.listen).await?,
         listen("internal_listen", config.internal_listen).await?,

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use carillon_broker::{RESEND_AFTER, amqp::AmqpBroker};
 use carillon_sealing::WrappingKey;
 use carillon_service_kit::{
     config::{self, SecretFile},
@@ -115,16 +116,39 @@ impl DatabaseConfig {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BrokerConfig {
     /// `amqp://user:password@host:5672/vhost`
     pub url: Option<String>,
     pub url_file: Option<PathBuf>,
+    /// An event or a batch that a service lacks for so long is sent to it again.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub resend_after: Duration,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self { url: None, url_file: None, resend_after: RESEND_AFTER }
+    }
 }
 
 impl BrokerConfig {
-    pub(super) fn url(&self) -> Result<String, Error> {
+    pub(super) fn connect(&self, service: &str) -> Result<AmqpBroker, Error> {
+        let name = format!("carillon {service}");
+        AmqpBroker::connect_resending(&self.url()?, &name, self.resend_after)
+            .map_err(|error| Error::failed(format!("broker.url: {error}")))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.resend_after >= Duration::from_secs(1) {
+            return Ok(());
+        }
+        let given = self.resend_after;
+        Err(Error::failed(format!("broker.resend_after: {given:?} is too short; give 1s at least")))
+    }
+
+    fn url(&self) -> Result<String, Error> {
         either("broker", self.url.as_ref(), self.url_file.as_ref())
     }
 }
@@ -196,6 +220,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
         let config: Self = config::load(file, environment).map_err(told)?;
+        config.broker.check()?;
         check_dispatchers(&config.sms_dispatcher, &config.email_dispatcher, config.grace)?;
         Ok(config)
     }

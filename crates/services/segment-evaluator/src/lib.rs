@@ -63,9 +63,6 @@ use vault::Vault;
 /// A request of 1,000 customers with long attributes, and a page of as many.
 const IMPORT_BYTES: usize = 32 * 1024 * 1024;
 
-/// How long a batch must have been overtaken before it is released again.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
 /// What the service is built from.
 pub struct Parts {
     pub database: Database,
@@ -123,10 +120,11 @@ impl Evaluator {
 
 /// Builds the parts and starts the tasks.
 pub fn start(parts: Parts) -> Service {
-    start_with_patience(parts, PATIENCE)
+    let patience = parts.broker.resend_after();
+    start_with_patience(parts, patience)
 }
 
-/// Releases overtaken batches again sooner or later than `PATIENCE`: for tests.
+/// Releases overtaken batches again after so long: for tests.
 pub fn start_with_patience(parts: Parts, patience: Duration) -> Service {
     let Parts { database, broker, clock, stop, wrapping_key, public_url } = parts;
     let name = topology::SEGMENT_EVALUATOR;

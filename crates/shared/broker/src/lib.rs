@@ -13,6 +13,9 @@ use bytes::Bytes;
 /// How long a publisher waits for the broker's confirm.
 pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Unless it is set otherwise.
+pub const RESEND_AFTER: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub to: Destination,
@@ -60,6 +63,12 @@ pub trait Broker: Send + Sync + 'static {
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Consumer>, Unavailable>;
 
     async fn depth(&self, queue: &str) -> Result<Depth, Unavailable>;
+
+    /// What a consumer has lacked for so long, while it had later ones or nothing, is taken for lost
+    /// and sent again.
+    fn resend_after(&self) -> Duration {
+        RESEND_AFTER
+    }
 }
 
 #[async_trait]

@@ -39,9 +39,9 @@ impl Outbox {
         Self {
             producer,
             database,
+            patience: broker.resend_after(),
             broker,
             clock,
-            patience: Duration::from_secs(60),
             begun: Arc::default(),
             wake: Arc::default(),
         }

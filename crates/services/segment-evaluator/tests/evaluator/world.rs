@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use carillon_broker::RESEND_AFTER;
 use carillon_broker::{Broker, Consumer, Destination, Publication, topology};
 use carillon_contracts::{
     audience::v1::{
@@ -16,7 +17,7 @@ use carillon_contracts::{
     ops::v1::operator_service_client::OperatorServiceClient,
 };
 use carillon_sealing::WrappingKey;
-use carillon_segment_evaluator::{Migrator, PATIENCE, Parts, start_with_patience};
+use carillon_segment_evaluator::{Migrator, Parts, start_with_patience};
 use carillon_service_kit::{
     Clock, Database, Stop,
     database::{Sql as _, Text},
@@ -64,7 +65,7 @@ impl World {
 
     pub async fn with(settings: Organisation) -> Self {
         let clock = Clock::manual(NOW.parse().expect("valid"));
-        Self::with_patience(settings, clock, PATIENCE, |broker| broker).await
+        Self::with_patience(settings, clock, RESEND_AFTER, |broker| broker).await
     }
 
     /// `through` stands between the service and its broker.
@@ -126,7 +127,7 @@ impl World {
         let database = self.place.database.again::<Migrator>().await;
         let broker = self.place.broker.again().await;
         let (place, clock) = (Arc::clone(&self.place), self.clock.clone());
-        Self::open(place, (database, broker), self.organisation, clock, PATIENCE, 0)
+        Self::open(place, (database, broker), self.organisation, clock, RESEND_AFTER, 0)
     }
 
     /// Stops the service and starts it again on the same database. A broker in memory is a new one,
@@ -139,7 +140,7 @@ impl World {
         let database = place.database.again::<Migrator>().await;
         let broker =
             if is_distributed() { broker } else { carillon_testkit::broker().await.broker };
-        Self::open(place, (database, broker), organisation, clock, PATIENCE, next_seq)
+        Self::open(place, (database, broker), organisation, clock, RESEND_AFTER, next_seq)
     }
 
     pub fn place(&self) -> &Place {

@@ -23,7 +23,7 @@ use self::{
     link::{Link, Role, unavailable},
     publish::{Publisher, is_not_found},
 };
-use crate::{Broker, Consumer, Depth, Publication, PublishError, Unavailable};
+use crate::{Broker, Consumer, Depth, Publication, PublishError, RESEND_AFTER, Unavailable};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +37,7 @@ struct Inner {
     work: Link,
     again: Again,
     consumers: TaskTracker,
+    resend_after: Duration,
 }
 
 impl AmqpBroker {
@@ -47,6 +48,18 @@ impl AmqpBroker {
     /// # Errors
     /// Where the URI is not one.
     pub fn connect(url: &str, name: &str) -> Result<Self, BadAddress> {
+        Self::connect_resending(url, name, RESEND_AFTER)
+    }
+
+    /// The same, for a broker that is to be trusted for so long.
+    ///
+    /// # Errors
+    /// Where the URI is not one.
+    pub fn connect_resending(
+        url: &str,
+        name: &str,
+        resend_after: Duration,
+    ) -> Result<Self, BadAddress> {
         let address = Address::parse(url)?;
         let publisher = Publisher::new(Link::start(address.clone(), name, Role::Publish));
         let work = Link::start(address, name, Role::Work);
@@ -55,6 +68,7 @@ impl AmqpBroker {
             work,
             again: Again::default(),
             consumers: TaskTracker::new(),
+            resend_after,
         })))
     }
 
@@ -123,5 +137,9 @@ impl Broker for AmqpBroker {
 
     async fn depth(&self, queue: &str) -> Result<Depth, Unavailable> {
         self.declared(queue, || Box::pin(self.try_depth(queue))).await
+    }
+
+    fn resend_after(&self) -> Duration {
+        self.0.resend_after
     }
 }

@@ -50,7 +50,7 @@ impl World {
             tenancy: Tenancy::new(file.database.clone()),
             vault: Vault::new(WrappingKey::new([7; 32]), file.database.clone()),
             links: carillon_sealing::Links::new("https://c.example", &WrappingKey::new([7; 32])),
-            patience: crate::PATIENCE,
+            patience: carillon_broker::RESEND_AFTER,
             plan_soon: Arc::default(),
             release_soon: Arc::default(),
         };
