@@ -1,6 +1,7 @@
 //! Hold: raises what a batch may spend, towards what it wanted first, as far as there is money and
 //! whole messages can be paid with it.
 
+use carillon_service_kit::faults;
 use sea_orm::DbErr;
 
 use crate::{
@@ -40,7 +41,7 @@ impl Billing {
             let at_ms = self.clock.now_ms();
             store::save(&tx, organisation, ledger, Reference::Batch(batch), at_ms).await?;
         }
-        tx.commit().await?;
+        faults::commit(tx, "billing.hold").await?;
         self.outbox.wake();
         Ok(row.ever_granted())
     }

@@ -13,7 +13,7 @@ use carillon_contracts::{
     ids::{CampaignId, OrganisationId, RunId},
     time,
 };
-use carillon_service_kit::{Stop, database::is_transient, telemetry};
+use carillon_service_kit::{Stop, database::is_transient, faults, telemetry};
 use carillon_tenancy::Tenancy;
 use jiff::{Timestamp, tz::TimeZone};
 use prost::Message as _;
@@ -100,7 +100,7 @@ impl Ticker {
                 }
             }
         }
-        tx.commit().await?;
+        faults::commit(tx, "schedule.fire").await?;
         self.scheduler.outbox.wake();
         Ok(full)
     }

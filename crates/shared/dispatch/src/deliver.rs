@@ -13,7 +13,7 @@ use carillon_contracts::{
 };
 use carillon_outbox::parked;
 use carillon_service_kit::{
-    Stop,
+    Stop, faults,
     panics::{Panicked, caught},
     telemetry,
 };
@@ -96,7 +96,10 @@ impl<G: Gateway> Dispatcher<G> {
     async fn deliver(&self, queue: &str, delivery: Delivery, stop: &Stop) {
         let done = caught(self.carry_out(&delivery, stop)).await;
         match done.unwrap_or_else(|panicked| Err(panicked.into())) {
-            Ok(()) => delivery.ack(),
+            Ok(()) => {
+                faults::point("dispatch.ack");
+                delivery.ack();
+            }
             Err(DeliverError::Stopping) if stop.is_stopping() => delivery.requeue(),
             Err(DeliverError::InHand) => {
                 stop.sleep(IN_HAND_PAUSE).await;
@@ -132,6 +135,7 @@ impl<G: Gateway> Dispatcher<G> {
     }
 
     async fn carry_out(&self, delivery: &Delivery, stop: &Stop) -> Result<(), DeliverError> {
+        faults::point("dispatch.delivered");
         let job = SendJob::decode(delivery.body.clone())
             .map_err(|error| OpenError::Damaged(error.to_string()))?;
         let mut header = Header::of(&job)?;
@@ -310,6 +314,7 @@ impl<G: Gateway> Dispatcher<G> {
             kind: ClaimKind::Accept { header: Arc::clone(header), wanted, job: Arc::new(job) },
         };
         let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
+        faults::point("dispatch.accepted");
         if answer.accepted { Ok(()) } else { Err(DeliverError::NotAccepted) }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use carillon_contracts::vocabulary::{ChannelWord as _, MessageState, WaitReason};
-use carillon_service_kit::{Clock, metrics::GATEWAY_SECONDS};
+use carillon_service_kit::{Clock, faults, metrics::GATEWAY_SECONDS};
 use futures::FutureExt as _;
 use rand::RngExt as _;
 use tokio::sync::SemaphorePermit;
@@ -192,7 +192,10 @@ impl<G: Gateway> Calls<G> {
             attempt,
             clearance,
         };
-        self.gateway.send(prepared, outgoing).await
+        faults::point("dispatch.call");
+        let outcome = self.gateway.send(prepared, outgoing).await;
+        faults::point("dispatch.called");
+        outcome
     }
 
     fn record_of(

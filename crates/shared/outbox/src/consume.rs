@@ -8,7 +8,7 @@ use std::{
 
 use carillon_broker::{Consumer, Delivery, Destination, Publication, gather, topology};
 use carillon_contracts::events::v1::{Event, Mark};
-use carillon_service_kit::{Stop, database::is_transient};
+use carillon_service_kit::{Stop, database::is_transient, faults};
 use prost::Message as _;
 use sea_orm::DbErr;
 
@@ -151,7 +151,7 @@ impl Listening {
         }
         apply(&*self.handler, &tx, &self.stream, &events).await?;
         inbox::advance(&tx, &self.stream).await?;
-        tx.commit().await?;
+        faults::commit(tx, "inbox.handle").await?;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use carillon_broker::{CONFIRM_TIMEOUT, Destination, Publication, PublishError};
 use carillon_service_kit::{
     Stop,
     database::{Sql as _, Text, differs, list},
+    faults,
 };
 use futures::{StreamExt as _, stream};
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -120,7 +121,7 @@ impl Outbox {
         }
         number(&tx).await?;
         let more = tx.row(waiting, []).await?.is_some();
-        tx.commit().await?;
+        faults::commit(tx, "outbox.settle").await?;
         Ok(more)
     }
 
@@ -154,6 +155,7 @@ impl Outbox {
         }
         match self.publish(row, Destination::Event(stream.clone())).await {
             Ok(()) => {
+                faults::point("outbox.confirmed");
                 resting.worked(&stream);
                 Some(id)
             }
@@ -170,6 +172,7 @@ impl Outbox {
         let mut headers = row.position.to_headers();
         headers.extend(headers::trace_of(&row.body));
         let publication = Publication { to, headers, body: row.body.into() };
+        faults::point("outbox.publish");
         match tokio::time::timeout(CONFIRM_TIMEOUT, self.broker.publish(publication)).await {
             Ok(result) => result,
             Err(_) => Err(PublishError::Unavailable("no confirm in time".into())),

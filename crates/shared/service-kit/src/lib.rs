@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod database;
 pub mod egress;
+pub mod faults;
 pub mod metrics;
 pub mod page;
 pub mod panics;

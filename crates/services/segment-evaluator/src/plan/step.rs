@@ -15,6 +15,7 @@ use carillon_contracts::{
     jobs::v1::{Channel, Content, MessageClass},
     limits::{BATCH_BYTES, BATCH_RECIPIENTS},
 };
+use carillon_service_kit::faults;
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
 
@@ -288,7 +289,7 @@ impl Evaluator {
         if step.next.closed {
             self.close(&tx, run, step.next).await?;
         }
-        tx.commit().await?;
+        faults::commit(tx, "plan.step").await?;
         self.outbox.wake();
         self.release_soon.notify_one();
         Ok(())

@@ -14,7 +14,7 @@ use carillon_contracts::{
     vocabulary::{MessageState, WaitReason},
 };
 use carillon_outbox::Outbox;
-use carillon_service_kit::{Clock, Database};
+use carillon_service_kit::{Clock, Database, faults};
 use jiff::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr};
 
@@ -216,7 +216,7 @@ impl Store {
             answer
         });
         let answers = answers.collect();
-        tx.commit().await?;
+        faults::commit(tx, "dispatch.step").await?;
         self.outbox.wake();
         Ok(answers)
     }

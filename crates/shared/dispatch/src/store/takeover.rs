@@ -6,7 +6,10 @@ use carillon_contracts::{
     events::v1::MessageChange,
     ids::{BatchId, MessageId},
 };
-use carillon_service_kit::database::{Sql as _, differs};
+use carillon_service_kit::{
+    database::{Sql as _, differs},
+    faults,
+};
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::{
@@ -71,7 +74,7 @@ impl Store {
             books.insert(key, book);
         }
         totals::publish_all(&tx, self, &mut books, now_ms).await?;
-        tx.commit().await?;
+        faults::commit(tx, "dispatch.takeover").await?;
         self.outbox.wake();
         Ok(true)
     }
