@@ -14,7 +14,7 @@ use carillon_contracts::{
     jobs::v1::{Cause, Channel, Content, MessageClass, SealedBlock, SendJob},
     time,
 };
-use carillon_service_kit::{Stop, telemetry};
+use carillon_service_kit::{Stop, faults, telemetry};
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use prost::Message as _;
@@ -39,7 +39,7 @@ const BACK_OFF: Duration = Duration::from_millis(200);
 const TROUBLE: Duration = Duration::from_secs(1);
 /// A batch taken by a replica that died, or that cannot be read, is left alone for this long. Longer
 /// than a round's confirms can take.
-const TAKEN_MS: i64 = 60_000;
+const TAKEN_MS: i64 = 30_000;
 
 /// Each run's content, and the trace that it belongs to.
 type Contents = HashMap<Uuid, (Content, String)>;
@@ -51,11 +51,14 @@ struct Release {
     sent: Vec<i64>,
     /// Taken, and refused by the broker.
     refused: Vec<i64>,
+    /// What was taken until then, if the commit of it went through, nobody knows of.
+    unanswered: Option<i64>,
 }
 
 impl Evaluator {
     pub(crate) async fn release(self, stop: Stop) -> Result<(), DbErr> {
-        let mut release = Release { evaluator: self, sent: Vec::new(), refused: Vec::new() };
+        let mut release =
+            Release { evaluator: self, sent: Vec::new(), refused: Vec::new(), unanswered: None };
         // A broker that is shared kept what it was given.
         while !release.evaluator.database.is_shared() {
             let Err(error) = release.forget_sent().await else { break };
@@ -106,7 +109,8 @@ impl Release {
     async fn settle(&mut self, more: bool) -> Result<Vec<i64>, DbErr> {
         let now = self.evaluator.clock.now_ms();
         let reader = self.evaluator.database.reader();
-        let pending = !self.sent.is_empty()
+        let pending = self.unanswered.is_some()
+            || !self.sent.is_empty()
             || !self.refused.is_empty()
             || more
                 && (store::room_in_any_organisation(reader, now).await?
@@ -117,16 +121,21 @@ impl Release {
         let tx = self.evaluator.database.begin().await?;
         let marked = store::mark_sent(&tx, &self.sent, now).await?;
         store::give_back(&tx, &self.refused).await?;
+        if let Some(until) = self.unanswered {
+            store::give_back_taken_until(&tx, until).await?;
+        }
         let taken = if more {
             store::release_in_all_organisations(&tx, now).await?;
             store::take_unsent_of_all_organisations(&tx, now, now + TAKEN_MS, ROUND).await?
         } else {
             Vec::new()
         };
-        tx.commit().await?;
+        self.unanswered = Some(now + TAKEN_MS);
+        faults::commit(tx, "release.settle").await?;
         let marked: HashSet<i64> = marked.into_iter().collect();
         self.sent.retain(|seq| !marked.contains(seq));
         self.refused.clear();
+        self.unanswered = None;
         Ok(taken)
     }
 
@@ -155,7 +164,10 @@ impl Release {
             .buffer_unordered(CONFIRMS);
         while let Some((seq, published)) = publishing.next().await {
             match published {
-                Ok(()) => self.sent.push(seq),
+                Ok(()) => {
+                    faults::point("release.confirmed");
+                    self.sent.push(seq);
+                }
                 Err(error) => {
                     if self.refused.is_empty() {
                         tracing::warn!(%error, "batch not published; trying again");

@@ -213,6 +213,17 @@ pub(crate) async fn give_back(tx: &DatabaseTransaction, seqs: &[i64]) -> Result<
     tx.run(sql, [json(&seqs)?.into()]).await.map(|_| ())
 }
 
+/// Gives back what was taken until then by whom the answer never reached. Where another took some in
+/// the same millisecond they may go twice, which the claim makes harmless.
+pub(crate) async fn give_back_taken_until(
+    tx: &DatabaseTransaction,
+    until: i64,
+) -> Result<(), DbErr> {
+    let sql = "UPDATE batches SET taken_until = NULL WHERE released_at IS NOT NULL AND NOT sent
+               AND parked_at IS NULL AND taken_until = $1";
+    tx.run(sql, [until.into()]).await.map(|_| ())
+}
+
 /// An in-memory broker forgot everything at the last stop, so what is not accepted goes again. The
 /// claim makes it harmless. Nobody else has taken anything: the process is alone.
 pub(crate) async fn forget_sent(tx: &DatabaseTransaction) -> Result<(), DbErr> {

@@ -27,9 +27,9 @@ use sea_orm::{DbErr, QueryResult};
 pub(crate) use activities::{ActivityRow, add_activities, add_points, known_activities};
 pub(crate) use audience::{CandidateRow, candidates, count, external_ids, matched_ids, resolve};
 pub(crate) use batches::{
-    BatchTotals, NewBatch, TakenBatch, content_of, forget_sent, give_back, insert_batches,
-    mark_sent, record_totals, take_unsent_of_all_organisations, taken_of_all_organisations,
-    unsent_in_any_organisation,
+    BatchTotals, NewBatch, TakenBatch, content_of, forget_sent, give_back, give_back_taken_until,
+    insert_batches, mark_sent, record_totals, take_unsent_of_all_organisations,
+    taken_of_all_organisations, unsent_in_any_organisation,
 };
 pub(crate) use consent_log::{append_consents, consent_head, consent_page};
 pub(crate) use customers::{
