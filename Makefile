@@ -28,6 +28,12 @@ node:
 	@command -v node >/dev/null || { $(SUDO) apt-get update -q && \
 		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends nodejs; }
 
+# The drills set clocks, by Debian's faketime.
+.PHONY: faketime
+faketime:
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends faketime; }
+
 .PHONY: run
 run: compiler ## Start every service in one process, on embedded parts
 	$(CARGO) run -p carillon -- dev
@@ -40,7 +46,7 @@ demo: compiler ## One campaign from a file to its report
 # What these promise, they promise on PostgreSQL and RabbitMQ as well as on embedded parts: each
 # crate's unit tests and suites. Named by target, so that both ways run what was built once.
 SUITES := $(sort $(basename $(notdir $(wildcard crates/*/tests/*.rs crates/*/*/tests/*.rs))) \
-	$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs crates/*/*/tests/*/main.rs))) distributed)
+	$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs crates/*/*/tests/*/main.rs))) distributed faults)
 
 # One red way does not hide the other. Whoever ends this ends what it started.
 WITH_US := setpriv --pdeathsig TERM --
@@ -54,12 +60,12 @@ test: ## Run every test on embedded parts, then the behavioural ones on PostgreS
 	exit $$status
 
 .PHONY: test-embedded
-test-embedded: compiler node ## Every test, on SQLite and the in-memory broker
+test-embedded: compiler node faketime ## Every test, on SQLite and the in-memory broker
 	@echo "==> tests on embedded parts: SQLite, broker in memory"
 	CARILLON_TEST_ON=embedded scripts/servers without $(CARGO) test --workspace --no-fail-fast
 
 .PHONY: test-distributed
-test-distributed: compiler node ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
+test-distributed: compiler node faketime ## The behavioural tests, on PostgreSQL and RabbitMQ of their own
 	@echo "==> tests on distributed parts: PostgreSQL, RabbitMQ"
 	@$(CARGO) test --no-run --quiet --workspace
 	scripts/servers run $(CARGO) test --workspace --no-fail-fast --lib $(SUITES:%=--test %)
@@ -96,6 +102,17 @@ bench: compiler ## Messages per second end to end, as a ratio to the raw limit i
 		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends postfix nghttp2-client; }
 	$(CARGO) build --release -p carillon -p carillon-load
 	SERVERS_FSYNC=on scripts/servers run target/release/carillon-bench --recipients $(RECIPIENTS)
+
+# Every fault drill at full size; ONLY="4 5" chooses some.
+.PHONY: faults
+faults: compiler faketime ## Break Carillon in every known way at full size; a line of figures for each
+	$(CARGO) build --release -p carillon-faults
+	@status=0; \
+	CARILLON_TEST_ON=embedded $(FAULTS) || status=$$?; \
+	scripts/servers run $(FAULTS) || status=$$?; \
+	exit $$status
+
+FAULTS = target/release/carillon-faults --recipients $(or $(FAULT_RECIPIENTS),100000) $(ONLY)
 
 .PHONY: model
 model: compiler ## Check the protocol's model and print how many states it has

@@ -11,10 +11,19 @@ use std::{
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has every command and service be this program, which must do all that the command does.
+///
+/// # Panics
+/// If one was started before.
+pub fn use_binary(program: PathBuf) {
+    BINARY.set(program).expect("nothing was started yet");
+}
+
 /// The command: built by a test; beside a program, such as the benchmark, as it stands there, for
 /// what was built together is measured together.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let own = std::env::current_exe().expect("our own path");
         // A test's is target/<profile>/deps/<test>, a program's target/<profile>/<program>.
@@ -25,7 +34,8 @@ pub fn binary() -> &'static Path {
             return command;
         }
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "carillon"])
+            // With the features that the tests are built with, or all would be built twice.
+            .args(["build", "--quiet", "--workspace", "--bin", "carillon"])
             .args(folder.ancestors().any(|at| at.ends_with("release")).then_some("--release"))
             .current_dir(root())
             .status()

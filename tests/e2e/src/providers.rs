@@ -8,7 +8,7 @@ use std::{
 
 use carillon_sinks::{
     Behaviour, SmtpSink,
-    sms::{Options, SmsSink},
+    sms::{Options, SmsSink, signature},
 };
 use tokio::runtime::Runtime;
 
@@ -23,7 +23,7 @@ const TOKEN: &str = "a-token-of-the-tests";
 pub struct Providers {
     pub smtp: SmtpSink,
     pub sms: SmsSink,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Providers {
@@ -41,20 +41,32 @@ impl Providers {
             };
             (SmtpSink::start(smtp).await, SmsSink::start(sms).await.expect("a free port"))
         });
-        Self { smtp, sms, _runtime: runtime }
+        Self { smtp, sms, runtime }
     }
 
     /// Sets the organisation of the command's key up to send through them.
     pub fn set_for(&self, cli: &Cli, more_smtp: &[&str]) {
-        let port = self.smtp.port().to_string();
-        let from = "news@cafe.example.org";
-        let smtp = ["org", "smtp", "--host", "127.0.0.1", "--port", &port, "--tls", "none"];
-        let _ = cli.run(&[&smtp[..], &["--from", from], more_smtp].concat()).ok();
+        self.set_smtp_for(cli, more_smtp);
         let token = cli.write("sms-token", TOKEN);
         let url = self.sms.url();
         let sms = ["org", "sms", "--kind", "twilio", "--base-url", &url, "--account", ACCOUNT];
         let _ =
             cli.run(&[&sms[..], &["--token-file", &token, "--from", "+15550100"]].concat()).ok();
+    }
+
+    pub fn set_smtp_for(&self, cli: &Cli, more: &[&str]) {
+        let port = self.smtp.port().to_string();
+        let from = "news@cafe.example.org";
+        let smtp = ["org", "smtp", "--host", "127.0.0.1", "--port", &port, "--tls", "none"];
+        let _ = cli.run(&[&smtp[..], &["--from", from], more].concat()).ok();
+    }
+
+    /// Another SMTP server, whose connections do not hold a large mail on its way. They would hold
+    /// more with every mail, so that each has its own.
+    pub fn set_narrow_smtp_for(&mut self, cli: &Cli) {
+        let narrow = Behaviour { narrow: true, keep: false, ..Behaviour::default() };
+        self.smtp = self.runtime.block_on(SmtpSink::start(narrow));
+        self.set_smtp_for(cli, &["--throttle-mails", "1", "--throttle-pause", "0s"]);
     }
 
     /// The SMS side as a gateway that takes each message id once only, however often it is called.
@@ -67,10 +79,21 @@ impl Providers {
         let _ = cli.run(&[&sms[..], &more].concat()).ok();
     }
 
+    /// Of a receipt that comes from the SMS provider.
+    pub fn sms_signature(&self, url: &str, form: &[(String, String)]) -> String {
+        signature(TOKEN, url, form)
+    }
+
     /// Both take so long from now on.
     pub fn set_latency(&self, latency: Duration) {
         self.smtp.set_latency(latency);
         self.sms.set_latency(latency);
+    }
+
+    /// Out of reach, both neither take connections nor refuse them.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.smtp.set_reachable(reachable);
+        self.sms.set_reachable(reachable);
     }
 
     /// Messages accepted on both channels, those that came twice counted twice.

@@ -33,8 +33,13 @@ impl Server {
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let mut server = Self::unstarted(settings);
         server.spawn();
-        server.cli.key = server.new_organisation("Café Carillon", &[]);
+        server.admit();
         server
+    }
+
+    /// Makes the organisation whose key the command has.
+    pub fn admit(&mut self) {
+        self.cli.key = self.new_organisation("Café Carillon", &[]);
     }
 
     /// A folder of its own, and nothing in it.

@@ -50,6 +50,8 @@ struct Process {
     internal: SocketAddr,
     operations: SocketAddr,
     child: Option<Child>,
+    /// What happens at its fault points, as `fail` has it.
+    faults: String,
 }
 
 impl Stack {
@@ -72,7 +74,8 @@ impl Stack {
             let count = replicas.iter().find(|(name, _)| *name == service).map_or(1, |(_, n)| *n);
             for number in 1..=count {
                 let (listen, internal, operations) = (free(), free(), free());
-                let process = Process { listen, internal, operations, child: None };
+                let (child, faults) = (None, String::new());
+                let process = Process { listen, internal, operations, child, faults };
                 stack.processes.insert((service.to_owned(), number), process);
             }
         }
@@ -132,6 +135,7 @@ impl Stack {
             .env("CARILLON__LOG__FORMAT", "text")
             .env("CARILLON__LOG__FILTER", "info")
             .env("CARILLON__GRACE", "10s")
+            .env("FAILPOINTS", &process.faults)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
@@ -175,6 +179,33 @@ impl Stack {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("{service} is not ready:\n{}", self.read_log(service, number));
+    }
+
+    /// What happens at the fault points of a program that has them, from its next start on.
+    pub fn set_faults(&mut self, service: &str, number: usize, faults: &str) {
+        faults.clone_into(&mut self.process(service, number).faults);
+    }
+
+    /// Whether the process, which was started, has ended by itself.
+    pub fn has_ended(&mut self, service: &str, number: usize) -> bool {
+        let child = self.process(service, number).child.as_mut();
+        child.is_some_and(|child| child.try_wait().expect("waited").is_some())
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn await_end(&mut self, service: &str, number: usize, within: Duration) {
+        let begun = std::time::Instant::now();
+        let mut child = self.process(service, number).child.take().expect("it was started");
+        while child.try_wait().expect("waited").is_none() {
+            if begun.elapsed() > within {
+                let _ = child.kill();
+                panic!("{service} {number} never ended:\n{}", self.read_log(service, number));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// kill -9.

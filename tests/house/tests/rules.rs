@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use carillon_house::{Source, member, members, sources};
+use carillon_house::{Source, member, members, root, sources};
 
 const LONGEST_FILE: usize = 500;
 
@@ -214,4 +214,21 @@ fn no_test_is_skipped_and_nothing_is_left_to_do() {
         .map(|source| source.path.display().to_string())
         .collect();
     assert_none("skipped or unfinished", &offences);
+}
+
+#[test]
+fn only_the_drills_ask_for_fault_points() {
+    let offences: Vec<String> = members()
+        .iter()
+        .filter(|member| !["carillon-faults", "carillon-service-kit"].contains(&&*member.name))
+        .filter(|member| {
+            let manifest = root().join(&member.path).join("Cargo.toml");
+            std::fs::read_to_string(manifest).expect("a manifest").contains("fail")
+        })
+        .map(|member| member.name.clone())
+        .collect();
+    assert_none("fault points in a build that is not a drill's", &offences);
+    let kit = member("carillon-service-kit").path.join("Cargo.toml");
+    let kit = std::fs::read_to_string(root().join(kit)).expect("a manifest");
+    assert!(!kit.contains("default ="), "fault points are asked for, never there by default");
 }

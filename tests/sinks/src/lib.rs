@@ -2,6 +2,7 @@
 //! they are told.
 
 mod certificates;
+mod gate;
 mod session;
 pub mod smpp;
 pub mod sms;

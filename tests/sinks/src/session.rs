@@ -1,6 +1,9 @@
 //! One connection to the SMTP server.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio::{
@@ -9,6 +12,8 @@ use tokio::{
 };
 
 use crate::smtp::{Mail, Stage, State, Tls, What};
+
+const TAKEN: &str = "250 2.0.0 Ok: queued as 4bXy7Z";
 
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
@@ -29,6 +34,8 @@ struct Session<'a> {
     unread: Vec<u8>,
     secure: bool,
     authenticated: bool,
+    /// Something went wrong that was not the recipient's fault.
+    spoiled: bool,
     from: Option<String>,
     to: String,
 }
@@ -45,6 +52,7 @@ pub(crate) async fn run(stream: TcpStream, number: usize, state: &State) -> io::
         unread: Vec::new(),
         secure,
         authenticated: false,
+        spoiled: false,
         from: None,
         to: String::new(),
     };
@@ -148,7 +156,11 @@ impl Session<'_> {
         if self.unread.windows(6).any(|bytes| bytes == b"DATA\r\n") {
             self.state.seen().pipelined += 1;
         }
-        self.state.seen().begun.push(Instant::now());
+        {
+            let mut seen = self.state.seen();
+            seen.begun.push(Instant::now());
+            seen.reused += usize::from(self.spoiled);
+        }
         if self.from.is_some() {
             return self.write("503 5.5.1 nested MAIL").await;
         }
@@ -183,7 +195,7 @@ impl Session<'_> {
             self.fill().await?;
         }
         if let Some(what) = self.state.fault(Stage::Body, &self.to) {
-            return self.misbehave(what).await;
+            return self.misbehave(Stage::Body, what).await;
         }
         let source = self.body().await?;
         self.state.seen().dots += 1;
@@ -197,10 +209,14 @@ impl Session<'_> {
                 self.accept(from, to, source);
                 Err(Over)
             }
-            Some(what) => self.misbehave(what).await,
+            Some(What::Slowly(pause)) => {
+                self.accept(from, to, source);
+                self.write_slowly(TAKEN, pause).await
+            }
+            Some(what) => self.misbehave(Stage::Dot, what).await,
             None => {
                 self.accept(from, to, source);
-                self.write("250 2.0.0 Ok: queued as 4bXy7Z").await
+                self.write(TAKEN).await
             }
         }
     }
@@ -262,11 +278,13 @@ impl Session<'_> {
     async fn reply_about(&mut self, at: Stage, line: &str, to: &str) -> Result<bool, Over> {
         match self.state.fault(at, to) {
             None => self.write(line).await.map(|()| true),
-            Some(what) => self.misbehave(what).await.map(|()| false),
+            Some(What::Slowly(pause)) => self.write_slowly(line, pause).await.map(|()| true),
+            Some(what) => self.misbehave(at, what).await.map(|()| false),
         }
     }
 
-    async fn misbehave(&mut self, what: What) -> Result<(), Over> {
+    async fn misbehave(&mut self, at: Stage, what: What) -> Result<(), Over> {
+        self.spoiled |= at != Stage::Rcpt;
         match what {
             What::Answer(line) => {
                 self.write(&line).await?;
@@ -274,7 +292,18 @@ impl Session<'_> {
             }
             What::Drop | What::AcceptAndDrop => Err(Over),
             What::Stall => std::future::pending().await,
+            What::Slowly(_) => Ok(()),
         }
+    }
+
+    async fn write_slowly(&mut self, line: &str, pause: Duration) -> Result<(), Over> {
+        self.spoiled = true;
+        for byte in format!("{line}\r\n").bytes() {
+            tokio::time::sleep(pause).await;
+            self.wire.write_all(&[byte]).await?;
+            self.wire.flush().await?;
+        }
+        Ok(())
     }
 
     async fn write(&mut self, line: &str) -> Result<(), Over> {

@@ -1,16 +1,17 @@
 //! An SMTP server (RFC 5321) that accepts, counts, and misbehaves as it is told.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{certificates::Identity, session};
+use crate::{certificates::Identity, gate::Gate, session};
 
 /// How the server behaves. The default is a good one without TLS and authentication.
 #[derive(Clone)]
@@ -26,6 +27,10 @@ pub struct Behaviour {
     pub latency: Duration,
     /// Before the greeting.
     pub greeting: Duration,
+    /// Connections hold some 40 KB on their way, so that whoever sends more in one mail notices when
+    /// nobody reads it.
+    pub narrow: bool,
+    /// Until they are set otherwise.
     pub faults: Vec<Fault>,
     /// Whether the sources of accepted mails are kept, for tests that read them.
     pub keep: bool,
@@ -41,6 +46,7 @@ impl Default for Behaviour {
             smtputf8: true,
             latency: Duration::ZERO,
             greeting: Duration::ZERO,
+            narrow: false,
             faults: Vec::new(),
             keep: true,
         }
@@ -63,6 +69,10 @@ pub struct Fault {
     pub after: usize,
     /// And then so many times.
     pub times: usize,
+    /// Of those times one in so many.
+    pub every: usize,
+    /// Once only for each recipient.
+    pub once: bool,
     /// Only for recipients that contain this.
     pub to: Option<String>,
 }
@@ -93,12 +103,15 @@ pub enum What {
     AcceptAndDrop,
     /// Says nothing any more, but stays.
     Stall,
+    /// Says what it should, a byte at a time, with so long before each: so slowly that nobody waits
+    /// for the end. Not within a mail.
+    Slowly(Duration),
 }
 
 impl Fault {
     /// Every time.
     pub fn always(at: Stage, what: What) -> Self {
-        Self { at, what, after: 0, times: usize::MAX, to: None }
+        Self { at, what, after: 0, times: usize::MAX, every: 1, once: false, to: None }
     }
 
     pub fn answer(at: Stage, line: &str) -> Self {
@@ -113,6 +126,16 @@ impl Fault {
     #[must_use]
     pub fn after(self, after: usize) -> Self {
         Self { after, ..self }
+    }
+
+    #[must_use]
+    pub fn one_in(self, every: usize) -> Self {
+        Self { every, ..self }
+    }
+
+    #[must_use]
+    pub fn once_each(self) -> Self {
+        Self { once: true, ..self }
     }
 
     #[must_use]
@@ -150,6 +173,14 @@ pub(crate) struct Seen {
     pub pipelined: usize,
     /// How often each stage was reached while faults were looked for.
     pub met: HashMap<usize, usize>,
+    /// Whom each fault met that meets a recipient once.
+    pub once: HashSet<(usize, String)>,
+    /// Recipients with whose mails something went wrong, by how far they had come.
+    pub struck: Vec<(Stage, String)>,
+    /// Mails that came by a connection on which something had gone wrong before.
+    pub reused: usize,
+    /// When the last connection was made.
+    pub last_connected: Option<Instant>,
     /// Commands without their arguments, in order.
     pub verbs: Vec<String>,
 }
@@ -157,6 +188,7 @@ pub(crate) struct Seen {
 pub(crate) struct State {
     pub behaviour: Behaviour,
     latency: Mutex<Duration>,
+    faults: Mutex<Vec<Fault>>,
     seen: Mutex<Seen>,
 }
 
@@ -171,15 +203,21 @@ impl State {
 
     /// What goes wrong here, if anything does. Counts the times.
     pub(crate) fn fault(&self, at: Stage, to: &str) -> Option<What> {
-        for (index, fault) in self.behaviour.faults.iter().enumerate() {
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, fault) in faults.iter().enumerate() {
             let meant = fault.to.as_ref().is_none_or(|part| to.contains(part.as_str()));
             if fault.at != at || !meant {
                 continue;
             }
             let mut seen = self.seen();
+            if fault.once && !seen.once.insert((index, to.to_owned())) {
+                continue;
+            }
             let met = seen.met.entry(index).or_default();
             *met += 1;
-            if *met > fault.after && *met - fault.after <= fault.times {
+            let turn = met.saturating_sub(fault.after);
+            if turn > 0 && turn <= fault.times && turn.is_multiple_of(fault.every) {
+                seen.struck.push((at, to.to_owned()));
                 return Some(fault.what.clone());
             }
         }
@@ -190,6 +228,7 @@ impl State {
 /// The server; it goes when this is dropped.
 pub struct SmtpSink {
     address: SocketAddr,
+    gate: Arc<Gate>,
     state: Arc<State>,
     serving: JoinHandle<()>,
 }
@@ -202,16 +241,39 @@ impl SmtpSink {
 
     pub async fn listen(address: &str, behaviour: Behaviour) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
+        if behaviour.narrow {
+            let socket = SockRef::from(&listener);
+            socket.set_recv_buffer_size(2_048)?;
+            // The other side's buffer follows from it.
+            socket.set_tcp_mss(536)?;
+        }
         let address = listener.local_addr()?;
         let latency = Mutex::new(behaviour.latency);
-        let state = Arc::new(State { behaviour, latency, seen: Mutex::default() });
-        let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Ok(Self { address, state, serving })
+        let faults = Mutex::new(behaviour.faults.clone());
+        let state = Arc::new(State { behaviour, latency, faults, seen: Mutex::default() });
+        let gate = Arc::new(Gate::new(listener));
+        let serving = tokio::spawn(serve(Arc::clone(&gate), Arc::clone(&state)));
+        Ok(Self { address, gate, state, serving })
     }
 
     /// Before every reply to a final dot from now on.
     pub fn set_latency(&self, latency: Duration) {
         *self.state.latency.lock().unwrap_or_else(PoisonError::into_inner) = latency;
+    }
+
+    /// Out of reach, new connections are neither taken nor refused.
+    pub fn set_reachable(&self, reachable: bool) {
+        let set = if reachable { self.gate.open() } else { self.gate.shut() };
+        set.expect("a listener");
+    }
+
+    /// What goes wrong from now on, counted anew.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        let mut known = self.state.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.state.seen();
+        seen.met.clear();
+        seen.once.clear();
+        *known = faults;
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -266,6 +328,24 @@ impl SmtpSink {
         self.state.seen().dots
     }
 
+    /// The recipients with whose mails something went wrong at this stage, as often as it did.
+    pub fn struck(&self, at: Stage) -> Vec<String> {
+        let seen = self.state.seen();
+        let there = seen.struck.iter().filter(|(stage, _)| *stage == at);
+        there.map(|(_, to)| to.clone()).collect()
+    }
+
+    /// Mails that came by a connection on which something had gone wrong before. A recipient who is
+    /// refused is the recipient's fault: the connection may go on with the next mail.
+    pub fn reused(&self) -> usize {
+        self.state.seen().reused
+    }
+
+    /// When the last connection was made.
+    pub fn last_connected(&self) -> Option<Instant> {
+        self.state.seen().last_connected
+    }
+
     /// How often something went wrong, or would have, had it been its turn.
     pub fn met(&self) -> usize {
         self.state.seen().met.values().sum()
@@ -286,15 +366,16 @@ impl Drop for SmtpSink {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
+async fn serve(gate: Arc<Gate>, state: Arc<State>) {
     // A set ends its tasks when it goes, and the server with them.
     let mut sessions = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok(stream) = gate.accept().await {
         while sessions.try_join_next().is_some() {}
         let _ = stream.set_nodelay(true);
         let number = {
             let mut seen = state.seen();
             seen.connections += 1;
+            seen.last_connected = Some(Instant::now());
             seen.open += 1;
             seen.most_open = seen.most_open.max(seen.open);
             seen.connections

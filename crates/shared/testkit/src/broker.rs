@@ -156,6 +156,29 @@ impl Rabbit {
         self.ask("PUT", &path, &policy).await;
     }
 
+    /// Lifts the limit.
+    pub async fn unlimit_queue(&self) {
+        self.ask("DELETE", &format!("/api/policies/{}/limit", encoded(&self.vhost)), "").await;
+    }
+
+    /// Takes the queue's binding to the exchange away; the key is the whole routing key.
+    pub async fn unbind_queue(&self, queue: &str, exchange: &str, key: &str) {
+        let path = self.binding_path(queue, exchange);
+        self.ask("DELETE", &format!("{path}/{}", encoded(key)), "").await;
+    }
+
+    /// Makes a queue that hears what the exchange has under this key, beside all others.
+    pub async fn listen_in(&self, queue: &str, exchange: &str, key: &str) {
+        self.ask("PUT", &self.queue_path(queue), r#"{"durable":true}"#).await;
+        let binding = format!(r#"{{"routing_key":"{key}"}}"#);
+        self.ask("POST", &self.binding_path(queue, exchange), &binding).await;
+    }
+
+    fn binding_path(&self, queue: &str, exchange: &str) -> String {
+        let vhost = encoded(&self.vhost);
+        format!("/api/bindings/{vhost}/e/{}/q/{}", encoded(exchange), encoded(queue))
+    }
+
     /// The names of the connections to it.
     pub async fn connections(&self) -> Vec<String> {
         self.names(&format!("/api/vhosts/{}/connections?columns=name", encoded(&self.vhost))).await

@@ -1,7 +1,6 @@
 use std::time::{Duration, Instant};
 
 use carillon_e2e::{Cli, Providers, Stack, customers, money};
-use rand::RngExt as _;
 
 use crate::{state, until, until_accepted, until_settled};
 
@@ -25,28 +24,6 @@ fn what_cannot_be_paid_waits_for_the_next_credit_and_ends_with_the_deadline() {
     let untouched = Providers::start(Duration::ZERO);
     untouched.set_for(&trying, &[]);
     money::by_a_test_key(&trying, &untouched);
-}
-
-#[test]
-fn twenty_campaigns_on_half_the_credits_send_exactly_as_many_as_were_paid_for() {
-    if !carillon_testkit::is_distributed() {
-        return;
-    }
-    let mut stack = Stack::start(&[("sms-dispatcher", 4), ("billing", 2)], &[]);
-    let providers = Providers::start(Duration::from_millis(200));
-    let (mut kills, mut last) = (0, Instant::now());
-    money::oversubscribed(&mut stack, 1_000, &providers, |stack, accepted| {
-        if kills < 10 && accepted > 300 && last.elapsed() > Duration::from_millis(500) {
-            let (service, number) = match rand::rng().random_range(0..6) {
-                number @ 0..4 => ("sms-dispatcher", number + 1),
-                number => ("billing", number - 3),
-            };
-            stack.kill(service, number);
-            stack.begin(service, number);
-            (kills, last) = (kills + 1, Instant::now());
-        }
-    });
-    assert!(kills >= 5, "only {kills} kills fell into the run");
 }
 
 /// Of a campaign on both channels.

@@ -8,14 +8,15 @@ use std::sync::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Receipts on their way at a time.
 const AT_ONCE: usize = 64;
 
+#[derive(Clone)]
 pub(super) struct Receipts {
     token: String,
-    client: OnceLock<reqwest::Client>,
+    client: Arc<OnceLock<reqwest::Client>>,
     room: Arc<Semaphore>,
     taken: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
@@ -25,7 +26,7 @@ impl Receipts {
     pub(super) fn new(token: String) -> Self {
         Self {
             token,
-            client: OnceLock::new(),
+            client: Arc::default(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
             taken: Arc::default(),
             refused: Arc::default(),
@@ -41,33 +42,70 @@ impl Receipts {
         if statuses.is_empty() {
             return;
         }
-        let client = self.client.get_or_init(client).clone();
-        let (token, room) = (self.token.clone(), Arc::clone(&self.room));
-        let (taken, refused) = (Arc::clone(&self.taken), Arc::clone(&self.refused));
+        let receipts = self.clone();
         tokio::spawn(async move {
-            let _room = room.acquire_owned().await;
+            let _room = receipts.room.acquire().await;
             for status in statuses {
-                let mut form = twilio_form(&sid, &status);
-                if !url.contains("/twilio/") {
-                    form.push(("status".into(), status));
-                }
-                let signature = signature(&token, &url, &form);
-                let body = url::form_urlencoded::Serializer::new(String::new())
-                    .extend_pairs(&form)
-                    .finish();
-                let request = client
-                    .post(&url)
-                    .header("content-type", "application/x-www-form-urlencoded")
-                    .header("x-twilio-signature", signature)
-                    .body(body);
-                let counter = match request.send().await {
-                    Ok(answer) if answer.status().is_success() => &taken,
-                    _ => &refused,
-                };
-                counter.fetch_add(1, Ordering::Relaxed);
+                receipts.post(&url, &sid, status).await;
             }
         });
     }
+
+    /// Posts all of them at once, and waits until each was answered.
+    pub(super) async fn tell(&self, url: &str, sid: &str, statuses: Vec<String>) {
+        let mut posts = JoinSet::new();
+        for status in statuses {
+            let (receipts, url, sid) = (self.clone(), url.to_owned(), sid.to_owned());
+            posts.spawn(async move {
+                let _room = receipts.room.acquire().await;
+                receipts.post(&url, &sid, status).await;
+            });
+        }
+        posts.join_all().await;
+    }
+
+    async fn post(&self, url: &str, sid: &str, status: String) {
+        let client = self.client.get_or_init(client);
+        let mut form = twilio_form(sid, &status);
+        if !url.contains("/twilio/") {
+            form.push(("status".into(), status));
+        }
+        let answer = post(client, url, &form, &signature(&self.token, url, &form)).await;
+        let is_taken = answer.is_some_and(|status| (200..300).contains(&status));
+        let counter = if is_taken { &self.taken } else { &self.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Somebody who posts receipts, genuine or not.
+pub struct Poster(reqwest::Client);
+
+impl Default for Poster {
+    fn default() -> Self {
+        Self(client())
+    }
+}
+
+impl Poster {
+    /// Answers the status that comes back.
+    pub async fn post(&self, url: &str, form: &[(String, String)], signature: &str) -> Option<u16> {
+        post(&self.0, url, form, signature).await
+    }
+}
+
+async fn post(
+    client: &reqwest::Client,
+    url: &str,
+    form: &[(String, String)],
+    signature: &str,
+) -> Option<u16> {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = client
+        .post(url)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("x-twilio-signature", signature)
+        .body(body);
+    Some(request.send().await.ok()?.status().as_u16())
 }
 
 fn client() -> reqwest::Client {

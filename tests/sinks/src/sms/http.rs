@@ -52,6 +52,14 @@ impl Request {
         Some(self.json()?.get("callback_url")?.as_str()?.to_owned())
     }
 
+    /// The number that it is for.
+    pub fn to(&self) -> Option<String> {
+        if self.is_twilio() {
+            return self.form().remove("To");
+        }
+        Some(self.json()?.get("to")?.as_str()?.to_owned())
+    }
+
     /// Of the callback's path for Twilio, which has no field for it; else of the JSON object.
     pub fn message_id(&self) -> Option<String> {
         if self.is_twilio() {

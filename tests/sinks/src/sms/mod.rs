@@ -23,8 +23,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::certificates::Identity;
-pub use callback::{signature, twilio_form};
+use crate::{certificates::Identity, gate::Gate};
+pub use callback::{Poster, signature, twilio_form};
 pub use http::Request;
 use http::{Reader, answer};
 
@@ -47,7 +47,15 @@ pub enum Behaviour {
     Close,
     /// Takes it, answers, and then closes the connection without having said so.
     AcceptThenClose,
+    /// Takes it, and answers a byte at a time, with so long before each.
+    AcceptSlowly(Duration),
+    /// Takes it, reports these statuses, all at once, and answers when they were heard and so long
+    /// is over.
+    AcceptAfterReceipts(Vec<String>, Duration),
 }
+
+/// What is done with a request for this number, of whose message it is the first, the second, ….
+type Rule = Box<dyn Fn(&str, usize) -> Behaviour + Send + Sync>;
 
 /// How a sink is set up.
 #[derive(Clone, Default)]
@@ -77,6 +85,7 @@ pub struct Taken {
 
 pub struct SmsSink {
     address: SocketAddr,
+    gate: Arc<Gate>,
     state: Arc<State>,
     listening: JoinHandle<()>,
 }
@@ -88,6 +97,9 @@ struct State {
     taken: Mutex<HashMap<String, Vec<Request>>>,
     total: AtomicU64,
     last_taken: Mutex<Option<Instant>>,
+    last_request: Mutex<Option<Instant>>,
+    /// When each message was asked for, as long as a rule holds.
+    asked: Mutex<HashMap<String, Vec<Instant>>>,
     requests: AtomicU64,
     connections: AtomicU64,
     /// Told to close every connection.
@@ -97,6 +109,7 @@ struct State {
 
 struct Script {
     next: VecDeque<Behaviour>,
+    rule: Option<Rule>,
     otherwise: Behaviour,
 }
 
@@ -105,7 +118,7 @@ impl SmsSink {
         let listen = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let script = Script { next: VecDeque::new(), otherwise: Behaviour::Accept };
+        let script = Script { next: VecDeque::new(), rule: None, otherwise: Behaviour::Accept };
         let token = options.login.as_ref().map(|(_, token)| token.clone()).unwrap_or_default();
         let state = Arc::new(State {
             receipts: callback::Receipts::new(token),
@@ -115,12 +128,15 @@ impl SmsSink {
             taken: Mutex::default(),
             total: AtomicU64::new(0),
             last_taken: Mutex::default(),
+            last_request: Mutex::default(),
+            asked: Mutex::default(),
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             cut: Notify::new(),
         });
-        let listening = tokio::spawn(listen_on(listener, Arc::clone(&state)));
-        Ok(Self { address, state, listening })
+        let gate = Arc::new(Gate::new(listener));
+        let listening = tokio::spawn(listen_on(Arc::clone(&gate), Arc::clone(&state)));
+        Ok(Self { address, gate, state, listening })
     }
 
     pub fn url(&self) -> String {
@@ -140,6 +156,18 @@ impl SmsSink {
     /// What all requests meet from now on.
     pub fn otherwise(&self, behaviour: Behaviour) {
         locked(&self.state.script).otherwise = behaviour;
+    }
+
+    /// What each request meets from now on, by the number that it is for, and whether it is its
+    /// message's first, second, ….
+    pub fn by_rule(&self, rule: impl Fn(&str, usize) -> Behaviour + Send + Sync + 'static) {
+        locked(&self.state.script).rule = Some(Box::new(rule));
+    }
+
+    /// Out of reach, new connections are neither taken nor refused.
+    pub fn set_reachable(&self, reachable: bool) {
+        let set = if reachable { self.gate.open() } else { self.gate.shut() };
+        set.expect("a listener");
     }
 
     /// Before each answer from now on.
@@ -179,6 +207,16 @@ impl SmsSink {
         *locked(&self.state.last_taken)
     }
 
+    /// When the last request came.
+    pub fn last_request(&self) -> Option<Instant> {
+        *locked(&self.state.last_request)
+    }
+
+    /// When each message was asked for, since there is a rule.
+    pub fn asked(&self) -> HashMap<String, Vec<Instant>> {
+        locked(&self.state.asked).clone()
+    }
+
     /// Requests read whole, whatever became of them.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
@@ -211,8 +249,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn listen_on(listener: TcpListener, state: Arc<State>) {
-    while let Ok((stream, _)) = listener.accept().await {
+async fn listen_on(gate: Arc<Gate>, state: Arc<State>) {
+    while let Ok(stream) = gate.accept().await {
         state.connections.fetch_add(1, Ordering::Relaxed);
         let state = Arc::clone(&state);
         tokio::spawn(async move {
@@ -239,6 +277,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
         };
         let Some(request) = request else { return Ok(()) };
         state.requests.fetch_add(1, Ordering::Relaxed);
+        *locked(&state.last_request) = Some(Instant::now());
         let behaviour = state.behaviour(&request);
         let latency = *locked(&state.latency);
         if !latency.is_zero() {
@@ -267,6 +306,20 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
                 state.take(request);
                 stream.write_all(&answer(201, None, &body)).await?;
             }
+            Behaviour::AcceptSlowly(pause) => {
+                for byte in state.accept(request) {
+                    tokio::time::sleep(pause).await;
+                    stream.write_all(&[byte]).await?;
+                }
+            }
+            Behaviour::AcceptAfterReceipts(statuses, pause) => {
+                let url = request.callback_url().unwrap_or_default();
+                let sid = format!("SM{}", request.message_id().unwrap_or_default());
+                let said = state.accept(request);
+                state.receipts.tell(&url, &sid, statuses).await;
+                tokio::time::sleep(pause).await;
+                stream.write_all(&said).await?;
+            }
             behaviour @ (Behaviour::Accept | Behaviour::AcceptThenClose) => {
                 let said = state.accept(request);
                 stream.write_all(&said).await?;
@@ -287,7 +340,14 @@ impl State {
             return Behaviour::Answer { status: 401, retry_after: None, body };
         }
         let mut script = locked(&self.script);
-        script.next.pop_front().unwrap_or_else(|| script.otherwise.clone())
+        if let Some(next) = script.next.pop_front() {
+            return next;
+        }
+        let Some(rule) = &script.rule else { return script.otherwise.clone() };
+        let mut asked = locked(&self.asked);
+        let times = asked.entry(request.message_id().unwrap_or_default()).or_default();
+        times.push(Instant::now());
+        rule(&request.to().unwrap_or_default(), times.len())
     }
 
     /// Remembers the message; None where it has no id, and is only counted.

@@ -1,0 +1,95 @@
+//! Kills of dispatchers at each boundary of PROTOCOL §6's table.
+
+use std::{thread, time::Duration};
+
+use carillon_e2e::stack::SERVICES;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+
+use crate::{
+    Outcome, Size,
+    drill::{BOTH, Drill, SMS, UNKNOWN_A_KILL},
+};
+
+const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
+const ROUNDS: usize = 3;
+
+pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {
+    let mut drill = Drill::of_one_batch(&[]);
+    for dispatcher in DISPATCHERS {
+        drill.arm(dispatcher, 1, "dispatch.delivered=return");
+    }
+    drill.send(BOTH);
+    for dispatcher in DISPATCHERS {
+        drill.dies_of(dispatcher, 1, &["dispatch.delivered=return"; ROUNDS - 1]);
+    }
+    drill.end(0)
+}
+
+/// At a call in the midst of others: what was claimed with it goes with the process.
+fn killed_at_a_call(drill: &mut Drill, point: &str, calls: usize) {
+    let fault = format!("{point}={calls}*off->return");
+    for dispatcher in DISPATCHERS {
+        drill.arm(dispatcher, 1, &fault);
+    }
+    drill.send(BOTH);
+    for dispatcher in DISPATCHERS {
+        drill.dies_of(dispatcher, 1, &[fault.as_str(); ROUNDS - 1]);
+    }
+}
+
+pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
+    let mut drill = Drill::new(size, &[]);
+    killed_at_a_call(&mut drill, "dispatch.call", size.recipients / 20);
+    let bound = drill.kills * UNKNOWN_A_KILL;
+    drill.end(bound)
+}
+
+pub(crate) fn killed_before_the_record(size: &Size) -> Outcome {
+    let mut drill = Drill::new(size, &[]);
+    killed_at_a_call(&mut drill, "dispatch.called", size.recipients / 20);
+    let bound = drill.kills * UNKNOWN_A_KILL;
+    let unsure = drill.end(bound);
+
+    // A gateway that takes each id once only is asked again, and says what it took.
+    let mut drill = Drill::new(size, &[]);
+    drill.providers.set_idempotent_sms_for(&drill.stack);
+    let fault = format!("dispatch.called={}*off->return", size.recipients / 20);
+    drill.arm("sms-dispatcher", 1, &fault);
+    drill.send(SMS);
+    drill.dies_of("sms-dispatcher", 1, &[fault.as_str(); ROUNDS - 1]);
+    unsure + drill.end(0)
+}
+
+pub(crate) fn killed_after_the_last_record(_: &Size) -> Outcome {
+    let before_event = "dispatch.accepted=return;outbox.publish=sleep(1000)";
+    let mut drill = Drill::of_one_batch(&[]);
+    for dispatcher in DISPATCHERS {
+        drill.arm(dispatcher, 1, before_event);
+    }
+    drill.send(BOTH);
+    for dispatcher in DISPATCHERS {
+        drill.dies_of(dispatcher, 1, &[before_event, "dispatch.ack=return"]);
+    }
+    drill.end(0)
+}
+
+pub(crate) fn anyone_killed_at_any_moment(size: &Size) -> Outcome {
+    let seed = rand::rng().random();
+    println!("   the moments of the kills follow from the seed {seed}");
+    let mut moments = StdRng::seed_from_u64(seed);
+    let mut drill = Drill::new(size, &[("sms-dispatcher", 2), ("email-dispatcher", 2)]);
+    // So slow that the run outlasts the kills.
+    drill.providers.set_latency(Duration::from_millis(400));
+    drill.send(BOTH);
+    let mut dispatchers = 0;
+    for _ in 0..30 {
+        thread::sleep(Duration::from_millis(moments.random_range(20..400)));
+        let service = SERVICES.choose(&mut moments).expect("a service");
+        let number = if service.ends_with("dispatcher") { moments.random_range(1..=2) } else { 1 };
+        dispatchers += usize::from(service.ends_with("dispatcher"));
+        drill.kill(service, number);
+    }
+    drill.providers.set_latency(Duration::ZERO);
+    drill.wait_ready();
+    drill.end(dispatchers * UNKNOWN_A_KILL)
+}

@@ -1,0 +1,80 @@
+//! Kills of those who plan, and of the relays that tell of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use carillon_contracts::{
+    ids::{BatchId, RunId},
+    jobs::v1::Channel,
+};
+use uuid::Uuid;
+
+use crate::{
+    Outcome, Size,
+    drill::{BOTH, Drill},
+};
+
+pub(crate) fn killed_while_planning(size: &Size) -> Outcome {
+    let mut drill = Drill::new(size, &[]);
+    let undisturbed = drill.send(BOTH);
+    drill.until_settled(&undisturbed);
+    // Before a commit the step is lost, after it the next one begins: one kill in ten moves on, so
+    // that the plan outlasts the kills.
+    let faults: Vec<&str> = (1..=20)
+        .map(
+            |kill| {
+                if kill % 10 == 0 { "plan.step.after=return" } else { "plan.step.before=return" }
+            },
+        )
+        .collect();
+    drill.arm("segment-evaluator", 1, faults[0]);
+    let disturbed = drill.send(BOTH);
+    drill.dies_of("segment-evaluator", 1, &faults[1..]);
+    drill.until_settled(&disturbed);
+    assert_eq!(
+        planned(&drill, &disturbed),
+        planned(&drill, &undisturbed),
+        "who is in which batch of the plan"
+    );
+    drill.end(0)
+}
+
+/// The customers of each batch, by channel and the batch's number in its run; the ids follow from
+/// these.
+fn planned(drill: &Drill, campaign: &str) -> BTreeMap<(String, u32), BTreeSet<String>> {
+    let sql = format!("SELECT run_id FROM runs WHERE campaign_id = '{campaign}'");
+    let runs = drill.rows("segment-evaluator", &sql);
+    assert_eq!(runs.len(), 1, "runs of {campaign}");
+    let run: Uuid = runs[0].try_get_by_index(0).expect("an id");
+    let mut batches: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
+    for row in drill.stack.detail(campaign) {
+        let customer = (row["channel"].clone(), row["external_id"].clone());
+        batches.entry(row["batch"].clone()).or_default().insert(customer);
+    }
+    let mut planned = BTreeMap::new();
+    for (word, channel) in [("sms", Channel::Sms), ("email", Channel::Email)] {
+        for number in 0.. {
+            let id = BatchId::of(RunId::new(run), channel, number).to_string();
+            let Some(customers) = batches.remove(&id) else { break };
+            let customers = customers.into_iter().map(|(_, customer)| customer).collect();
+            planned.insert((word.to_owned(), number), customers);
+        }
+    }
+    assert!(batches.is_empty(), "batches of other ids: {:?}", batches.keys());
+    planned
+}
+
+pub(crate) fn relays_killed_after_the_confirm(size: &Size) -> Outcome {
+    let mut drill = Drill::new(size, &[]);
+    // A dispatcher's kill would leave messages unknown as well; its relay is the same one.
+    let services = ["campaign-api", "scheduler", "segment-evaluator", "billing"];
+    for service in services {
+        drill.arm(service, 1, "outbox.confirmed=return");
+    }
+    drill.send(BOTH);
+    // Of which billing tells the log of deeds.
+    let _ = drill.stack.run(&["balance", "credit", "1", "--request-id", "of-the-drill"]).ok();
+    for service in services {
+        drill.dies_of(service, 1, &["outbox.confirmed=return"]);
+    }
+    drill.end(0)
+}

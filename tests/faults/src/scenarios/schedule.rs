@@ -1,0 +1,70 @@
+//! Kills of those who fire, and stops of everybody in turn.
+
+use std::{thread, time::Duration};
+
+use carillon_e2e::stack::SERVICES;
+
+use crate::{
+    Outcome, Size,
+    drill::{BOTH, Drill, EMAIL, local, now, until},
+};
+
+/// Campaigns to one customer, all due at the same moment, one for each hundred messages of other
+/// scenarios.
+pub(crate) fn schedulers_killed_while_firing(size: &Size) -> Outcome {
+    let mut drill = Drill::of(1, &[("scheduler", 3)], &[]);
+    let count = size.recipients / 100;
+    let due = now() + Duration::from_secs(25 + count as u64 / 10);
+    let schedule = format!("{{ once: \"{}\" }}", local(due));
+    for _ in 0..count {
+        let id = drill.draft(&schedule, "1h", EMAIL);
+        let _ = drill.stack.run(&["campaign", "start", &id, "--yes"]).ok();
+        drill.campaigns.push(id);
+    }
+    assert!(now() < due, "storing {count} campaigns took longer than expected");
+    for (number, point) in [(1, "before"), (2, "before"), (3, "after")] {
+        drill.stack.terminate("scheduler", number);
+        drill.stack.set_faults("scheduler", number, &format!("schedule.fire.{point}=return"));
+    }
+    // Two die with what they are about to fire, the third with what it fired.
+    drill.stack.begin("scheduler", 1);
+    drill.stack.begin("scheduler", 2);
+    drill.dies("scheduler", 1);
+    drill.dies("scheduler", 2);
+    drill.stack.begin("scheduler", 3);
+    drill.dies("scheduler", 3);
+    for number in 1..=3 {
+        drill.stack.set_faults("scheduler", number, "");
+        drill.stack.begin("scheduler", number);
+    }
+    drill.wait_ready();
+    let fired = "SELECT COUNT(*) FROM runs";
+    until("all fired", || drill.count("scheduler", fired) == i64::try_from(count).unwrap_or(0));
+    let outcome = drill.end(0);
+    assert_eq!(outcome.recipients, count, "each fired once");
+    outcome
+}
+
+pub(crate) fn everyone_stopped_in_turn(size: &Size) -> Outcome {
+    let dispatchers = [("sms-dispatcher", 2), ("email-dispatcher", 2)];
+    let mut drill = Drill::new(size, &dispatchers);
+    // So slow that all are stopped three times in the run.
+    drill.providers.set_latency(Duration::from_millis(3_000));
+    drill.send(BOTH);
+    drill.until_accepted(50);
+    for round in 0..3 {
+        for service in SERVICES {
+            for number in 1..=if service.ends_with("dispatcher") { 2 } else { 1 } {
+                let ended = drill.stack.terminate(service, number);
+                assert_eq!(ended, Some(0), "{}", drill.stack.read_log(service, number));
+                drill.stack.begin(service, number);
+            }
+        }
+        drill.wait_ready();
+        let open = size.recipients - drill.providers.total();
+        assert!(open > 0, "round {round} came after the run");
+        thread::sleep(Duration::from_millis(300));
+    }
+    drill.providers.set_latency(Duration::ZERO);
+    drill.end(0)
+}
