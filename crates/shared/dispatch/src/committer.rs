@@ -112,7 +112,7 @@ impl Committer {
             if row.claim.number >= next || known.contains(&row.claim.number) {
                 continue;
             }
-            tracing::warn!(message = %row.message, "claimed and never handed over; given back");
+            tracing::warn!(message_id = %row.message, "claimed and never handed over; given back");
             let recorded = Recorded {
                 message: row.message,
                 claim: row.claim,

@@ -156,7 +156,7 @@ impl<G: Gateway> Calls<G> {
         let begun = Instant::now();
         let call = AssertUnwindSafe(self.call(position, attempt, clearance));
         let outcome = call.catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(message = %self.header.message(position), "a call panicked");
+            tracing::error!(message_id = %self.header.message(position), "a call panicked");
             Outcome::InDoubt { code: "panicked".into() }
         });
         if outcome != Outcome::NotBegun {

@@ -197,7 +197,7 @@ impl Smpp {
         let message = (outgoing.run_day, outgoing.message);
         let kept = self.correlation.accepted(&self.account, message, &taken.ids, sms.count.parts);
         if kept.await.is_err() {
-            tracing::warn!(message = %outgoing.message, "an SMSC's ids were not kept; its receipts will be about nothing");
+            tracing::warn!(message_id = %outgoing.message, "an SMSC's ids were not kept; its receipts will be about nothing");
         }
     }
 }
