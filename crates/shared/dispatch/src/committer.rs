@@ -122,6 +122,7 @@ impl Committer {
                 next_attempt_ms: Some(store.clock.now_ms()),
                 provider_id: String::new(),
                 provider_code: String::new(),
+                provider_parts: None,
             };
             let record = Record { key: row.key, recorded };
             let _ = self.requests.send(Request::GiveBack { record });

@@ -149,7 +149,8 @@ impl Smpp {
                 return outcome;
             }
         }
-        Outcome::Sent { provider_id: taken.ids.first().map(|(_, id)| code(id)).unwrap_or_default() }
+        let provider_id = taken.ids.first().map(|(_, id)| code(id)).unwrap_or_default();
+        Outcome::Sent { provider_id, parts: None }
     }
 
     async fn send_part(
