@@ -128,6 +128,9 @@ pub struct HttpArgs {
     /// http: words there that mean never
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub permanent_words: Vec<String>,
+    /// http: where the answer holds how many parts the provider counts
+    #[arg(long, value_name = "POINTER")]
+    pub units_pointer: Option<String>,
     /// http: the header for the message's id, where the provider takes the same id once only
     #[arg(long, value_name = "NAME")]
     pub idempotency_header: Option<String>,
@@ -177,7 +180,7 @@ fn gateway(args: SmsArgs) -> Result<Option<SmsGateway>, Error> {
 fn refuse_foreign(args: &SmsArgs) -> Result<(), Error> {
     use KindArg::{Http, Smpp, Twilio};
     let (http, smpp) = (&args.http, &args.smpp);
-    let flags: [(&str, bool, &[KindArg]); 16] = [
+    let flags: [(&str, bool, &[KindArg]); 17] = [
         ("base-url", args.base_url.is_some(), &[Twilio, Smpp]),
         ("account", args.account.is_some(), &[Twilio, Smpp]),
         ("system-type", smpp.system_type.is_some(), &[Smpp]),
@@ -193,6 +196,7 @@ fn refuse_foreign(args: &SmsArgs) -> Result<(), Error> {
         ("accepted-words", !http.accepted_words.is_empty(), &[Http]),
         ("transient-words", !http.transient_words.is_empty(), &[Http]),
         ("permanent-words", !http.permanent_words.is_empty(), &[Http]),
+        ("units-pointer", http.units_pointer.is_some(), &[Http]),
         ("idempotency-header", http.idempotency_header.is_some(), &[Http]),
     ];
     let is_own = |kinds: &[KindArg]| args.kind.is_some_and(|kind| kinds.contains(&kind));
@@ -224,6 +228,7 @@ fn http(args: HttpArgs) -> Result<HttpGateway, Error> {
         transient_words: args.transient_words,
         permanent_words: args.permanent_words,
         idempotency_header: args.idempotency_header.unwrap_or_default(),
+        units_pointer: args.units_pointer.unwrap_or_default(),
     })
 }
 
@@ -246,6 +251,7 @@ pub(super) fn shown(sms: &SmsGateway) -> Value {
             "content_type": http.content_type,
             "id_pointer": http.id_pointer,
             "outcome_pointer": http.outcome_pointer,
+            "units_pointer": http.units_pointer,
             "accepted_words": http.accepted_words,
             "transient_words": http.transient_words,
             "permanent_words": http.permanent_words,
@@ -306,9 +312,11 @@ mod tests {
         assert_eq!((twilio.kind, twilio.rate), (Some(Kind::Twilio(expected)), 50));
         let http = parsed(
             "--kind|http|--url|https://x/|--header|X-Key: {token}|--header|A:b|\
-             --accepted-words|ok,queued|--from|Cafe",
+             --accepted-words|ok,queued|--units-pointer|/parts|--from|Cafe",
         );
-        let Some(Kind::Http(http)) = http.expect("good").kind else { panic!("another kind") };
+        let http = http.expect("good");
+        assert_eq!(shown(&http)["units_pointer"], "/parts");
+        let Some(Kind::Http(http)) = http.kind else { panic!("another kind") };
         assert_eq!(http.headers["X-Key"], "{token}");
         assert_eq!(http.accepted_words, ["ok", "queued"]);
         let smpp = "--kind|smpp|--base-url|smpp://smsc:2775|--account|me|--from|1234";

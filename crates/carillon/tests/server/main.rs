@@ -171,6 +171,8 @@ fn settings_are_set_shown_without_secrets_and_tested() {
         &token,
         "--id-pointer",
         "/id",
+        "--units-pointer",
+        "/parts",
         "--from",
         "Cafe",
         "--rate",
@@ -178,6 +180,7 @@ fn settings_are_set_shown_without_secrets_and_tested() {
     ];
     let set = server.json(&key, &set);
     assert_eq!(set["sms"]["headers"]["Authorization"], "Bearer {token}");
+    assert_eq!(server.json(&key, &["org", "show"])["sms"]["units_pointer"], "/parts");
     assert_eq!((&set["sms"]["kind"], &set["sms"]["rate"]), (&"http".into(), &50.into()));
     assert_nowhere(&server.folder.path().join("data"), "tok-123");
     let password = server.file("password", "hush1234\n");

@@ -102,7 +102,7 @@ impl EmailGateway {
             return match &self.sandbox {
                 Some(sandbox) => self.keep(sandbox, &leaving, &write()).await,
                 None if !leaving.clearance.may_begin() => Outcome::NotBegun,
-                None => Outcome::Sent { provider_id: leaving.message.to_string() },
+                None => Outcome::Sent { provider_id: leaving.message.to_string(), parts: None },
             };
         }
         match (&route.way, &self.sandbox) {

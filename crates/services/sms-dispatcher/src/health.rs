@@ -318,7 +318,7 @@ mod tests {
         assert!(probe.is_probe && !other.is_probe);
         assert!(later.begin(&same, |_| false).await.is_none());
 
-        let sent = Outcome::Sent { provider_id: String::new() };
+        let sent = Outcome::Sent { provider_id: String::new(), parts: None };
         later.ended(&same, other, &sent, || true).await;
         later.read().await.expect("readable");
         assert_eq!(same.standing(later.now_ms()), Standing::Down);

@@ -112,7 +112,7 @@ impl Committer {
             if row.claim.number >= next || known.contains(&row.claim.number) {
                 continue;
             }
-            tracing::warn!(message = %row.message, "claimed and never handed over; given back");
+            tracing::warn!(message_id = %row.message, "claimed and never handed over; given back");
             let recorded = Recorded {
                 message: row.message,
                 claim: row.claim,
@@ -122,6 +122,7 @@ impl Committer {
                 next_attempt_ms: Some(store.clock.now_ms()),
                 provider_id: String::new(),
                 provider_code: String::new(),
+                provider_parts: None,
             };
             let record = Record { key: row.key, recorded };
             let _ = self.requests.send(Request::GiveBack { record });

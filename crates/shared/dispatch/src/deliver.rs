@@ -204,6 +204,7 @@ impl<G: Gateway> Dispatcher<G> {
             account: Arc::new(account),
             in_doubt: false,
             watch: Arc::clone(&self.watch),
+            part_counts: self.part_counts.clone(),
             committer: self.committer.clone(),
             clock: self.store.clock.clone(),
         }

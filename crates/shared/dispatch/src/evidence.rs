@@ -1,13 +1,19 @@
 //! What became of messages after they were taken, as providers tell it: in any order, perhaps
 //! before the call's own answer, perhaps ten times. It only ever raises a state.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carillon_contracts::ids::{MessageId, OrganisationId};
-use carillon_service_kit::{Stop, metrics};
+use carillon_service_kit::{
+    Stop,
+    metrics::{self, EVIDENCE_BASELESS},
+};
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::store::{self, Store};
+use crate::{
+    domain::sparing::Sparing,
+    store::{self, Applied, Baseless, Store},
+};
 
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -92,19 +98,13 @@ pub(crate) async fn apply_all(
     channel: &'static str,
     stop: Stop,
 ) -> Result<(), DbErr> {
-    let count = |baseless| {
-        metrics::count(metrics::EVIDENCE_BASELESS, &[("channel", channel)], baseless);
-    };
-    count(0);
+    let mut sparing = Sparing::default();
+    tell_baseless(&Applied::default(), channel, &mut sparing);
     while stop.sleep(BEAT).await {
         // Looked at first: nobody takes a writer's turn for nothing.
         while store::has_evidence(&store.database).await? {
             let applied = store.apply_evidence().await?;
-            if applied.baseless > 0 {
-                let baseless = applied.baseless;
-                count(baseless as u64);
-                tracing::warn!(baseless, "receipts for messages that were never sent; not applied");
-            }
+            tell_baseless(&applied, channel, &mut sparing);
             // What is left waits for something else.
             if applied.done == 0 {
                 break;
@@ -112,4 +112,19 @@ pub(crate) async fn apply_all(
         }
     }
     Ok(())
+}
+
+/// An increment of 0 shows the counter from the start.
+fn tell_baseless(applied: &Applied, channel: &'static str, sparing: &mut Sparing) {
+    let count = |more| metrics::count(EVIDENCE_BASELESS, &[("channel", channel)], more);
+    count(0);
+    for (organisation, Baseless { receipts, message }) in &applied.baseless {
+        count(*receipts);
+        if let Some(receipts) = sparing.line(*organisation, *receipts, Instant::now()) {
+            tracing::warn!(
+                %organisation, message_id = %message, receipts,
+                "receipts for messages that were never sent; not applied"
+            );
+        }
+    }
 }

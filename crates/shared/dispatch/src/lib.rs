@@ -16,6 +16,7 @@ mod heartbeat;
 mod in_hand;
 mod open;
 mod pace;
+mod part_counts;
 mod permits;
 mod raise;
 mod retry;

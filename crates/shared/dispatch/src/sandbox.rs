@@ -191,7 +191,7 @@ impl Sandbox {
         if draw(message, "lose", attempt) < self.config.lose_share {
             return Outcome::InDoubt { code: "sandbox_lost".into() };
         }
-        Outcome::Sent { provider_id: line.message_id }
+        Outcome::Sent { provider_id: line.message_id, parts: None }
     }
 
     fn promise_receipt(&self, called: Called) {

@@ -18,8 +18,9 @@ use crate::{
     domain::{addressee::Addressee, backoff, outcome::Outcome},
     gateway::{Account, Gateway, Outgoing},
     open::{Header, Opened},
+    part_counts::PartCounts,
     permits::{Permit, Turn},
-    store::{Answer, ClaimId, Recorded},
+    store::{Answer, ClaimId, Claimed, Recorded},
     throttle::{Token, Tokens},
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct Calls<G: Gateway> {
     pub turn: Turn,
     pub committer: Committer,
     pub watch: Arc<Watch>,
+    pub part_counts: PartCounts,
     pub clock: Clock,
 }
 
@@ -51,6 +53,7 @@ impl<G: Gateway> Clone for Calls<G> {
             turn: self.turn.clone(),
             committer: self.committer.clone(),
             watch: Arc::clone(&self.watch),
+            part_counts: self.part_counts.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -101,7 +104,8 @@ impl<G: Gateway> Calls<G> {
         unrecorded: &Unrecorded,
     ) {
         let claim = answer.claim;
-        for ((position, attempt), permit) in answer.claimed.into_iter().zip(permits) {
+        for (claimed, permit) in answer.claimed.into_iter().zip(permits) {
+            let Claimed { position, attempt, parts } = claimed;
             let token = tokens.as_mut().and_then(Tokens::next);
             let (calls, unrecorded) = (self.clone(), unrecorded.clone());
             let clearance = self.watch.take(About {
@@ -119,6 +123,9 @@ impl<G: Gateway> Calls<G> {
                     Some(_slot) => calls.call_measured(position, attempt, clearance, &permit).await,
                     None => Outcome::NotBegun,
                 };
+                let (organisation, message) =
+                    (calls.header.organisation, calls.header.message(position));
+                calls.part_counts.compare(organisation, message, parts, &outcome);
                 let recorded = calls.record_of(claim, position, attempt, outcome);
                 let key = (calls.header.run_day, calls.header.batch);
                 calls.committer.record(key, recorded, permit, unrecorded);
@@ -156,7 +163,7 @@ impl<G: Gateway> Calls<G> {
         let begun = Instant::now();
         let call = AssertUnwindSafe(self.call(position, attempt, clearance));
         let outcome = call.catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(message = %self.header.message(position), "a call panicked");
+            tracing::error!(message_id = %self.header.message(position), "a call panicked");
             Outcome::InDoubt { code: "panicked".into() }
         });
         if outcome != Outcome::NotBegun {
@@ -214,9 +221,13 @@ impl<G: Gateway> Calls<G> {
             next_attempt_ms: None,
             provider_id: String::new(),
             provider_code: String::new(),
+            provider_parts: None,
         };
         match outcome {
-            Outcome::Sent { provider_id } => recorded.provider_id = provider_id,
+            Outcome::Sent { provider_id, parts } => {
+                recorded.provider_id = provider_id;
+                recorded.provider_parts = parts;
+            }
             Outcome::Permanent { reason, code } => {
                 recorded.state = MessageState::Failed;
                 recorded.reason = reason;

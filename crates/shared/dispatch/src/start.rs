@@ -22,6 +22,7 @@ use crate::{
     halts::{self, Halts, Suppressions},
     heartbeat::{BEAT, Heartbeat},
     in_hand::InHand,
+    part_counts::PartCounts,
     permits::Permits,
     raise::Raise,
     store::{Partitions, Store},
@@ -55,6 +56,7 @@ pub(crate) struct Dispatcher<G: Gateway> {
     pub committer: Committer,
     pub watch: Arc<Watch>,
     pub in_hand: InHand,
+    pub part_counts: PartCounts,
 }
 
 impl<G: Gateway> Clone for Dispatcher<G> {
@@ -70,6 +72,7 @@ impl<G: Gateway> Clone for Dispatcher<G> {
             committer: self.committer.clone(),
             watch: Arc::clone(&self.watch),
             in_hand: self.in_hand.clone(),
+            part_counts: self.part_counts.clone(),
         }
     }
 }
@@ -142,6 +145,7 @@ pub async fn start_beating<G: Gateway>(
         leases: Leases::default(),
         watch,
         in_hand: InHand::default(),
+        part_counts: PartCounts::new(channel),
     };
     for class in topology::CLASSES {
         stop.spawn("job consumer", dispatcher.clone().consume(class, stop.clone()));

@@ -36,6 +36,8 @@ pub struct Shape {
 pub struct Reading {
     pub id: Option<String>,
     pub outcome: Option<Words>,
+    /// How many parts the provider counts.
+    pub units: Option<String>,
 }
 
 /// What the word at the pointer means; any other word leaves it in doubt.
@@ -100,7 +102,9 @@ impl Reading {
             let rule = "at least one is needed with outcome_pointer";
             return Err(wrong("accepted_words", rule));
         }
-        Ok(Self { id: pointer("id_pointer", &settings.id_pointer)?, outcome })
+        let id = pointer("id_pointer", &settings.id_pointer)?;
+        let units = pointer("units_pointer", &settings.units_pointer)?;
+        Ok(Self { id, outcome, units })
     }
 }
 
@@ -226,6 +230,7 @@ mod tests {
             (refused(|s| s.content_type = FORM.into()), "http.body: it must be given"),
             (refused(|s| s.idempotency_header = "a b".into()), "http.idempotency_header: it is"),
             (refused(|s| s.id_pointer = "id".into()), "http.id_pointer: 'id'"),
+            (refused(|s| s.units_pointer = "parts".into()), "http.units_pointer: 'parts'"),
             (refused(|s| s.outcome_pointer = "/x".into()), "http.accepted_words: "),
             (
                 refused(|s| drop(s.headers.insert("Host".into(), "x".into()))),

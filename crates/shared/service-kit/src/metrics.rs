@@ -28,6 +28,7 @@ pub const PARKED: &str = "carillon_parked";
 pub const PARKED_BATCHES: &str = "carillon_parked_batches";
 pub const EVENTS_MISSED: &str = "carillon_events_missed";
 pub const EVIDENCE_BASELESS: &str = "carillon_evidence_baseless_total";
+pub const PARTS_DIFFERING: &str = "carillon_parts_differing_total";
 pub const REPORT_DISAGREEMENTS: &str = "carillon_report_disagreements";
 pub const COLLECTOR_UP: &str = "carillon_collector_up";
 
@@ -71,7 +72,7 @@ const fn seconds_of(
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-pub const METRICS: [Metric; 17] = [
+pub const METRICS: [Metric; 18] = [
     gauge_of(MESSAGES, &["channel", "state"], "messages of the runs kept, by state"),
     gauge_of(
         BACKLOG_MESSAGES,
@@ -114,6 +115,11 @@ pub const METRICS: [Metric; 17] = [
         EVIDENCE_BASELESS,
         &["channel"],
         "receipts for messages that were never attempted; not applied",
+    ),
+    counter_of(
+        PARTS_DIFFERING,
+        &["channel"],
+        "messages of which the provider counts other parts than are posted",
     ),
     gauge_of(
         REPORT_DISAGREEMENTS,

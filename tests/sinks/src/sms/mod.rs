@@ -37,6 +37,8 @@ pub enum Behaviour {
     Answer { status: u16, retry_after: Option<u64>, body: String },
     /// Takes it, and answers a success whose body is this.
     AcceptSaying(String),
+    /// Takes it, and says that it has so many parts.
+    AcceptCounting(u32),
     /// Takes it and closes the connection without an answer.
     AcceptAndClose,
     /// Takes it and closes after the headers of a success.
@@ -307,7 +309,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
                 stream.write_all(&answer(201, None, &body)).await?;
             }
             Behaviour::AcceptSlowly(pause) => {
-                for byte in state.accept(request) {
+                for byte in state.accept(request, None) {
                     tokio::time::sleep(pause).await;
                     stream.write_all(&[byte]).await?;
                 }
@@ -315,13 +317,16 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
             Behaviour::AcceptAfterReceipts(statuses, pause) => {
                 let url = request.callback_url().unwrap_or_default();
                 let sid = format!("SM{}", request.message_id().unwrap_or_default());
-                let said = state.accept(request);
+                let said = state.accept(request, None);
                 state.receipts.tell(&url, &sid, statuses).await;
                 tokio::time::sleep(pause).await;
                 stream.write_all(&said).await?;
             }
+            Behaviour::AcceptCounting(parts) => {
+                stream.write_all(&state.accept(request, Some(parts))).await?;
+            }
             behaviour @ (Behaviour::Accept | Behaviour::AcceptThenClose) => {
-                let said = state.accept(request);
+                let said = state.accept(request, None);
                 stream.write_all(&said).await?;
                 if behaviour == Behaviour::AcceptThenClose {
                     return Ok(());
@@ -378,15 +383,23 @@ impl State {
         *locked(&self.last_taken) = Some(Instant::now());
     }
 
-    fn accept(&self, request: Request) -> Vec<u8> {
+    /// Twilio writes its count as text, a plain gateway as a number.
+    fn accept(&self, request: Request, parts: Option<u32>) -> Vec<u8> {
         let twilio = request.is_twilio();
+        let counted = parts.map(|parts| match twilio {
+            true => format!(r#","num_segments":"{parts}""#),
+            false => format!(r#","parts":{parts}"#),
+        });
+        let counted = counted.unwrap_or_default();
         match self.take(request) {
             Some(id) if twilio => answer(
                 201,
                 None,
-                &format!(r#"{{"sid":"SM{id}","status":"queued","error_code":null}}"#),
+                &format!(r#"{{"sid":"SM{id}","status":"queued","error_code":null{counted}}}"#),
             ),
-            Some(id) => answer(200, None, &format!(r#"{{"id":"{id}","status":"accepted"}}"#)),
+            Some(id) => {
+                answer(200, None, &format!(r#"{{"id":"{id}","status":"accepted"{counted}}}"#))
+            }
             None => answer(400, None, r#"{"code":"no_message_id"}"#),
         }
     }

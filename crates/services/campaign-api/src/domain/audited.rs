@@ -130,6 +130,7 @@ fn sms(setting: &str, gateway: &SmsGateway) -> Fields {
             ("content_type", json!(http.content_type)),
             ("id_pointer", json!(http.id_pointer)),
             ("outcome_pointer", json!(http.outcome_pointer)),
+            ("units_pointer", json!(http.units_pointer)),
             ("accepted_words", json!(http.accepted_words)),
             ("transient_words", json!(http.transient_words)),
             ("permanent_words", json!(http.permanent_words)),

@@ -43,6 +43,7 @@ pub(super) fn checked(given: HttpGateway, errors: &mut Vec<FieldError>) -> HttpG
     check.body(&given, &method);
     check.pointer("id_pointer", &given.id_pointer);
     check.pointer("outcome_pointer", &given.outcome_pointer);
+    check.pointer("units_pointer", &given.units_pointer);
     check.words(&given);
     let content_type = match given.content_type.as_str() {
         "" => "application/json".to_owned(),

@@ -151,6 +151,7 @@ async fn every_wrong_field_is_named_at_once() {
             url: "https://{to}.example/".into(),
             headers: [("X-Key".to_owned(), "{tokn}".to_owned())].into(),
             id_pointer: "id".into(),
+            units_pointer: "parts".into(),
             ..HttpGateway::default()
         })),
         from: "Café".into(),
@@ -167,6 +168,7 @@ async fn every_wrong_field_is_named_at_once() {
             "sms.http.url",
             "sms.http.headers[X-Key]",
             "sms.http.id_pointer",
+            "sms.http.units_pointer",
             "sms.from"
         ]
     );

@@ -130,7 +130,7 @@ impl Pool {
             match delivered {
                 Ok(reply) => {
                     let provider_id = reply.queue_id().unwrap_or_default().to_owned();
-                    return Outcome::Sent { provider_id };
+                    return Outcome::Sent { provider_id, parts: None };
                 }
                 Err(Failure::Withdrawn) => return Outcome::NotBegun,
                 Err(Failure::Trouble(trouble)) if !is_fresh && trouble.is_stale() => {}

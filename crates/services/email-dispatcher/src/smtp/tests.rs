@@ -71,7 +71,7 @@ async fn send(pool: &Pool, id: &str) -> Outcome {
 }
 
 fn sent() -> Outcome {
-    Outcome::Sent { provider_id: "4bXy7Z".into() }
+    Outcome::Sent { provider_id: "4bXy7Z".into(), parts: None }
 }
 
 fn transient(code: &str) -> Outcome {

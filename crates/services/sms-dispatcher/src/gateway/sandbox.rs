@@ -55,6 +55,6 @@ impl Provider for Nowhere {
     }
 
     async fn send(&self, sms: &Sms<'_>) -> Outcome {
-        Outcome::Sent { provider_id: sms.outgoing.message.to_string() }
+        Outcome::Sent { provider_id: sms.outgoing.message.to_string(), parts: None }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use carillon_dispatch::Outcome;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use jiff::{Timestamp, fmt::rfc2822};
+use serde_json::Value;
 
 use super::provider::MENDING;
 
@@ -54,8 +55,21 @@ pub(crate) fn code(text: &str) -> String {
     if text.len() <= 64 && text.chars().all(is_code) { text.to_owned() } else { String::new() }
 }
 
+/// A message's parts as a provider counts them: a whole number, written as one or as text. 0 is
+/// where it has not counted yet.
+pub(crate) fn parts(said: &Value) -> Option<u32> {
+    let parts = match said {
+        Value::Number(number) => u32::try_from(number.as_u64()?).ok()?,
+        Value::String(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    (parts > 0).then_some(parts)
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn now() -> Timestamp {
@@ -96,6 +110,29 @@ mod tests {
         let verdict = by_status(StatusCode::SERVICE_UNAVAILABLE, &headers, now());
         let retry_after = Some(Duration::from_secs(7));
         assert_eq!(verdict, Outcome::Transient { code: "http_503".into(), retry_after });
+    }
+
+    #[test]
+    fn parts_are_counted_by_whole_numbers_above_0() {
+        for (said, counted) in [
+            (json!(2), Some(2)),
+            (json!("2"), Some(2)),
+            (json!("10"), Some(10)),
+            (json!(0), None),
+            (json!("0"), None),
+            (json!(-1), None),
+            (json!("-1"), None),
+            (json!(1.5), None),
+            (json!("0.0075"), None),
+            (json!(""), None),
+            (json!("two"), None),
+            (json!(null), None),
+            (json!(true), None),
+            (json!([2]), None),
+            (json!(4_294_967_296_u64), None),
+        ] {
+            assert_eq!(parts(&said), counted, "{said}");
+        }
     }
 
     #[test]

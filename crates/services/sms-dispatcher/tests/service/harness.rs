@@ -60,6 +60,7 @@ pub struct Recorded {
     pub provider_id: String,
     pub provider_code: String,
     pub units: i64,
+    pub provider_parts: Option<i64>,
 }
 
 pub fn organisation() -> OrganisationId {
@@ -243,7 +244,8 @@ impl Harness {
     }
 
     pub async fn recorded(&self, message: MessageId) -> Option<Recorded> {
-        let sql = "SELECT state, reason, provider_id, provider_code, units FROM messages
+        let sql = "SELECT state, reason, provider_id, provider_code, units,
+            provider_parts FROM messages
             WHERE id = $1";
         let row = self.database.database.reader().row(sql, [message.uuid().into()]).await;
         let row = row.expect("readable")?;
@@ -254,6 +256,7 @@ impl Harness {
             provider_id: text(2),
             provider_code: text(3),
             units: row.try_get_by_index(4).expect("a number"),
+            provider_parts: row.try_get_by_index(5).expect("a number or none"),
         })
     }
 

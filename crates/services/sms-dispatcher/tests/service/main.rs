@@ -4,6 +4,7 @@ mod callbacks;
 mod described;
 mod failover;
 mod harness;
+mod parts;
 mod replies;
 mod smpp;
 mod stopping;

@@ -4,4 +4,5 @@ pub(crate) mod addressee;
 pub(crate) mod backoff;
 pub(crate) mod claim;
 pub mod outcome;
+pub(crate) mod sparing;
 pub(crate) mod unpaid;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The provider took it.
-    Sent { provider_id: String },
+    /// The provider took it. `parts` is its own count; `None` where it says nothing of it.
+    Sent { provider_id: String, parts: Option<u32> },
     /// Surely not taken, and worth trying again.
     Transient { code: String, retry_after: Option<Duration> },
     /// Surely not taken, and never will be. `reason` is a stable snake_case code; `code` is the

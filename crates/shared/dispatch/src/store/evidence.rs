@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carillon_contracts::{events::v1::MessageChange, ids::BatchId};
+use carillon_contracts::{
+    events::v1::MessageChange,
+    ids::{BatchId, MessageId, OrganisationId},
+};
 use carillon_service_kit::database::{Sql as _, Text, differs, list};
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::{Value as Json, json};
@@ -21,11 +24,20 @@ const AT_ONCE: i64 = 500;
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     pub done: usize,
-    /// About messages that were never attempted, or that nobody knows.
-    pub baseless: usize,
+    pub baseless: BTreeMap<OrganisationId, Baseless>,
+}
+
+/// What an organisation's providers said of messages that were never attempted, or that it does
+/// not have.
+#[derive(Debug)]
+pub(crate) struct Baseless {
+    pub receipts: u64,
+    /// One of them.
+    pub message: MessageId,
 }
 
 struct Kept {
+    organisation: Uuid,
     message: Uuid,
     says: Says,
     provider_code: String,
@@ -79,42 +91,41 @@ impl Store {
     pub(crate) async fn apply_evidence(&self) -> Result<Applied, DbErr> {
         let tx = self.database.begin().await?;
         let kept = take(&tx).await?;
-        let (mut based, mut held) = (0, BTreeSet::new());
+        let (mut based, mut held) = (BTreeSet::new(), BTreeSet::new());
         for (run_day, kept) in &kept {
             let found = messages_of(&tx, *run_day, kept).await?;
-            based += found.len();
+            based.extend(found.iter().map(|(id, ..)| *id));
             self.apply_to_day(&tx, *run_day, found).await?;
             held.extend(undecided(&tx, *run_day, kept).await?);
         }
-        let all = || kept.values().flat_map(BTreeMap::keys);
-        let ids = || all().filter(|id| !held.contains(id));
+        let ids = || kept.values().flat_map(BTreeMap::keys).filter(|id| !held.contains(id));
         let sql = differs(
             "DELETE FROM evidence WHERE id IN (SELECT value FROM json_each($1))",
             "DELETE FROM evidence WHERE id IN (
                  SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb) AS t(value))",
         );
         tx.run(sql, [list::numbers(ids()).into()]).await?;
-        let (done, baseless) = (ids().count(), all().count() - based);
+        let done = ids().count();
         tx.commit().await?;
         self.outbox.wake();
-        Ok(Applied { done, baseless })
+        Ok(Applied { done, baseless: baseless(&kept, &based) })
     }
 
     async fn apply_to_day(
         &self,
         tx: &DatabaseTransaction,
         run_day: i32,
-        found: Vec<(BatchId, &Kept)>,
+        found: Vec<(i64, BatchId, &Kept)>,
     ) -> Result<(), DbErr> {
         let now_ms = self.clock.now_ms();
-        let batches: BTreeSet<BatchId> = found.iter().map(|(batch, _)| *batch).collect();
+        let batches: BTreeSet<BatchId> = found.iter().map(|(_, batch, _)| *batch).collect();
         if batches.is_empty() {
             return Ok(());
         }
         // The batches' locks come before anything is read of their messages.
         let rows = batches::lock(tx, run_day, &batches).await?;
         let mut strongest: BTreeMap<Uuid, &Kept> = BTreeMap::new();
-        for (_, one) in found {
+        for (.., one) in found {
             let kept = strongest.entry(one.message).or_insert(one);
             if one.says.rank() > kept.says.rank() {
                 *kept = one;
@@ -136,7 +147,7 @@ impl Store {
 
 /// The oldest, by their days and ids; locked, so that replicas take others.
 async fn take(tx: &DatabaseTransaction) -> Result<BTreeMap<i32, BTreeMap<i64, Kept>>, DbErr> {
-    let sql = "SELECT id, run_day, message_id, says, provider_code FROM evidence
+    let sql = "SELECT id, organisation_id, run_day, message_id, says, provider_code FROM evidence
                ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
     let mut kept: BTreeMap<i32, BTreeMap<i64, Kept>> = BTreeMap::new();
     for row in tx.rows(sql, [AT_ONCE.into()]).await? {
@@ -144,6 +155,7 @@ async fn take(tx: &DatabaseTransaction) -> Result<BTreeMap<i32, BTreeMap<i64, Ke
         let says = Says::of_word(&says)
             .ok_or_else(|| DbErr::Custom(format!("evidence.says: '{says}' is not known")))?;
         let one = Kept {
+            organisation: row.try_get("", "organisation_id")?,
             message: row.try_get("", "message_id")?,
             says,
             provider_code: row.try_get("", "provider_code")?,
@@ -153,13 +165,26 @@ async fn take(tx: &DatabaseTransaction) -> Result<BTreeMap<i32, BTreeMap<i64, Ke
     Ok(kept)
 }
 
-/// The batches of messages that were attempted, where they are of the organisation whose provider
-/// says so: a signature proves who speaks, not what they may speak of.
+fn baseless(
+    kept: &BTreeMap<i32, BTreeMap<i64, Kept>>,
+    based: &BTreeSet<i64>,
+) -> BTreeMap<OrganisationId, Baseless> {
+    let mut baseless = BTreeMap::new();
+    for (_, one) in kept.values().flatten().filter(|(id, _)| !based.contains(id)) {
+        let message = MessageId::new(one.message);
+        let of = baseless.entry(OrganisationId::new(one.organisation));
+        of.or_insert(Baseless { receipts: 0, message }).receipts += 1;
+    }
+    baseless
+}
+
+/// Evidence of messages that were attempted, with their batches, where these are of the
+/// organisation whose provider says so: a signature proves who speaks, not what they may speak of.
 async fn messages_of<'a>(
     tx: &DatabaseTransaction,
     run_day: i32,
     kept: &'a BTreeMap<i64, Kept>,
-) -> Result<Vec<(BatchId, &'a Kept)>, DbErr> {
+) -> Result<Vec<(i64, BatchId, &'a Kept)>, DbErr> {
     let sql = differs(
         "SELECT e.id, m.batch_id FROM evidence e
          JOIN messages m ON m.run_day = $1 AND m.id = e.message_id AND m.attempt > 0
@@ -178,7 +203,7 @@ async fn messages_of<'a>(
     for row in rows {
         let id: i64 = row.try_get_by_index(0)?;
         if let Some(one) = kept.get(&id) {
-            found.push((BatchId::new(row.try_get_by_index(1)?), one));
+            found.push((id, BatchId::new(row.try_get_by_index(1)?), one));
         }
     }
     Ok(found)

@@ -59,6 +59,21 @@ pub(crate) struct Found {
     pub claim: ClaimId,
 }
 
+/// A message that its claim may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    pub position: usize,
+    pub attempt: u32,
+    /// As the row has them: what is posted.
+    pub parts: u32,
+}
+
+impl Written {
+    pub(crate) const fn claimed(&self) -> Claimed {
+        Claimed { position: self.position as usize, attempt: self.attempt, parts: self.parts }
+    }
+}
+
 /// What a call came to, ready to be written.
 #[derive(Clone)]
 pub(crate) struct Recorded {
@@ -73,6 +88,8 @@ pub(crate) struct Recorded {
     pub next_attempt_ms: Option<i64>,
     pub provider_id: String,
     pub provider_code: String,
+    /// As the provider counts them.
+    pub provider_parts: Option<u32>,
 }
 
 /// Rows in the range that are there already.

@@ -20,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(super::leases::AddLeases),
             Box::new(GiveBack),
             Box::new(AddParts),
+            Box::new(AddProviderParts),
         ]
     }
 }
@@ -86,6 +87,30 @@ impl MigrationTrait for AddParts {
         let parts = differs(
             "ALTER TABLE messages ADD COLUMN parts INTEGER",
             "ALTER TABLE messages ADD COLUMN parts BIGINT",
+        );
+        run_migration(manager, parts).await
+    }
+}
+
+/// As providers count them, where they say so.
+struct AddProviderParts;
+
+impl MigrationName for AddProviderParts {
+    fn name(&self) -> &str {
+        "m0106_add_provider_parts"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for AddProviderParts {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let parts = differs(
+            "ALTER TABLE messages ADD COLUMN provider_parts INTEGER",
+            "ALTER TABLE messages ADD COLUMN provider_parts BIGINT",
         );
         run_migration(manager, parts).await
     }

@@ -20,9 +20,10 @@ mod totals;
 mod workers;
 
 pub(crate) use batches::{Due, accepted, due_of_all_organisations, job, money_arrived, raises};
+pub(crate) use evidence::{Applied, Baseless};
 pub(crate) use figures::{evidence, has_evidence, waiting};
 pub(crate) use halts::{barred_of_all_organisations, halt, keep_halt, keep_suppressions};
-pub(crate) use messages::{ClaimId, Recorded, count_due, see_rows};
+pub(crate) use messages::{ClaimId, Claimed, Recorded, count_due, see_rows};
 pub use migration::Migrator;
 pub(crate) use partitions::Partitions;
 pub(crate) use step::{Answer, CANCELLED, Claim, ClaimKind, Record, Step, StepError, Store, Which};

@@ -3,7 +3,7 @@
 use carillon_contracts::{ids::MessageId, vocabulary::MessageState};
 
 use super::{
-    messages::{ClaimId, Found, Written},
+    messages::{ClaimId, Claimed, Found, Written},
     step::{Claim, Which},
     totals::Book,
 };
@@ -25,11 +25,15 @@ pub(super) struct OneClaim<'a> {
 impl OneClaim<'_> {
     /// Rows that this very claim took in a commit whose answer was lost: it was not handed over,
     /// so they may be sent.
-    pub(super) fn taken(&self, found: &[Found]) -> Vec<(usize, u32)> {
+    pub(super) fn taken(&self, found: &[Found]) -> Vec<Claimed> {
         found
             .iter()
             .filter(|row| row.state == MessageState::Sending && row.claim == self.id)
-            .map(|row| (row.position as usize, row.attempt))
+            .map(|row| Claimed {
+                position: row.position as usize,
+                attempt: row.attempt,
+                parts: row.parts,
+            })
             .collect()
     }
 

@@ -31,6 +31,7 @@ pub(crate) async fn record(
                 row.next_attempt_ms,
                 row.provider_id,
                 row.provider_code,
+                row.provider_parts,
             ])
         })
         .collect();
@@ -66,7 +67,7 @@ macro_rules! over_own_rows {
                  ELSE given.next_attempt_at END,
              doubtful = (messages.doubtful OR given.state = 'unknown' AND messages.idempotent),
              attempt = given.attempt, provider_id = given.provider_id,
-             provider_code = given.provider_code
+             provider_code = given.provider_code, provider_parts = given.provider_parts
          FROM given
          WHERE messages.run_day = $1 AND messages.id = given.id
              AND messages.worker_epoch = given.epoch AND messages.claim = given.claim
@@ -85,7 +86,7 @@ const RECORD: Text<'static> = differs(
              SELECT unhex(value ->> 0) AS id, value ->> 1 AS epoch, value ->> 2 AS claim,
                  value ->> 3 AS state, value ->> 4 AS reason, value ->> 5 AS attempt,
                  value ->> 6 AS next_attempt_at, value ->> 7 AS provider_id,
-                 value ->> 8 AS provider_code
+                 value ->> 8 AS provider_code, value ->> 9 AS provider_parts
              FROM json_each($3)
          ) ",
         over_own_rows!()
@@ -95,7 +96,8 @@ const RECORD: Text<'static> = differs(
              SELECT (value ->> 0)::uuid AS id, (value ->> 1)::bigint AS epoch,
                  (value ->> 2)::bigint AS claim, value ->> 3 AS state, value ->> 4 AS reason,
                  (value ->> 5)::bigint AS attempt, (value ->> 6)::bigint AS next_attempt_at,
-                 value ->> 7 AS provider_id, value ->> 8 AS provider_code
+                 value ->> 7 AS provider_id, value ->> 8 AS provider_code,
+                 (value ->> 9)::bigint AS provider_parts
              FROM jsonb_array_elements($3::jsonb) AS given(value)
          ) ",
         over_own_rows!()

@@ -22,7 +22,7 @@ use super::{
     Key, as_u32, batches,
     fence::fence,
     halts,
-    messages::{self, ClaimId, Found, Recorded, Writing, Written},
+    messages::{self, ClaimId, Claimed, Found, Recorded, Writing, Written},
     one_claim::OneClaim,
     partitions::Partitions,
     record,
@@ -164,12 +164,12 @@ pub(crate) enum Which {
     Doubtful,
 }
 
-/// What may be sent: positions with their attempt.
+/// What may be sent.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// The claim that this answers.
     pub claim: ClaimId,
-    pub claimed: Vec<(usize, u32)>,
+    pub claimed: Vec<Claimed>,
     /// Accounts at which rows that are due, and were left so, are doubtful.
     pub elsewhere: BTreeSet<String>,
     /// Of an `Accept`: nothing of the batch depends on the delivery any more.
@@ -350,7 +350,7 @@ impl OneStep<'_> {
         range: Range<usize>,
         book: &Book,
         writes: &mut Writes,
-    ) -> Result<Vec<(usize, u32)>, DbErr> {
+    ) -> Result<Vec<Claimed>, DbErr> {
         let (run_day, batch) = one.claim.key;
         // Batches are claimed from their beginning, so there is nothing beyond as many rows.
         let present = if book.count.rows() > range.start {
@@ -428,7 +428,7 @@ impl OneStep<'_> {
             }
             let written = one.write_over(verdict, &row);
             if written.state == MessageState::Sending {
-                claimed.push((written.position as usize, written.attempt));
+                claimed.push(written.claimed());
             } else if written.state != MessageState::Queued || written.reason != row.reason {
                 book.changes.push(self.change(&written));
             }
@@ -459,7 +459,7 @@ impl OneStep<'_> {
                 for row in writing.rows.iter().filter(ours) {
                     book.count.add_row(row);
                     if row.state == MessageState::Sending {
-                        answers[*index].claimed.push((row.position as usize, row.attempt));
+                        answers[*index].claimed.push(row.claimed());
                     } else {
                         book.changes.push(self.change(row));
                     }

@@ -142,7 +142,7 @@ impl Gateway for Calls {
         let mut script = self.script.lock().unwrap();
         match script.get_mut(outgoing.recipient.address()) {
             Some(outcomes) if !outcomes.is_empty() => outcomes.remove(0),
-            _ => Outcome::Sent { provider_id: "p".into() },
+            _ => Outcome::Sent { provider_id: "p".into(), parts: None },
         }
     }
 }

@@ -160,6 +160,10 @@ fn pointers_are_of_rfc_6901() {
             errors(HttpGateway { id_pointer: bad.into(), ..gateway() }),
             [format!("sms.http.id_pointer: '{bad}' is no JSON pointer, such as /messages/0/id")]
         );
+        assert_eq!(
+            errors(HttpGateway { units_pointer: bad.into(), ..gateway() }),
+            [format!("sms.http.units_pointer: '{bad}' is no JSON pointer, such as /messages/0/id")]
+        );
     }
 }
 

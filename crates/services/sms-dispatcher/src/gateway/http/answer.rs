@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::gateway::{
-    verdict::{by_status, code, wait},
+    verdict::{by_status, code, parts, wait},
     wire::Answer,
 };
 
@@ -26,6 +26,7 @@ pub(super) fn outcome(shape: &Shape, answer: &Answer, now: Timestamp) -> Outcome
             .and_then(|pointer| word_at(body.as_ref()?, pointer))
             .map(|id| code(&id))
             .unwrap_or_default(),
+        parts: reading.units.as_ref().and_then(|pointer| parts(body.as_ref()?.pointer(pointer)?)),
     };
     match (said, answer.status.is_success()) {
         (Some(Said::Accepted), _) => sent(),
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn words_say_what_became_of_it_whatever_the_status() {
-        let sent = Outcome::Sent { provider_id: "77".into() };
+        let sent = Outcome::Sent { provider_id: "77".into(), parts: None };
         assert_eq!(read(&by_words(), 200, &with_status("0")), sent);
         assert_eq!(read(&by_words(), 207, &with_status("\"ok\"")), sent);
         let throttled = read(&by_words(), 500, &with_status("\"throttled\""));
@@ -111,6 +112,21 @@ mod tests {
         assert_eq!(throttled, transient);
         let barred = read(&by_words(), 200, &with_status("\"barred\""));
         assert_eq!(barred, Outcome::Permanent { reason: "refused", code: "barred".into() });
+    }
+
+    #[test]
+    fn units_are_read_where_the_pointer_says() {
+        let counting = HttpGateway { units_pointer: "/messages/0/parts".into(), ..by_words() };
+        let told = |settings: &HttpGateway, parts: &str| {
+            let body = format!(r#"{{"messages":[{{"id":77,"status":"ok","parts":{parts}}}]}}"#);
+            read(settings, 200, &body)
+        };
+        let sent = |parts| Outcome::Sent { provider_id: "77".into(), parts };
+        assert_eq!(told(&counting, "3"), sent(Some(3)));
+        assert_eq!(told(&counting, "\"3\""), sent(Some(3)));
+        assert_eq!(told(&counting, "0"), sent(None));
+        assert_eq!(read(&counting, 200, &with_status("\"ok\"")), sent(None));
+        assert_eq!(told(&by_words(), "3"), sent(None), "nobody said where");
     }
 
     #[test]
@@ -126,7 +142,8 @@ mod tests {
     #[test]
     fn without_words_the_status_says_it() {
         let plain = HttpGateway::default();
-        assert_eq!(read(&plain, 202, "<ok/>"), Outcome::Sent { provider_id: String::new() });
+        let sent = Outcome::Sent { provider_id: String::new(), parts: None };
+        assert_eq!(read(&plain, 202, "<ok/>"), sent);
         assert!(matches!(read(&plain, 500, ""), Outcome::InDoubt { .. }));
         assert!(matches!(read(&plain, 409, ""), Outcome::Permanent { .. }));
         let keyed = HttpGateway { idempotency_header: "Idempotency-Key".into(), ..plain };

@@ -149,7 +149,8 @@ impl Smpp {
                 return outcome;
             }
         }
-        Outcome::Sent { provider_id: taken.ids.first().map(|(_, id)| code(id)).unwrap_or_default() }
+        let provider_id = taken.ids.first().map(|(_, id)| code(id)).unwrap_or_default();
+        Outcome::Sent { provider_id, parts: None }
     }
 
     async fn send_part(
@@ -197,7 +198,7 @@ impl Smpp {
         let message = (outgoing.run_day, outgoing.message);
         let kept = self.correlation.accepted(&self.account, message, &taken.ids, sms.count.parts);
         if kept.await.is_err() {
-            tracing::warn!(message = %outgoing.message, "an SMSC's ids were not kept; its receipts will be about nothing");
+            tracing::warn!(message_id = %outgoing.message, "an SMSC's ids were not kept; its receipts will be about nothing");
         }
     }
 }

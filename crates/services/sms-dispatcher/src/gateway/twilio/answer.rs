@@ -3,9 +3,10 @@
 use carillon_dispatch::Outcome;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::gateway::{
-    verdict::{by_status, code, misconfigured, wait},
+    verdict::{by_status, code, misconfigured, parts, wait},
     wire::Answer,
 };
 
@@ -15,6 +16,8 @@ struct Message {
     sid: String,
     status: Option<String>,
     error_code: Option<u32>,
+    /// "0" while a messaging service has not chosen a sender.
+    num_segments: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -58,7 +61,7 @@ fn accepted(message: &Message) -> Outcome {
             reason: "refused",
             code: message.error_code.map(|code| code.to_string()).unwrap_or_default(),
         },
-        _ => Outcome::Sent { provider_id: sid },
+        _ => Outcome::Sent { provider_id: sid, parts: parts(&message.num_segments) },
     }
 }
 
@@ -121,10 +124,24 @@ mod tests {
 
     #[test]
     fn a_message_with_an_id_is_sent() {
-        let sent = Outcome::Sent { provider_id: "SM1".into() };
+        let sent = Outcome::Sent { provider_id: "SM1".into(), parts: None };
         assert_eq!(answer(201, r#"{"sid":"SM1","status":"queued","error_code":null}"#), sent);
         assert_eq!(answer(200, r#"{"sid":"SM1"}"#), sent);
         let failed = r#"{"sid":"SM1","status":"failed","error_code":30006}"#;
+        assert_eq!(answer(201, failed), permanent("refused", "30006"));
+    }
+
+    #[test]
+    fn the_count_of_segments_is_read_and_makes_no_answer_unreadable() {
+        let told = |said: &str| {
+            answer(201, &format!(r#"{{"sid":"SM1","status":"queued","num_segments":{said}}}"#))
+        };
+        let sent = |parts| Outcome::Sent { provider_id: "SM1".into(), parts };
+        assert_eq!(told(r#""2""#), sent(Some(2)));
+        for unknown in [r#""0""#, "null", "{}", r#""many""#] {
+            assert_eq!(told(unknown), sent(None), "{unknown}");
+        }
+        let failed = r#"{"sid":"SM1","status":"failed","error_code":30006,"num_segments":"2"}"#;
         assert_eq!(answer(201, failed), permanent("refused", "30006"));
     }
 
