@@ -57,13 +57,17 @@ fn of_campaign(drill: &Drill, campaign: &str, known: &mut HashMap<String, String
     let open: Vec<_> = states.keys().filter(|state| !SETTLED.contains(&state.as_str())).collect();
     assert!(open.is_empty(), "{report}");
 
-    let mut of_detail: BTreeMap<String, u64> = BTreeMap::new();
-    for row in drill.stack.detail(campaign).into_iter().filter(|row| !row["message_id"].is_empty())
-    {
-        *of_detail.entry(row["state"].clone()).or_default() += 1;
-        known.insert(row["message_id"].clone(), row["state"].clone());
-    }
-    assert_eq!(of_detail, states, "the detail and the report");
+    // Single messages are told of after the totals, where the broker lost what told of them first.
+    until("the detail says what the report says", || {
+        let mut of_detail: BTreeMap<String, u64> = BTreeMap::new();
+        for row in drill.stack.detail(campaign) {
+            if !row["message_id"].is_empty() {
+                *of_detail.entry(row["state"].clone()).or_default() += 1;
+                known.insert(row["message_id"].clone(), row["state"].clone());
+            }
+        }
+        of_detail == states
+    });
     assert_eq!(of_tables(drill, campaign), states, "the dispatchers' tables and the report");
     let figure = |name: &str| states.get(name).map_or(0, |count| *count as usize);
     Outcome {

@@ -74,7 +74,8 @@ pub(crate) fn relays_killed_after_the_confirm(size: &Size) -> Outcome {
     // Of which billing tells the log of deeds.
     let _ = drill.stack.run(&["balance", "credit", "1", "--request-id", "of-the-drill"]).ok();
     for service in services {
-        drill.dies_of(service, 1, &["outbox.confirmed=return"]);
+        // Once: then its subscriber's mark may tell sooner than the relay that it arrived.
+        drill.dies_of(service, 1, &[]);
     }
     drill.end(0)
 }
