@@ -17,9 +17,13 @@ struct Arguments {
     /// Messages of each scenario, about.
     #[arg(long, default_value_t = 100_000)]
     recipients: usize,
+    /// As `make test` runs them: 2,000 messages, and shorter outages.
+    #[arg(long, conflicts_with = "recipients")]
+    small: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    run(Size::full(arguments.recipients), &arguments.only)
+    let size = if arguments.small { Size::small() } else { Size::full(arguments.recipients) };
+    run(size, &arguments.only)
 }

@@ -14,6 +14,18 @@ pub(crate) struct Heard {
     body: Vec<u8>,
 }
 
+impl Heard {
+    fn at(&self, seq: usize) -> Self {
+        let mut again = self.clone();
+        for (name, value) in &mut again.headers {
+            if name == "carillon-seq" {
+                *value = seq.to_string();
+            }
+        }
+        again
+    }
+}
+
 pub(crate) struct Spy {
     stream: String,
 }
@@ -45,16 +57,19 @@ impl Spy {
         })
     }
 
-    /// Says to one subscriber again what was heard.
-    pub fn repeat(&self, drill: &Drill, subscriber: &str, heard: &[Heard]) {
+    /// Says to one subscriber again what was heard: as it was, and as if it were told anew, as a
+    /// batch that comes again has its totals told.
+    pub fn repeat(&self, drill: &Drill, subscriber: &str, heard: &[Heard], from_seq: usize) {
         let queue = topology::event_queue(subscriber, &self.stream);
+        let anew = heard.iter().enumerate().map(|(index, heard)| heard.at(from_seq + index));
+        let all: Vec<Heard> = heard.iter().cloned().chain(anew).collect();
         drill.stack.wait(async {
             let client = drill.stack.rabbit.client().await;
-            for Heard { headers, body } in heard {
+            for Heard { headers, body } in all {
                 let publication = Publication {
                     to: Destination::Queue(queue.clone()),
-                    headers: headers.clone(),
-                    body: body.clone().into(),
+                    headers,
+                    body: body.into(),
                 };
                 client.publish(publication).await.expect("the broker takes it");
             }

@@ -22,7 +22,10 @@ pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {
     for dispatcher in DISPATCHERS {
         drill.dies_of(dispatcher, 1, &["dispatch.delivered=return"; ROUNDS - 1]);
     }
-    drill.end(0)
+    let outcome = drill.check(0);
+    let again = "SELECT COALESCE(SUM(overtaken), 0)::bigint FROM batches";
+    assert_eq!(drill.count("segment-evaluator", again), 0, "the broker delivers again, not we");
+    outcome
 }
 
 /// At a call in the midst of others: what was claimed with it goes with the process.

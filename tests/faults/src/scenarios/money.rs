@@ -7,9 +7,12 @@ use rand::{RngExt as _, seq::SliceRandom as _};
 
 use crate::{
     Outcome, Size,
-    drill::{Drill, SMS},
+    drill::{Drill, SMS, until},
     spy::Spy,
 };
+
+/// Numbers that no event of the drill has.
+const FAR_AWAY: usize = 1_000_000;
 
 pub(crate) fn billing_killed_and_totals_replayed(size: &Size) -> Outcome {
     let mut drill = Drill::of(size.recipients, &[], &[]);
@@ -27,10 +30,12 @@ pub(crate) fn billing_killed_and_totals_replayed(size: &Size) -> Outcome {
     drill.until_settled(&id);
     let mut totals = spy.heard(&drill);
     assert!(!totals.is_empty(), "no totals to replay");
-    for _ in 0..10 {
+    for round in 1..=10 {
         totals.shuffle(&mut rand::rng());
-        spy.repeat(&drill, "billing", &totals);
+        spy.repeat(&drill, "billing", &totals, round * FAR_AWAY);
     }
+    let queue = "events.billing.sms-dispatcher.delivery.changed";
+    until("all of it is heard", || drill.depth(queue) == 0);
     let outcome = drill.check(0);
     let balance = drill.stack.balance();
     assert_eq!(balance["spent"], size.recipients as u64, "{balance}");

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Outcome, Size,
-    drill::{BOTH, Drill},
+    drill::{BOTH, Drill, until},
 };
 
 pub(crate) fn killed_while_planning(size: &Size) -> Outcome {
@@ -66,16 +66,31 @@ fn planned(drill: &Drill, campaign: &str) -> BTreeMap<(String, u32), BTreeSet<St
 pub(crate) fn relays_killed_after_the_confirm(size: &Size) -> Outcome {
     let mut drill = Drill::new(size, &[]);
     // A dispatcher's kill would leave messages unknown as well; its relay is the same one.
-    let services = ["campaign-api", "scheduler", "segment-evaluator", "billing"];
+    let services = ["campaign-api", "scheduler", "segment-evaluator"];
     for service in services {
         drill.arm(service, 1, "outbox.confirmed=return");
     }
-    drill.send(BOTH);
-    // Of which billing tells the log of deeds.
-    let _ = drill.stack.run(&["balance", "credit", "1", "--request-id", "of-the-drill"]).ok();
+    let id = drill.send(BOTH);
     for service in services {
         // Once: then its subscriber's mark may tell sooner than the relay that it arrived.
         drill.dies_of(service, 1, &[]);
     }
+    drill.until_settled(&id);
+    // While nobody hears what billing tells, its relay cannot be told that it arrived.
+    drill.arm("billing", 1, "outbox.confirmed=return");
+    drill.stack.terminate("campaign-api", 1);
+    let _ = drill.stack.run(&["balance", "credit", "1", "--request-id", "of-the-drill"]).ok();
+    drill.dies_of("billing", 1, &["outbox.confirmed=return"]);
+    let queue = "events.campaign-api.billing.audit.recorded";
+    until("it is told again", || drill.depth(queue) >= 3);
+    drill.stack.spawn("campaign-api", 1);
+    until("all of it is heard", || drill.depth(queue) == 0);
+    assert_eq!(credits_in_the_log(&drill), 2, "the drill's own, and the one that was told thrice");
     drill.end(0)
+}
+
+fn credits_in_the_log(drill: &Drill) -> usize {
+    let log = drill.stack.run(&["org", "audit", "-o", "json"]).ok().json();
+    let deeds = log.as_array().expect("a list").iter();
+    deeds.filter(|deed| deed["act"] == "balance.credited").count()
 }

@@ -61,7 +61,7 @@ pub(crate) fn a_zombie(size: &Size) -> Outcome {
     drill.providers.set_latency(Duration::from_millis(300));
     let whole = drill.send(BOTH);
     let cancelled = drill.send(BOTH);
-    let late = drill.send_within(BOTH, "1m");
+    let late = drill.send_for(BOTH, Duration::from_secs(25));
     drill.until_accepted(size.recipients / 10);
     let dispatchers = ["sms-dispatcher", "email-dispatcher"];
     for dispatcher in dispatchers {
@@ -69,7 +69,7 @@ pub(crate) fn a_zombie(size: &Size) -> Outcome {
     }
     let _ = drill.stack.run(&["campaign", "cancel", &cancelled]).ok();
     // Past its takeover and past the one campaign's deadline.
-    thread::sleep(size.minute.max(Duration::from_secs(65)));
+    thread::sleep(size.minute.max(Duration::from_secs(32)));
     for id in [&whole, &cancelled, &late] {
         drill.until_settled(id);
     }
