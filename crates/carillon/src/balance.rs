@@ -3,9 +3,12 @@
 
 mod spent;
 
-use carillon_contracts::billing::v1::{
-    Account, CreditAccountRequest, GetAccountRequest, ListEntriesRequest, ListHoldsRequest,
-    ListPackagesRequest,
+use carillon_contracts::{
+    billing::v1::{
+        Account, CreditAccountRequest, GetAccountRequest, ListEntriesRequest, ListHoldsRequest,
+        ListPackagesRequest,
+    },
+    campaign::v1::GetCampaignRequest,
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -52,10 +55,14 @@ pub enum BalanceCommand {
     Statement(StatementArgs),
 }
 
+fn amount(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "give a whole number of credits, such as 5000")
+}
+
 #[derive(Debug, Args)]
 pub struct CreditArgs {
     /// Credits to add: 1 to 1,000,000,000
-    #[arg(allow_negative_numbers = true)]
+    #[arg(allow_negative_numbers = true, value_parser = amount)]
     pub amount: i64,
     /// Your own id of this payment; given again, nothing is added
     #[arg(long, value_name = "X")]
@@ -172,6 +179,10 @@ async fn statement(
 async fn holds(client: &Client, args: HoldsArgs, out: Out<'_>, look: Look) -> Result<(), Error> {
     let columns =
         ["batch", "campaign", "run", "wanted", "granted", "held", "spent", "short", "closed"];
+    // Billing knows of no campaign but from holds.
+    if let Some(id) = args.campaign.clone() {
+        client.campaigns().get_campaign(GetCampaignRequest { id }).await?;
+    }
     let mut rows = Rows::new(out, look, &columns);
     let mut pages = Pages::new(args.limit);
     while let Some((page_size, page_token)) = pages.ask() {

@@ -241,6 +241,11 @@ fn requests_that_are_refused() {
     let past = server.campaign(&campaign("2099-12-31", "2026-01-02"));
     run("start_after_its_end", &["campaign", "start", &past, "--yes"]);
     run("credit_of_nothing", &["balance", "credit", "0", "--request-id", "r"]);
+    run("credit_of_no_number", &["balance", "credit", "abc", "--request-id", "r"]);
+    run(
+        "holds_of_no_campaign",
+        &["balance", "holds", "--campaign", "00000000-0000-7000-8000-000000000000"],
+    );
     server.credit(100);
     run("credit_request_id_reused", &["balance", "credit", "200", "--request-id", "test"]);
     let file = server.write("a.yaml", campaign("Monday", "One"));

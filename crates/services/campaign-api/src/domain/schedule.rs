@@ -61,7 +61,8 @@ pub(crate) fn refusal(campaign: &Campaign, zone: &TimeZone, now: Timestamp) -> O
     })
 }
 
-/// The times at which it runs from an instant on; one that is sent at once would be started then.
+/// The times at which it runs from an instant on, within the days that it is valid on; one that is
+/// sent at once would be started then.
 pub(crate) fn next(
     campaign: &Campaign,
     zone: &TimeZone,
@@ -69,7 +70,12 @@ pub(crate) fn next(
 ) -> impl Iterator<Item = Occurrence> + use<> {
     let schedule = once(campaign).map_or(Schedule::Now, Schedule::Once);
     let pending = pending_period(campaign.pending_period.as_ref());
-    schedule.occurrences(zone, pending, from, from)
+    let valid = campaign.valid.clone().unwrap_or_default();
+    let here = zone.clone();
+    schedule.occurrences(zone, pending, from, from).filter(move |run| {
+        let day = here.to_datetime(run.nominal).date();
+        validity::outside(&valid, day).is_none()
+    })
 }
 
 #[cfg(test)]
@@ -96,6 +102,16 @@ mod tests {
         let valid = Validity { from: from.into(), until: until.into() };
         check(at(text).schedule.as_ref(), Some(&valid), &mut errors);
         errors.first().map(ToString::to_string)
+    }
+
+    #[test]
+    fn what_is_valid_no_more_does_not_run_next() {
+        let now = Some(wire::Schedule { when: Some(When::Now(true)) });
+        let valid = Some(Validity { from: String::new(), until: "2026-12-01".into() });
+        let campaign = Campaign { schedule: now, valid, ..Campaign::default() };
+        let runs = |from| next(&campaign, &zone("Europe/Amsterdam"), instant(from)).count();
+        assert_eq!(runs("2026-12-01T22:59:00Z"), 1);
+        assert_eq!(runs("2026-12-01T23:00:00Z"), 0, "there the day is over");
     }
 
     #[test]
