@@ -9,7 +9,9 @@ use crate::{
 };
 
 pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
-    let mut drill = Drill::of(size.recipients / 6, &[("sms-dispatcher", 2)], &[]);
+    // So few that whoever wants one has to wait for it.
+    let few = [("CARILLON__DATABASE__CONNECTIONS", "4")];
+    let mut drill = Drill::of(size.recipients / 6, &[("sms-dispatcher", 2)], &few);
     drill.providers.set_latency(Duration::from_millis(50));
     for _ in 0..2 {
         let before = drill.providers.total();
