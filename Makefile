@@ -112,6 +112,10 @@ faults: compiler faketime ## Break Carillon in every known way at full size; a l
 	scripts/servers run $(FAULTS) || status=$$?; \
 	exit $$status
 
+.PHONY: faults-mutations
+faults-mutations: compiler faketime ## Take each mechanism out, and require that its scenario notices
+	scripts/fault-mutations $(ONLY)
+
 FAULTS = target/release/carillon-faults --recipients $(or $(FAULT_RECIPIENTS),100000) $(ONLY)
 
 .PHONY: model
@@ -171,7 +175,7 @@ check-deploy: $(DEPLOY_TOOLS)
 	$(TOOLS)/bin/hadolint deploy/Dockerfile
 	$(TOOLS)/bin/yamllint --strict k8s deploy
 	bash -n scripts/up scripts/down scripts/servers scripts/lib-run.sh scripts/lib-install.sh \
-		scripts/smpp-simulator
+		scripts/smpp-simulator scripts/fault-mutations
 
 # kustomize is built by Go, which comes as a wheel where it is not there.
 $(DEPLOY_TOOLS): $(TOOLS)/.installed

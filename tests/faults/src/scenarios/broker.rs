@@ -24,6 +24,7 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
         drill.send(BOTH);
         drill.until_accepted(before + 10);
         Server::Rabbitmq.restart();
+        drill.kills += 1;
     }
     let ids = drill.campaigns.clone();
     for id in ids {
@@ -35,6 +36,7 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
     thread::sleep(size.minute.saturating_sub(stopped.elapsed()));
     assert_eq!(drill.providers.total(), before, "without a broker nothing goes");
     Server::Rabbitmq.start();
+    drill.kills += 1;
     within(RESUMES_WITHIN, "sending resumes", || drill.providers.total() > before);
     for (service, number) in drill.stack.replicas() {
         let peak = drill.stack.peak_memory(&service, number).expect("it runs");

@@ -80,7 +80,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         number: 11,
-        title: "RabbitMQ restarted 5 times, and away for a minute",
+        title: "RabbitMQ restarted, and away for a minute",
         parts: Distributed,
         run: broker::restarted_and_away_for_a_minute,
     },

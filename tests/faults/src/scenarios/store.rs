@@ -18,12 +18,14 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
         drill.send(BOTH);
         drill.until_accepted(before + 10);
         Server::Postgres.restart();
+        drill.kills += 1;
         until("campaigns are read again", || drill.stack.run(&["campaign", "list"]).code == 0);
     }
     let before = drill.providers.total();
     drill.send(BOTH);
     drill.until_accepted(before + 10);
     Server::Postgres.out_for(size.minute);
+    drill.kills += 1;
     // Nobody was killed, and no clock is compared: nobody is taken for dead.
     drill.end(0)
 }
@@ -54,6 +56,7 @@ pub(crate) fn answers_to_commits_lost(size: &Size) -> Outcome {
     drill.until_accepted(size.recipients / 4);
     drill.providers.set_latency(Duration::from_millis(50));
     Server::Postgres.restart();
+    drill.kills += 1;
     drill.end(0)
 }
 
