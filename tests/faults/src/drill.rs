@@ -189,7 +189,12 @@ impl Drill {
     pub fn until_settled(&self, campaign: &str) -> Json {
         let mut last = Json::Null;
         until("all is settled", || {
-            last = self.stack.report(campaign);
+            // Whoever is told that the database did not answer asks again.
+            let report = self.stack.run(&["report", campaign, "-o", "json"]);
+            if report.code != 0 {
+                return false;
+            }
+            last = report.json();
             last["plan_complete"] == true && last["in_flight"] == 0 && waiting(&last) == 0
         });
         last

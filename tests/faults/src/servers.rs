@@ -11,7 +11,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// As a crash stops it.
+    /// PostgreSQL as a crash does.
     pub fn stop(self) {
         self.tell("stop", &[]);
     }
