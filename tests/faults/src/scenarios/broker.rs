@@ -46,9 +46,8 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
 }
 
 /// Before the consumers hear of it: they are down while their queues are emptied, one service after
-/// the other, so that each kind of event is lost after its confirm; and in between every queue is
-/// deleted under the feet of everybody.
-pub(crate) fn queues_emptied_and_deleted(size: &Size) -> Outcome {
+/// the other, so that events are lost after their confirm.
+pub(crate) fn queues_emptied(size: &Size) -> Outcome {
     let mut drill = Drill::of(size.recipients / 2, &[], size.sooner());
     drill.providers.set_latency(Duration::from_millis(100));
     drill.send(BOTH);
@@ -65,11 +64,6 @@ pub(crate) fn queues_emptied_and_deleted(size: &Size) -> Outcome {
         drill.until_accepted(before + 1);
         drill.stack.terminate(service, 1);
         lose_what_waits_for(&mut drill, service, topology::DELIVERY_CHANGED);
-    }
-    let third = drill.send(BOTH);
-    until("it is planned", || drill.stack.report(&third)["plan_complete"] == true);
-    for queue in drill.stack.wait(drill.stack.rabbit.queues()) {
-        drill.stack.wait(drill.stack.rabbit.delete_queue(&queue));
     }
     drill.providers.set_latency(Duration::ZERO);
     drill.end(0)
