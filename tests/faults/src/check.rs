@@ -17,15 +17,11 @@ const TAKEN: [&str; 3] = ["sent", "delivered", "undelivered"];
 
 pub(crate) fn the_end(drill: &Drill, unknown_at_most: usize) -> Outcome {
     let mut outcome = Outcome { kills: drill.kills, ..Outcome::default() };
-    let accepted = drill.providers.accepted();
     let mut known: HashMap<String, String> = HashMap::new();
     for campaign in &drill.campaigns {
         outcome = outcome + of_campaign(drill, campaign, &mut known);
     }
-    let accepted = match drill.providers.accepted() {
-        later if later.len() > accepted.len() => later,
-        _ => accepted,
-    };
+    let accepted = drill.providers.accepted();
     for (id, state) in &known {
         let times = accepted.get(id).copied().unwrap_or_default();
         match state.as_str() {
@@ -107,8 +103,7 @@ fn balance(drill: &Drill) {
 /// Outboxes are published, and no batch is open, wherever there are any.
 fn nothing_left(drill: &Drill) {
     for service in SERVICES {
-        let sql = "SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL";
-        until(&format!("the outbox of {service} is published"), || drill.count(service, sql) == 0);
+        until(&format!("the outbox of {service} is published"), || drill.unsent(service) == 0);
     }
     for service in ["segment-evaluator", "sms-dispatcher", "email-dispatcher"] {
         let sql = "SELECT COUNT(*) FROM batches WHERE NOT closed";

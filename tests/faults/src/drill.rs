@@ -263,6 +263,11 @@ impl Drill {
         });
     }
 
+    /// Rows of the service's outbox that the broker has not confirmed.
+    pub fn unsent(&self, service: &str) -> i64 {
+        self.count(service, "SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL")
+    }
+
     pub fn count(&self, service: &str, sql: &str) -> i64 {
         self.rows(service, sql)[0].try_get_by_index(0).expect("a count")
     }

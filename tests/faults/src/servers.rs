@@ -11,7 +11,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// PostgreSQL as a crash does.
+    /// PostgreSQL as a crash ends it, RabbitMQ as an operator stops it.
     pub fn stop(self) {
         self.tell("stop", &[]);
     }

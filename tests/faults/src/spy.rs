@@ -4,7 +4,8 @@ use carillon_broker::{Broker as _, Delivery, Destination, Publication, topology}
 
 use crate::drill::Drill;
 
-const EXCHANGE: &str = "carillon.events";
+/// Of all events.
+pub(crate) const EXCHANGE: &str = "carillon.events";
 const QUEUE: &str = "spy";
 
 /// An event as it travelled.

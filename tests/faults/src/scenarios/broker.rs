@@ -11,6 +11,7 @@ use crate::{
     Outcome, Size,
     drill::{BOTH, Drill, SMS, until, within},
     servers::Server,
+    spy::EXCHANGE,
 };
 
 const RESUMES_WITHIN: Duration = Duration::from_secs(30);
@@ -108,16 +109,15 @@ pub(crate) fn a_full_and_an_unbound_queue(size: &Size) -> Outcome {
     for _ in 0..3 {
         drill.send(SMS);
     }
-    let held = "SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL";
-    until("the scheduler keeps what the queue refuses", || drill.count("scheduler", held) > 0);
+    until("the scheduler keeps what the queue refuses", || drill.unsent("scheduler") > 0);
     until("a metric tells", || unpublished(&mut drill, "scheduler") > 0.0);
     drill.stack.wait(drill.stack.rabbit.unlimit_queue());
-    until("it is published", || drill.count("scheduler", held) == 0);
+    until("it is published", || drill.unsent("scheduler") == 0);
 
     drill.stack.terminate("campaign-api", 1);
     let stream = topology::stream(topology::SEGMENT_EVALUATOR, topology::RUN_PLANNED);
     let planned = topology::event_queue("campaign-api", &stream);
-    drill.stack.wait(drill.stack.rabbit.unbind_queue(&planned, "carillon.events", &stream));
+    drill.stack.wait(drill.stack.rabbit.unbind_queue(&planned, EXCHANGE, &stream));
     drill.stack.spawn("segment-evaluator", 1);
     until("the plan's end is told of", || {
         drill.count("segment-evaluator", "SELECT COUNT(*) FROM runs WHERE NOT closed") == 0
