@@ -74,6 +74,16 @@ async fn what_is_published_is_delivered_with_its_headers_and_gone_when_acked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_nobody_waits_for_any_longer_takes_nothing() {
+    let test = broker().await;
+    for patience in (0..60).map(|step| Duration::from_micros(100 * step)) {
+        let _ = timeout(patience, test.broker.consume(QUEUE, 10)).await;
+    }
+    publish_all(&*test.broker, [1]).await;
+    shows(&*test.broker, QUEUE, 1, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_requeued_or_dropped_comes_again_and_is_counted() {
     let test = broker().await;
     publish_all(&*test.broker, [1]).await;

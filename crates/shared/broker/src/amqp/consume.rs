@@ -14,7 +14,7 @@ use lapin::{
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::{Consumer, Delivery, Receipt};
+use crate::{Consumer, Delivery, Receipt, Unavailable};
 
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Answers sent before the next look at what has come.
@@ -27,11 +27,23 @@ enum Answer {
     Cancel(lapin::Consumer),
 }
 
+/// In a task of its own, which goes on where nobody waits for it any longer: what is granted then
+/// is given back. lapin would keep it, and the broker deliver to nobody for ever.
 pub(super) async fn start(
     channel: Channel,
     queue: &str,
     prefetch: u16,
     tasks: &TaskTracker,
+) -> Result<lapin::Result<Box<dyn Consumer>>, Unavailable> {
+    let subscribing = subscribe(channel, queue.to_owned(), prefetch, tasks.clone());
+    tasks.spawn(subscribing).await.map_err(|ended| Unavailable(ended.to_string()))
+}
+
+async fn subscribe(
+    channel: Channel,
+    queue: String,
+    prefetch: u16,
+    tasks: TaskTracker,
 ) -> lapin::Result<Box<dyn Consumer>> {
     channel.basic_qos(prefetch.max(1), BasicQosOptions::default()).await?;
     let messages = channel

@@ -129,7 +129,7 @@ impl Broker for AmqpBroker {
         let attempt = || -> BoxFuture<'_, _> {
             Box::pin(async {
                 let channel = self.0.work.channel().await?;
-                Ok(consume::start(channel, queue, prefetch, &self.0.consumers).await)
+                consume::start(channel, queue, prefetch, &self.0.consumers).await
             })
         };
         self.declared(queue, attempt).await
