@@ -116,6 +116,49 @@ async fn deleted_queues_and_exchanges_are_declared_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_deleted_and_declared_at_once_is_consumed() {
+    if !is_distributed() {
+        return;
+    }
+    let rabbit = Rabbit::create().await;
+    let (broker, other) = (rabbit.client().await, rabbit.client().await);
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let Ok(mut consumer) = broker.consume(QUEUE, 10).await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            while let Some(delivery) = consumer.next().await {
+                arrived.send(delivery.body.clone()).unwrap();
+                delivery.ack();
+            }
+        }
+    });
+    for round in 0..3 {
+        tokio::join!(rabbit.delete_queue(QUEUE), publish_until_confirmed(&other, "early"));
+        let body = round.to_string();
+        publish_until_confirmed(&other, &body).await;
+        let arrives = async { while arrivals.recv().await.unwrap() != body {} };
+        timeout(PATIENCE, arrives).await.expect("what waits is delivered");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_channels_are_used_up_is_made_again() {
+    if !is_distributed() {
+        return;
+    }
+    let rabbit = Rabbit::create().await;
+    let broker = rabbit.client().await;
+    for _ in 0..2_100 {
+        assert!(broker.consume("jobs.pigeon.bulk", 1).await.is_err());
+    }
+    eventually("there are channels again", || async { broker.consume(QUEUE, 1).await.is_ok() })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_until_it_is_emptier() {
     if !is_distributed() {
         return;

@@ -1,6 +1,8 @@
 //! Consumers. Each has a channel of its own, and a task that answers for what it handed out: the
 //! channel lives until the last delivery is answered, also after the consumer is gone.
 
+use std::{sync::Arc, time::Duration};
+
 use async_trait::async_trait;
 use futures::{StreamExt as _, future::join_all};
 use lapin::{
@@ -11,7 +13,10 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{Consumer, Delivery, Receipt, Unavailable};
@@ -19,6 +24,11 @@ use crate::{Consumer, Delivery, Receipt, Unavailable};
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Answers sent before the next look at what has come.
 const ANSWERS_AT_ONCE: usize = 256;
+
+/// A subscription that brought nothing for so long ends, to be made anew. Where a queue is deleted,
+/// and one of its name declared before the channel hears of it, RabbitMQ subscribes the channel to
+/// that one by itself, and 3.10 then drops what it is sent: it counts as in hand, and nobody has it.
+const RENEWED_AFTER: Duration = Duration::from_secs(30);
 
 enum Answer {
     Ack(Acker),
@@ -57,37 +67,52 @@ async fn subscribe(
     // Holds no more than the prefetch: the broker waits for answers.
     let (answers, given) = mpsc::unbounded_channel();
     tasks.spawn(answer(channel, given));
-    Ok(Box::new(AmqpConsumer { messages: Some(messages), answers }))
+    Ok(Box::new(AmqpConsumer {
+        messages: Some(messages),
+        answers,
+        heard_at: Instant::now(),
+        in_hand: Arc::default(),
+    }))
 }
 
 struct AmqpConsumer {
-    /// None once the broker ended it.
+    /// None once it ended.
     messages: Option<lapin::Consumer>,
     answers: mpsc::UnboundedSender<Answer>,
+    heard_at: Instant,
+    /// Shared by every delivery that is not answered.
+    in_hand: Arc<()>,
 }
 
 #[async_trait]
 impl Consumer for AmqpConsumer {
     async fn next(&mut self) -> Option<Delivery> {
-        match self.messages.as_mut()?.next().await {
-            Some(Ok(message)) => Some(self.hand_out(message)),
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a subscription ended");
-                self.messages = None;
-                None
-            }
-            None => {
-                self.messages = None;
-                None
+        loop {
+            let messages = self.messages.as_mut()?;
+            match timeout_at(self.heard_at + RENEWED_AFTER, messages.next()).await {
+                Ok(Some(Ok(message))) => return Some(self.hand_out(message)),
+                Ok(ended) => {
+                    let error = ended.and_then(Result::err).map(|error| error.to_string());
+                    tracing::debug!(error, "a subscription ended");
+                    self.messages = None;
+                }
+                // Or each renewal would fetch as much again as is in hand.
+                Err(_) if Arc::strong_count(&self.in_hand) > 1 => self.heard_at = Instant::now(),
+                Err(_) => self.cancel(),
             }
         }
     }
 }
 
 impl AmqpConsumer {
-    fn hand_out(&self, message: Message) -> Delivery {
+    fn hand_out(&mut self, message: Message) -> Delivery {
+        self.heard_at = Instant::now();
         let headers = message.properties.headers().as_ref();
-        let receipt = AmqpReceipt { acker: message.acker, answers: self.answers.clone() };
+        let receipt = AmqpReceipt {
+            acker: message.acker,
+            answers: self.answers.clone(),
+            _in_hand: Arc::clone(&self.in_hand),
+        };
         Delivery::new(
             message.data.into(),
             headers.map(texts).unwrap_or_default(),
@@ -95,13 +120,17 @@ impl AmqpConsumer {
             Box::new(receipt),
         )
     }
+
+    fn cancel(&mut self) {
+        if let Some(messages) = self.messages.take() {
+            let _ = self.answers.send(Answer::Cancel(messages));
+        }
+    }
 }
 
 impl Drop for AmqpConsumer {
     fn drop(&mut self) {
-        if let Some(messages) = self.messages.take() {
-            let _ = self.answers.send(Answer::Cancel(messages));
-        }
+        self.cancel();
     }
 }
 
@@ -109,6 +138,7 @@ impl Drop for AmqpConsumer {
 struct AmqpReceipt {
     acker: Acker,
     answers: mpsc::UnboundedSender<Answer>,
+    _in_hand: Arc<()>,
 }
 
 impl Receipt for AmqpReceipt {

@@ -64,7 +64,7 @@ fn is_marks(queue: &str) -> bool {
 }
 
 pub(super) async fn all(live: &Live) -> lapin::Result<()> {
-    let channel = live.connection().create_channel().await?;
+    let channel = live.channel().await?;
     for exchange in [EVENTS, JOBS] {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
         channel
@@ -75,7 +75,7 @@ pub(super) async fn all(live: &Live) -> lapin::Result<()> {
         .map(Ok)
         .try_for_each_concurrent(AT_ONCE, |(name, stream)| async move {
             // On a channel of its own: the broker works through a channel one by one.
-            let channel = live.connection().create_channel().await?;
+            let channel = live.channel().await?;
             declare(&channel, &name, stream.as_deref()).await?;
             channel.close(200, "OK".into()).await
         })

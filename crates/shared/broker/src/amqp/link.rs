@@ -81,8 +81,7 @@ impl Link {
     }
 
     pub(super) async fn channel(&self) -> Result<Channel, Unavailable> {
-        let live = self.live().await?;
-        live.connection.create_channel().await.map_err(unavailable)
+        self.live().await?.channel().await.map_err(unavailable)
     }
 
     /// Says good-bye to the broker; there is no other connection after that.
@@ -102,8 +101,14 @@ impl Drop for Link {
 }
 
 impl Live {
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    /// A connection that has none to give is ended, and so made again: lapin does not take back the
+    /// number of a channel that the broker closed, and after 2,047 channels it comes to those.
+    pub(super) async fn channel(&self) -> lapin::Result<Channel> {
+        let channel = self.connection.create_channel().await;
+        if channel.is_err() {
+            self.socket.shut();
+        }
+        channel
     }
 
     /// The broker takes no publication for now; lapin would keep them all in memory.
