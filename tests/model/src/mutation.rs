@@ -26,6 +26,8 @@ pub enum Mutation {
     EpochRecord,
     /// A record is matched by epoch and attempt, as if attempts were never undone.
     ClaimNumber,
+    /// A record is written over whatever became of the row meanwhile.
+    RecordState,
     /// Read-back takes rows of a claim whose answer may still come.
     ClaimIsOver,
     /// A claim that is given up frees its permits at once.
@@ -40,6 +42,10 @@ pub enum Mutation {
     MonotoneHold,
     /// A closed batch may be granted more.
     ClosedIsRemembered,
+    /// A claim takes more rows than were granted.
+    GrantCheck,
+    /// An event's totals are counted when it is published.
+    TotalsAtCommit,
     /// The totals that arrive last win.
     TotalsVersion,
     /// The change of a message that arrives last wins.
@@ -62,6 +68,8 @@ pub enum Mutation {
     HaltVersion,
     /// What a halt or an opt-out left waiting is not settled.
     HaltSettles,
+    /// What was cancelled expires once the deadline has passed.
+    CancelFirst,
     /// A step of the plan is stored wherever the cursor stands by then.
     CursorAgain,
 }
@@ -79,6 +87,7 @@ impl fmt::Display for Mutation {
             Mutation::EpochFence => "the epoch check of a claim",
             Mutation::EpochRecord => "the epoch check of a record",
             Mutation::ClaimNumber => "the claim's number in a record",
+            Mutation::RecordState => "the states that a record may be written over",
             Mutation::ClaimIsOver => "the wait for a claim's end before its rows are read back",
             Mutation::PermitsAreKept => "the permits of a claim that was given up",
             Mutation::DeadlineCheck => "the deadline's check before a call",
@@ -86,6 +95,8 @@ impl fmt::Display for Mutation {
             Mutation::OldClaims => "the end of old claims at a new epoch",
             Mutation::MonotoneHold => "the monotone hold",
             Mutation::ClosedIsRemembered => "the memory of closed batches",
+            Mutation::GrantCheck => "the grant's check in a claim",
+            Mutation::TotalsAtCommit => "the count of totals in the transaction that changes them",
             Mutation::TotalsVersion => "the totals' version",
             Mutation::DetailVersion => "the version of a message's last change",
             Mutation::DetailsOfEveryEvent => "the changes told by an event that others overtook",
@@ -97,6 +108,7 @@ impl fmt::Display for Mutation {
             Mutation::AnswerAtMark => "the wait for the mark before \"in effect\"",
             Mutation::HaltVersion => "the version of a halt",
             Mutation::HaltSettles => "the settling of what a halt left waiting",
+            Mutation::CancelFirst => "the precedence of a cancel over the deadline",
             Mutation::CursorAgain => "the second reading of the plan's cursor",
         })
     }

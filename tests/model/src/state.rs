@@ -161,11 +161,6 @@ impl Totals {
     pub fn closed(&self) -> bool {
         self.open == 0
     }
-
-    pub fn count(&self) -> i8 {
-        let unsent = self.failed + self.expired + self.cancelled + self.suppressed;
-        self.posted() + unsent + self.open
-    }
 }
 
 /// What the transaction settled, by message.
@@ -178,6 +173,15 @@ pub enum News {
     /// The plan is closed, with its totals.
     RunPlanned(Progress),
     Totals(u8, Totals, Changes),
+}
+
+impl News {
+    pub fn version(&self) -> Option<u8> {
+        match self {
+            News::Totals(version, ..) => Some(*version),
+            News::Planned(_) | News::RunPlanned(_) => None,
+        }
+    }
 }
 
 /// An outbox row, and its copies in the subscribers' queues.
@@ -395,11 +399,7 @@ impl State {
 
     fn versions_on_the_way(&self, batch: usize) -> Vec<u8> {
         let mine = self.outbox.iter().filter(|event| usize::from(event.batch) == batch);
-        mine.filter_map(|event| match event.news {
-            News::Totals(version, ..) => Some(version),
-            News::Planned(_) | News::RunPlanned(_) => None,
-        })
-        .collect()
+        mine.filter_map(|event| event.news.version()).collect()
     }
 
     /// The two workers are alike: of a state and its mirror image, only one needs a visit.

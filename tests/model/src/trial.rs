@@ -2,7 +2,8 @@
 
 use crate::config::{NO_FAULTS, QUIET, events, planners};
 use crate::properties::{
-    CALLED_ONCE, FEW_UNKNOWN, HALTED, IN_TIME, NO_LIES, SETTLES, SETTLES_ITSELF, SUMS,
+    CALLED_ONCE, COVERED, FEW_UNKNOWN, HALTED, IN_TIME, NO_LIES, REPORT_SUMS, SETTLES,
+    SETTLES_ITSELF, STAYS_HALTED, STAYS_SETTLED, SUMS,
 };
 use crate::state::{Budget, Order};
 use crate::{Bounds, Mutation, Verdict, check_healed, check_unharmed, check_without};
@@ -42,6 +43,7 @@ pub fn trials() -> Vec<Trial> {
         EpochFence,
         EpochRecord,
         ClaimNumber,
+        RecordState,
         ClaimIsOver,
         PermitsAreKept,
         DeadlineCheck,
@@ -49,6 +51,8 @@ pub fn trials() -> Vec<Trial> {
         OldClaims,
         MonotoneHold,
         ClosedIsRemembered,
+        GrantCheck,
+        TotalsAtCommit,
         TotalsVersion,
         DetailVersion,
         DetailsOfEveryEvent,
@@ -60,6 +64,7 @@ pub fn trials() -> Vec<Trial> {
         AnswerAtMark,
         HaltVersion,
         HaltSettles,
+        CancelFirst,
         CursorAgain,
     ]
     .into_iter()
@@ -67,13 +72,28 @@ pub fn trials() -> Vec<Trial> {
     .collect()
 }
 
+fn with(faults: Budget) -> Bounds {
+    Bounds { faults, ..QUIET }
+}
+
+fn late(faults: Budget) -> Bounds {
+    Bounds { lag: 3, ..with(faults) }
+}
+
+fn keys(faults: Budget) -> Bounds {
+    Bounds { idempotent: true, deadline: true, ..with(faults) }
+}
+
+fn money(faults: Budget) -> Bounds {
+    Bounds { money: true, credited: 2, deadline: true, ..with(faults) }
+}
+
+fn halts(orders: &'static [Order]) -> Bounds {
+    Bounds { orders, ..QUIET }
+}
+
 /// None for a mechanism that another makes up for.
 pub fn trial(mutation: Mutation) -> Option<Trial> {
-    let with = |faults: Budget| Bounds { faults, ..QUIET };
-    let keys = |faults: Budget| Bounds { idempotent: true, deadline: true, ..with(faults) };
-    let money =
-        |faults: Budget| Bounds { money: true, credited: 2, deadline: true, ..with(faults) };
-    let halts = |orders| Bounds { orders, ..QUIET };
     let (property, bounds) = match mutation {
         Mutation::AckOrder => return None,
         Mutation::Claim => (CALLED_ONCE, with(Budget { repeats: 1, ..NO_FAULTS })),
@@ -87,9 +107,7 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
             let faults = Budget { permanents: 1, ..NO_FAULTS };
             (SETTLES_ITSELF, Bounds { sizes: [1, 1], credited: 1, ..money(faults) })
         }
-        Mutation::Marks => {
-            (SETTLES, Bounds { lag: 3, ..with(Budget { wipes: 1, transients: 1, ..NO_FAULTS }) })
-        }
+        Mutation::Marks => (SETTLES, late(Budget { wipes: 1, transients: 1, ..NO_FAULTS })),
         Mutation::EpochFence => (SETTLES, with(Budget { zombies: 1, kills: 1, ..NO_FAULTS })),
         Mutation::DeadlineCheck => (IN_TIME, Bounds { deadline: true, ..with(NO_FAULTS) }),
         Mutation::EpochRecord | Mutation::HeartbeatCheck | Mutation::OldClaims => {
@@ -98,6 +116,7 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
         Mutation::ClaimNumber => {
             (CALLED_ONCE, with(Budget { lapses: 1, lost_answers: 1, transients: 1, ..NO_FAULTS }))
         }
+        Mutation::RecordState => (STAYS_SETTLED, with(Budget { receipts: 1, ..NO_FAULTS })),
         Mutation::ClaimIsOver => (CALLED_ONCE, with(Budget { lost_answers: 1, ..NO_FAULTS })),
         Mutation::PermitsAreKept => {
             let faults = Budget { lost_answers: 1, kills: 1, ..NO_FAULTS };
@@ -105,13 +124,13 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
         }
         Mutation::MonotoneHold => (SUMS, money(Budget { kills: 1, ..NO_FAULTS })),
         Mutation::ClosedIsRemembered => (SETTLES, money(Budget { repeats: 1, ..NO_FAULTS })),
+        Mutation::GrantCheck => {
+            (COVERED, Bounds { sizes: [2, 0], credited: 1, ..money(NO_FAULTS) })
+        }
+        Mutation::TotalsAtCommit => (REPORT_SUMS, Bounds { sizes: [2, 0], ..late(NO_FAULTS) }),
         Mutation::TotalsVersion => (SETTLES, events()),
-        Mutation::DetailVersion => {
-            (SETTLES, Bounds { lag: 3, ..with(Budget { doubts: 1, receipts: 1, ..NO_FAULTS }) })
-        }
-        Mutation::DetailsOfEveryEvent => {
-            (SETTLES, Bounds { sizes: [2, 0], lag: 3, ..with(NO_FAULTS) })
-        }
+        Mutation::DetailVersion => (SETTLES, late(Budget { doubts: 1, receipts: 1, ..NO_FAULTS })),
+        Mutation::DetailsOfEveryEvent => (SETTLES, Bounds { sizes: [2, 0], ..late(NO_FAULTS) }),
         Mutation::DoubtIsKept => {
             (NO_LIES, keys(Budget { kills: 1, zombies: 1, transients: 1, ..NO_FAULTS }))
         }
@@ -121,6 +140,9 @@ pub fn trial(mutation: Mutation) -> Option<Trial> {
         Mutation::AnswerAtMark => (HALTED, halts(&[Order::OptOut])),
         Mutation::HaltVersion => (SETTLES, halts(&[Order::Pause, Order::Resume])),
         Mutation::HaltSettles => (SETTLES, halts(&[Order::Pause, Order::Cancel])),
+        Mutation::CancelFirst => {
+            (STAYS_HALTED, Bounds { deadline: true, ..halts(&[Order::Cancel]) })
+        }
         Mutation::CursorAgain => (SETTLES, planners()),
     };
     Some(Trial { mutation, bounds, property })

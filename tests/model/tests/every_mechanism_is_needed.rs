@@ -1,6 +1,6 @@
 //! Without any one of these mechanisms a promise falls; the trace shows how. `--nocapture` prints it.
 
-use carillon_model::properties::{PLANNED, SETTLES};
+use carillon_model::properties::{self, PLANNED, REPORT_SUMS, SETTLES, STAYS_HALTED};
 use carillon_model::{Mutation, healed, trial};
 
 fn harms(mutation: Mutation) {
@@ -11,6 +11,11 @@ fn harms(mutation: Mutation) {
     let (broken, trace) = verdict.broken.expect("a promise falls without this mechanism");
     assert_eq!(broken, property);
     assert!(!trace.is_empty());
+}
+
+fn harms_also(mutation: Mutation, property: &'static str) {
+    let verdict = trial(mutation).expect("this mechanism has a trial").run_for(property);
+    assert!(!verdict.holds(), "{verdict}");
 }
 
 #[test]
@@ -49,6 +54,11 @@ fn without_the_claims_number_a_repeated_record_undoes_a_newer_claim() {
 }
 
 #[test]
+fn without_the_check_of_its_rows_state_a_record_takes_back_a_receipt() {
+    harms(Mutation::RecordState);
+}
+
+#[test]
 fn without_the_wait_for_a_claims_end_read_back_gives_away_rows_that_are_about_to_be_sent() {
     harms(Mutation::ClaimIsOver);
 }
@@ -84,18 +94,31 @@ fn without_the_memory_of_closed_batches_a_late_hold_stays_for_ever() {
 }
 
 #[test]
+fn without_the_grants_check_a_claim_sends_what_nobody_held() {
+    harms(Mutation::GrantCheck);
+}
+
+#[test]
+fn without_their_count_at_the_commit_totals_are_ahead_of_the_messages_that_they_come_with() {
+    harms(Mutation::TotalsAtCommit);
+}
+
+#[test]
 fn without_the_totals_version_an_old_event_turns_the_books_back() {
     harms(Mutation::TotalsVersion);
+    harms_also(Mutation::TotalsVersion, REPORT_SUMS);
 }
 
 #[test]
 fn without_the_version_of_its_last_change_a_messages_history_turns_back() {
     harms(Mutation::DetailVersion);
+    harms_also(Mutation::DetailVersion, REPORT_SUMS);
 }
 
 #[test]
 fn without_the_changes_of_overtaken_events_a_message_is_never_told_of() {
     harms(Mutation::DetailsOfEveryEvent);
+    harms_also(Mutation::DetailsOfEveryEvent, REPORT_SUMS);
 }
 
 #[test]
@@ -135,6 +158,7 @@ fn the_deadline_alone_would_hide_that_nothing_is_tried_or_asked_again() {
 #[test]
 fn without_the_halts_check_a_claim_takes_what_was_cancelled() {
     harms(Mutation::HaltAtClaim);
+    harms_also(Mutation::HaltAtClaim, STAYS_HALTED);
 }
 
 #[test]
@@ -158,11 +182,26 @@ fn without_their_settling_rows_that_were_paused_outlive_a_cancel() {
 }
 
 #[test]
+fn without_its_precedence_a_cancel_in_effect_ends_as_the_deadline() {
+    harms(Mutation::CancelFirst);
+}
+
+/// So without these promises nobody would notice.
+#[test]
+fn what_is_settled_halted_or_read_in_a_report_is_watched_by_one_promise_alone() {
+    for mutation in [Mutation::RecordState, Mutation::CancelFirst, Mutation::TotalsAtCommit] {
+        for promise in properties::all() {
+            let trial = trial(mutation).expect("this mechanism has a trial");
+            let (watches, verdict) = (trial.property == promise.name, trial.run_for(promise.name));
+            assert_eq!(verdict.holds(), !watches, "{verdict}");
+        }
+    }
+}
+
+#[test]
 fn without_the_second_reading_of_the_cursor_a_late_planner_turns_the_plan_back_for_ever() {
     harms(Mutation::CursorAgain);
-    let trial = trial(Mutation::CursorAgain).expect("this mechanism has a trial");
-    let verdict = trial.run_for(PLANNED);
-    assert!(!verdict.holds(), "{verdict}");
+    harms_also(Mutation::CursorAgain, PLANNED);
 }
 
 #[test]

@@ -105,7 +105,9 @@ fn is_due(model: &Carillon, state: &State, message: usize) -> bool {
 }
 
 fn is_covered(model: &Carillon, state: &State, batch: usize) -> bool {
-    !model.bounds.money || used(model, state, batch) < state.books[batch].granted
+    !model.bounds.money
+        || model.without(Mutation::GrantCheck)
+        || used(model, state, batch) < state.books[batch].granted
 }
 
 fn store_answer(state: &mut State, slot: usize, batch: usize) {

@@ -40,6 +40,9 @@ fn subscribes(who: usize, news: News) -> bool {
 pub fn apply(model: &Carillon, state: &mut State, action: Action) {
     match action {
         Action::Publish(place) => {
+            if model.without(Mutation::TotalsAtCommit) {
+                count_again(model, state, place);
+            }
             let event = &mut state.outbox[place];
             for who in 0..SUBSCRIBERS {
                 event.queued[who] |= !event.handled[who];
@@ -74,10 +77,23 @@ pub fn trim(state: &mut State) {
     });
 }
 
+fn count_again(model: &Carillon, state: &mut State, place: usize) {
+    let batch = usize::from(state.outbox[place].batch);
+    let now = totals(model, state, batch);
+    if let News::Totals(_, totals, _) = &mut state.outbox[place].news {
+        *totals = now;
+    }
+}
+
 pub fn totals(model: &Carillon, state: &State, batch: usize) -> Totals {
-    let mut totals = Totals { accepted: super::accepted(model, state, batch), ..Totals::default() };
-    for message in model.bounds.messages_of(batch) {
-        let counter = match state.rows[message].state {
+    let rows = model.bounds.messages_of(batch).map(|message| state.rows[message].state);
+    Totals { accepted: super::accepted(model, state, batch), ..count(rows) }
+}
+
+fn count(messages: impl Iterator<Item = RowState>) -> Totals {
+    let mut totals = Totals::default();
+    for state in messages {
+        let counter = match state {
             RowState::Sent => &mut totals.sent,
             RowState::Delivered => &mut totals.delivered,
             RowState::Failed => &mut totals.failed,
@@ -104,6 +120,24 @@ pub fn publish_again(model: &Carillon, state: &mut State, batch: usize) {
     let waits = |news: News| matches!(news, News::Totals(waiting, ..) if waiting == version);
     if !state.outbox.iter().any(|event| usize::from(event.batch) == batch && waits(event.news)) {
         publish(model, state, batch, Changes::default());
+    }
+}
+
+/// The report's totals are a count of its messages once it has heard what came before them; and of the rows as they
+/// are, once it has heard everything.
+pub fn adds_up(model: &Carillon, state: &State, batch: usize) -> bool {
+    let line = &state.report[batch];
+    let unheard = state.outbox.iter().filter(|event| !event.handled[REPORT]);
+    let unheard = unheard.filter(|event| usize::from(event.batch) == batch);
+    let next = unheard.filter_map(|event| event.news.version()).min();
+    let details = model.bounds.messages_of(batch).map(|message| state.details[message].settled);
+    let counted = count(details.map(|settled| settled.unwrap_or(RowState::Absent)));
+    let agrees = Totals { accepted: line.totals.accepted, ..counted } == line.totals;
+    match next {
+        _ if line.version == 0 => true,
+        Some(next) if next < line.version => true,
+        Some(_) => agrees,
+        None => agrees && line.totals == totals(model, state, batch),
     }
 }
 

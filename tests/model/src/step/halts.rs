@@ -66,8 +66,9 @@ pub fn in_effect(model: &Carillon, state: &State, message: usize) -> Option<Orde
 /// How a waiting row ends that will not be sent; None for one that may be, now or later. What somebody decided about
 /// the whole campaign comes before the deadline. What cannot be known is never said to have ended otherwise.
 pub fn end(model: &Carillon, state: &State, message: usize) -> Option<RowState> {
+    let cancel_first = !state.deadline_passed || !model.without(Mutation::CancelFirst);
     let end = match known(model, state, message) {
-        Some(Order::Cancel) => RowState::Cancelled,
+        Some(Order::Cancel) if cancel_first => RowState::Cancelled,
         _ if state.deadline_passed => RowState::Expired,
         Some(Order::OptOut) => RowState::Suppressed,
         _ => return None,

@@ -13,7 +13,7 @@ mod workers;
 use crate::state::{BATCHES, Changes, Event, News, RowState, SUBSCRIBERS, State};
 use crate::{Action, Bounds, Carillon, Mutation};
 
-pub use events::totals;
+pub use events::{adds_up as report_adds_up, totals};
 pub use plan::{adds_up as plan_adds_up, is_told as is_plan_told};
 
 /// In the order in which a system without further faults gets on: what is furthest along first.

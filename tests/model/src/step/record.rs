@@ -88,6 +88,9 @@ fn write(model: &Carillon, state: &mut State, claim: &Claim) {
     match row.state {
         RowState::Sending => over_sending(model, row, claim.fate, late),
         RowState::Unknown => over_unknown(model, row, claim.fate),
+        _ if row.state.settled() && model.without(Mutation::RecordState) => {
+            over_sending(model, row, claim.fate, late)
+        }
         _ => return,
     }
     row.owner = Owner::Nobody;
