@@ -10,7 +10,7 @@ use carillon_contracts::{
     },
     campaign::v1::GetCampaignRequest,
 };
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
 use serde_json::json;
 
 use crate::{
@@ -65,7 +65,7 @@ pub struct CreditArgs {
     #[arg(allow_negative_numbers = true, value_parser = amount)]
     pub amount: i64,
     /// Your own id of this payment; given again, nothing is added
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = NonEmptyStringValueParser::new())]
     pub request_id: String,
 }
 

@@ -18,7 +18,7 @@ use carillon_contracts::campaign::v1::{
     CreateCampaignRequest, ForecastCampaignRequest, GetCampaignRequest, ListCampaignsRequest,
     UpdateCampaignRequest,
 };
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
 
 use self::file::CampaignFile;
 use crate::{
@@ -108,7 +108,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub file: FileArgs,
     /// Makes the call repeatable: the same id creates no second campaign
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = NonEmptyStringValueParser::new())]
     pub request_id: Option<String>,
 }
 

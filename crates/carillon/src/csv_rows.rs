@@ -265,11 +265,17 @@ fn header_text<'a>(file: &str, first: &'a Line) -> Result<&'a str, Error> {
     let line = first.number;
     let bytes = first.content();
     let wrong = |what: &str| Err(Error::failed(format!("{file}:{line}: {what}")));
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0x1f, 0x8b]) {
+        return wrong("the file is a spreadsheet or an archive; save it as CSV in UTF-8");
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return wrong("the file is not UTF-8 (it looks like UTF-16); save it as CSV in UTF-8");
     }
-    if bytes.starts_with(b"PK\x03\x04") {
-        return wrong("the file is a spreadsheet or an archive; save it as CSV in UTF-8");
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        return wrong(&format!(
+            "byte {} is NUL, so the file is no text, or UTF-16; save it as CSV in UTF-8",
+            at + 1
+        ));
     }
     if first.cut {
         return wrong("the header line is longer than 1 MiB; its first line must name the columns");

@@ -139,10 +139,10 @@ pub struct Import<I> {
 impl<I: Importable> Import<I> {
     /// Reads the header. Rejected rows go to `rejects`; beside the source, unless it is given.
     pub fn open(source: Source, rejects: Option<&Path>) -> Result<Self, Error> {
-        let path = source.rejects_path(rejects)?;
+        let rejects = source.rejects_file(rejects)?;
         let (file, size) = (source.name.clone(), source.size);
         let batches = Batches::<I>::open(source)?;
-        let rejects = RejectsFile::new(path, batches.data_header(), batches.delimiter());
+        let rejects = RejectsFile::new(rejects, batches.data_header(), batches.delimiter());
         Ok(Self { batches, rejects, file, size })
     }
 

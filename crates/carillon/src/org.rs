@@ -9,7 +9,7 @@ use carillon_contracts::campaign::v1::{
     ConsentDefault, CreateOrganisationRequest, GetOrganisationRequest, Organisation,
     UpdateOrganisationRequest,
 };
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use prost_types::FieldMask;
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ pub struct CreateArgs {
     #[arg(long)]
     pub subscribe_default: bool,
     /// Makes the call repeatable: the same id creates no second organisation
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = NonEmptyStringValueParser::new())]
     pub request_id: Option<String>,
 }
 
@@ -127,7 +127,8 @@ pub async fn run(command: OrgCommand, context: &mut Context) -> Result<(), Error
         OrgCommand::Show => {
             let client = context.client().await?;
             let answer = client.organisations().get_organisation(GetOrganisationRequest {}).await?;
-            write_record(&mut context.out, context.look, &fields(&answer.into_inner()))?;
+            let shown = fields(&answer.into_inner(), context.look.format);
+            write_record(&mut context.out, context.look, &shown)?;
             Ok(())
         }
         OrgCommand::Set(args) => set(args, context).await,
@@ -154,7 +155,7 @@ async fn create(args: CreateArgs, context: &mut Context) -> Result<(), Error> {
     };
     let client = context.client().await?;
     let answer = client.organisations().create_organisation(request).await?.into_inner();
-    let mut shown = fields(&answer.organisation.unwrap_or_default());
+    let mut shown = fields(&answer.organisation.unwrap_or_default(), context.look.format);
     shown.insert(1, ("api_key", json!(answer.api_key)));
     shown.push(("in_effect", json!(answer.in_effect)));
     write_record(&mut context.out, context.look, &shown)?;
@@ -187,7 +188,7 @@ async fn set(args: SetArgs, context: &mut Context) -> Result<(), Error> {
 
 /// The organisation after a change, and whether that holds yet.
 fn print_changed(organisation: &Organisation, context: &mut Context) -> Result<(), Error> {
-    let mut shown = fields(organisation);
+    let mut shown = fields(organisation, context.look.format);
     shown.extend(effect::field(organisation.in_effect));
     write_record(&mut context.out, context.look, &shown)?;
     effect::tell(organisation.in_effect);
@@ -262,12 +263,13 @@ fn switch(key: &str, value: &str) -> Result<bool, Error> {
     }
 }
 
-fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
+fn fields(organisation: &Organisation, format: Format) -> Vec<(&'static str, Value)> {
     let consent = match organisation.consent_default() {
         ConsentDefault::Unspecified => Value::Null,
         ConsentDefault::NotSpecified => json!("not_specified"),
         ConsentDefault::Given => json!("given"),
     };
+    let smtp = organisation.smtp.as_ref();
     vec![
         ("id", json!(organisation.id)),
         ("name", json!(organisation.name)),
@@ -281,7 +283,7 @@ fn fields(organisation: &Organisation) -> Vec<(&'static str, Value)> {
         ("paused", json!(organisation.paused)),
         ("markets", json!(organisation.markets)),
         ("rates", json!(organisation.rates)),
-        ("smtp", organisation.smtp.as_ref().map_or(Value::Null, smtp::shown)),
+        ("smtp", smtp.map_or(Value::Null, |smtp| smtp::shown(smtp, format))),
         ("sms", organisation.sms.as_ref().map_or(Value::Null, sms::shown)),
         ("replies_url", json!(organisation.replies_url)),
         ("sms_standby", organisation.sms_standby.as_ref().map_or(Value::Null, sms::shown)),

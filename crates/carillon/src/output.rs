@@ -1,6 +1,7 @@
 //! How results look: tables for people, JSON and CSV for scripts.
 
 pub mod cell;
+pub mod file;
 pub mod rows;
 pub mod sums;
 

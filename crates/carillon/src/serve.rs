@@ -5,6 +5,7 @@ mod figures;
 mod front;
 mod health;
 mod migrate;
+mod reflection;
 mod services;
 mod signals;
 
@@ -15,10 +16,10 @@ use carillon_service_kit::{Stop, metrics, telemetry};
 use tokio::net::TcpListener;
 
 pub use config::Config;
-pub(crate) use config::check_dispatchers;
+pub(crate) use config::{check_dispatchers, check_public_url};
 pub(crate) use figures::watch;
 pub(crate) use front::{Front, operations};
-pub(crate) use health::{Health, services_of};
+pub(crate) use health::{Health, public_services, services_of};
 pub(crate) use signals::Signals;
 
 use crate::error::Error;
@@ -114,8 +115,10 @@ async fn serve(service: &'static str, config: Config) -> Result<(), Error> {
         // A database that is out of reach must not hold a stop.
         () = signals.stop() => return Ok(()),
     };
-    Front { routes: offered.public, http: offered.http }.serve(public, &health, &stop)?;
-    Front { routes: offered.internal, http: axum::Router::new() }
+    let listed = public_services(service);
+    Front { routes: offered.public, http: offered.http, listed }.serve(public, &health, &stop)?;
+    let listed = health::internal_services(service);
+    Front { routes: offered.internal, http: axum::Router::new(), listed }
         .serve(internal, &health, &stop)?;
     health.serving(&health::services_of(service)).await;
     if service == topology::CAMPAIGN_API {

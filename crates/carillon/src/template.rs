@@ -4,7 +4,7 @@ use carillon_contracts::campaign::v1::{
     CreateTemplateRequest, DeleteTemplateRequest, GetTemplateRequest, ListTemplateVersionsRequest,
     ListTemplatesRequest, Template, UpdateTemplateRequest,
 };
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use crate::{
@@ -57,7 +57,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     pub file: FileArgs,
     /// Makes the call repeatable: the same id creates no second template
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = NonEmptyStringValueParser::new())]
     pub request_id: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -113,6 +113,51 @@ async fn all_tables_in_one_database_are_refused() {
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("write {service} in it"), "{said}");
+}
+
+/// The same server, and a database or a role that it does not have.
+fn elsewhere(url: &str, port: Option<u16>, database: &str) -> String {
+    let mut url = url::Url::parse(url).expect("a URL");
+    url.set_path(database);
+    if let Some(port) = port {
+        url.set_port(Some(port)).expect("it has a host");
+        url.set_password(Some("s3cret")).expect("it has a host");
+    }
+    url.into()
+}
+
+#[tokio::test]
+async fn a_database_that_the_server_does_not_have_is_named_with_the_remedy() {
+    if !is_distributed() {
+        return;
+    }
+    let wrong = elsewhere(&create_postgres().await, None, "nobody_made_this");
+    let refused = command(&["migrate", "billing"], &wrong).output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("\"nobody_made_this\" does not exist; create the database"), "{said}");
+    assert!(!said.contains("at line"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_out_of_reach_is_named_at_once() {
+    if !is_distributed() {
+        return;
+    }
+    let port = free_address().port();
+    let away = elsewhere(&create_postgres().await, Some(port), "billing");
+    for arguments in [["migrate", "billing"], ["serve", "billing"]] {
+        let mut command = command(&arguments, &away);
+        command.env("CARILLON__LISTEN", free_address().to_string());
+        command.env("CARILLON__INTERNAL_LISTEN", free_address().to_string());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let said = lines.map_while(Result::ok).find(|line| line.contains("PostgreSQL at"));
+        child.kill().and_then(|()| child.wait()).expect("killed");
+        let said = said.unwrap_or_default();
+        assert!(said.contains(&format!(":{port}, database 'billing'")), "{arguments:?}: {said}");
+        assert!(said.contains("Connection refused") && !said.contains("s3cret"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `carillon campaign copy` and `archive`.
 
 use carillon_contracts::campaign::v1::{ArchiveCampaignRequest, CopyCampaignRequest};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::{IdArgs, show};
 use crate::{context::Context, error::Error, output::Format};
@@ -11,7 +11,7 @@ pub struct CopyArgs {
     /// The id of the campaign to copy
     pub id: String,
     /// Makes the call repeatable: the same id makes no second copy
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = NonEmptyStringValueParser::new())]
     pub request_id: Option<String>,
 }
 

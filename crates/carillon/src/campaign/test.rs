@@ -1,7 +1,7 @@
 //! `carillon campaign test`: the content to one customer's own number and address.
 
 use carillon_contracts::campaign::v1::TestCampaignRequest;
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::{
     context::Context,
@@ -18,7 +18,7 @@ pub struct TestArgs {
     #[arg(long, value_name = "C")]
     pub customer: String,
     /// Makes the call repeatable: the same id sends nothing more
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = NonEmptyStringValueParser::new())]
     pub request_id: Option<String>,
 }
 

@@ -140,7 +140,9 @@ fn files_that_are_no_csv_are_named_for_what_they_are() {
     let refused = |text: &[u8]| Rows::open("f.csv", text).err().expect("refused").to_string();
     assert!(refused(b"").contains("empty"));
     assert!(refused(b"\n\n").contains("empty"));
-    assert!(refused(b"\xff\xfea\0,\0b\0\n\0").contains("UTF-16"));
+    assert!(refused(b"\xff\xfea\0,\0b\0\n\0").contains("looks like UTF-16"));
+    assert!(refused(b"a\0,\0b\0\n\0").contains("byte 2 is NUL"));
+    assert!(refused(b"\x1f\x8b\x08\0").contains("an archive"));
     assert!(refused(b"PK\x03\x04abc").contains("spreadsheet"));
     assert!(refused(b"a,b\r1,2\r").contains("CR alone"));
     assert!(refused(b"a,\"b\n1,2\n").contains("never closes"));

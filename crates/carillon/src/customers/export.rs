@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
     io::{BufWriter, Write as _},
 };
 
@@ -19,8 +18,8 @@ use crate::{
     client::Client,
     context::Context,
     error::Error,
-    import::{columns::ATTRIBUTE_PREFIX, rejects::temporary_name},
-    output::{Format, Look, Out, cell::defuse, csv_fault, thousands},
+    import::columns::ATTRIBUTE_PREFIX,
+    output::{Format, Look, Out, cell::defuse, csv_fault, file::NewFile, thousands},
 };
 
 pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
@@ -30,29 +29,20 @@ pub async fn run(args: ExportArgs, context: &mut Context) -> Result<(), Error> {
     let Some(path) = args.file else {
         return list::write(&client, &filter, None, &mut context.out, look).await;
     };
-    // What is no regular file, such as /dev/stdout, stays what it is.
-    let replaces = fs::symlink_metadata(&path).map_or(true, |there| there.is_file());
-    let temporary = if replaces { temporary_name(&path) } else { path.clone() };
+    let file = NewFile::at(&path);
     let failed = |error: &std::io::Error| {
         Error::failed(format!("--file: '{}' can't be written: {error}", path.display()))
     };
-    let file = File::create(&temporary).map_err(|error| failed(&error))?;
-    let mut out = BufWriter::new(file);
+    let mut out = BufWriter::new(file.create().map_err(|error| failed(&error))?);
     let look = Look::plain(look.format);
     let done = match list::write(&client, &filter, None, &mut out, look).await {
-        Ok(()) => {
-            let moved = || if replaces { fs::rename(&temporary, &path) } else { Ok(()) };
-            out.flush().and_then(|()| moved()).map_err(|error| failed(&error))
-        }
+        Ok(()) => out.flush().and_then(|()| file.keep()).map_err(|error| failed(&error)),
         Err(Error::Output(error)) => Err(failed(&error)),
         Err(error) => Err(error),
     };
-    if done.is_err() {
-        if replaces {
-            let _ = fs::remove_file(&temporary);
-        }
-    } else {
-        note!("written to {}", path.display());
+    match done {
+        Ok(()) => note!("written to {}", path.display()),
+        Err(_) => file.discard(),
     }
     done
 }

@@ -8,7 +8,10 @@ use carillon_service_kit::{
 use serde::Deserialize;
 
 use super::GRACE;
-use crate::{error::Error, serve::check_dispatchers};
+use crate::{
+    error::Error,
+    serve::{check_dispatchers, check_public_url},
+};
 
 /// What can be set of `carillon dev`: each service under its name, and what the process shares.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,6 +50,7 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, Error> {
         let config: Self = config::load(file, std::env::vars())
             .map_err(|error| Error::failed(error.to_string()))?;
+        config.public_url.as_deref().map_or(Ok(()), check_public_url)?;
         check_dispatchers(&config.sms_dispatcher, &config.email_dispatcher, GRACE)?;
         Ok(config)
     }

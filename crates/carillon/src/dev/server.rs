@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use super::{GRACE, config::Config, folder::Folder};
 use crate::{
     error::Error,
-    serve::{Front, Health, operations, services_of, watch},
+    serve::{Front, Health, operations, public_services, services_of, watch},
 };
 
 /// A running server. The data folder stays locked while it lives.
@@ -51,6 +51,14 @@ pub async fn start(data: &Path, port: u16, mut config: Config) -> Result<Server,
     config.sms_dispatcher.sandbox.enabled = true;
     config.email_dispatcher.sandbox.enabled = true;
     let folder = Folder::lock(data)?;
+    // Whoever waits for it would find the address of an earlier start.
+    let address = folder.join("server");
+    if address.exists() {
+        std::fs::remove_file(&address)?;
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
+        Error::failed(format!("--port: {port} cannot be listened on: {error}; give another, or 0"))
+    })?;
     let key = match &config.wrapping_key {
         Some(file) => {
             WrappingKey::from_hex(&file.read().map_err(|error| Error::failed(error.to_string()))?)
@@ -63,9 +71,6 @@ pub async fn start(data: &Path, port: u16, mut config: Config) -> Result<Server,
         let random = random.map_err(|error| Error::failed(error.to_string()))?;
         Ok(format!("{PLATFORM_PREFIX}{random}"))
     })?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
-        Error::failed(format!("--port: {port} cannot be listened on: {error}; give another, or 0"))
-    })?;
     let url = format!("http://{}", listener.local_addr()?);
     let stop = Stop::within(GRACE);
     metrics::start(&stop).map_err(Error::failed)?;
@@ -76,7 +81,7 @@ pub async fn start(data: &Path, port: u16, mut config: Config) -> Result<Server,
     front.http = front.http.merge(operations(health.clone()));
     front.serve(listener, &health, &stop)?;
     health.serving(&SERVICES.into_iter().flat_map(services_of).collect::<Vec<_>>()).await;
-    std::fs::write(folder.join("server"), format!("{url}\n"))?;
+    std::fs::write(address, format!("{url}\n"))?;
     Ok(Server { url, platform_key, stop, health, _folder: folder })
 }
 
@@ -178,6 +183,10 @@ impl Embedded<'_> {
             platform_key: platform_key.to_owned(),
         });
         let public = [billing.public, evaluator.public, scheduler.public, campaigns.public];
-        Ok(Front { routes: rpc::merge(public), http: campaigns.http.merge(sms.http) })
+        Ok(Front {
+            routes: rpc::merge(public),
+            http: campaigns.http.merge(sms.http),
+            listed: public_services(topology::CAMPAIGN_API),
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! The file of rejected rows: the columns as they came, and why each row was refused.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -14,16 +14,19 @@ use crate::{
     output::{
         cell::{defuse, undefuse},
         csv_fault,
+        file::NewFile,
     },
 };
 
 /// Columns that say why; an import passes over columns that begin with `reject_`.
 const WHY: [&str; 4] = ["reject_line", "reject_field", "reject_reason", "reject_message"];
 
-/// Written under a temporary name, and only where there is something to write.
+/// More than any header has.
+const HEADER_BYTES: u64 = 64 * 1024;
+
+/// Written only where there is something to write.
 pub struct RejectsFile {
-    path: PathBuf,
-    temporary: PathBuf,
+    file: NewFile,
     header: Vec<(usize, String)>,
     delimiter: u8,
     writer: Option<Writer<File>>,
@@ -31,9 +34,8 @@ pub struct RejectsFile {
 
 impl RejectsFile {
     /// `header` holds the columns to keep, with their position in the file that is imported.
-    pub fn new(path: PathBuf, header: Vec<(usize, String)>, delimiter: u8) -> Self {
-        let temporary = temporary_name(&path);
-        Self { path, temporary, header, delimiter, writer: None }
+    pub fn new(file: NewFile, header: Vec<(usize, String)>, delimiter: u8) -> Self {
+        Self { file, header, delimiter, writer: None }
     }
 
     pub fn write(&mut self, fault: &Fault) -> Result<(), Error> {
@@ -55,16 +57,12 @@ impl RejectsFile {
     /// earlier import go: they would be taken for this one's.
     pub fn finish(mut self) -> Result<Option<PathBuf>, Error> {
         let Some(mut writer) = self.writer.take() else {
-            return match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(&error)),
-                _ => Ok(None),
-            };
+            return self.file.remove().map(|()| None).map_err(|error| self.failed(&error));
         };
-        let done = writer.flush().and_then(|()| fs::rename(&self.temporary, &self.path));
-        match done {
-            Ok(()) => Ok(Some(self.path.clone())),
+        match writer.flush().and_then(|()| self.file.keep()) {
+            Ok(()) => Ok(Some(self.file.path().to_owned())),
             Err(error) => {
-                let _ = fs::remove_file(&self.temporary);
+                self.file.discard();
                 Err(self.failed(&error))
             }
         }
@@ -72,7 +70,7 @@ impl RejectsFile {
 
     fn writer(&mut self) -> Result<&mut Writer<File>, Error> {
         if self.writer.is_none() {
-            let file = File::create(&self.temporary).map_err(|error| self.failed(&error))?;
+            let file = self.file.create().map_err(|error| self.failed(&error))?;
             let mut writer = WriterBuilder::new().delimiter(self.delimiter).from_writer(file);
             let names = self.header.iter().map(|(_, name)| name.as_str());
             let header = writer.write_record(names.chain(WHY));
@@ -85,7 +83,7 @@ impl RejectsFile {
     fn failed(&self, error: &io::Error) -> Error {
         Error::failed(format!(
             "--rejects: '{}' can't be written: {error}; name a file in a folder that can",
-            self.path.display()
+            self.file.path().display()
         ))
     }
 }
@@ -93,14 +91,14 @@ impl RejectsFile {
 impl Drop for RejectsFile {
     fn drop(&mut self) {
         if self.writer.take().is_some() {
-            let _ = fs::remove_file(&self.temporary);
+            self.file.discard();
         }
     }
 }
 
-/// A name beside `path`, so that renaming is one step of the file system.
-pub fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
+/// Whether a file may be replaced, or removed: rejects of an earlier import, or nothing.
+pub fn is_one(path: &Path) -> io::Result<bool> {
+    let mut header = String::new();
+    BufReader::new(File::open(path)?.take(HEADER_BYTES)).read_line(&mut header)?;
+    Ok(header.is_empty() || WHY.iter().all(|column| header.contains(column)))
 }

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::Error;
+use super::rejects;
+use crate::{error::Error, output::file::NewFile};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -46,7 +47,7 @@ impl Source {
     }
 
     /// Where rejected rows go: `FILE.rejects.csv` for `FILE.csv`, unless another file is given.
-    pub(super) fn rejects_path(&self, given: Option<&Path>) -> Result<PathBuf, Error> {
+    pub(super) fn rejects_file(&self, given: Option<&Path>) -> Result<NewFile, Error> {
         let path = match (given, &self.path) {
             (Some(given), _) => given.to_owned(),
             (None, Some(path)) => path.with_extension("rejects.csv"),
@@ -70,6 +71,12 @@ impl Source {
                 path.display()
             )));
         }
-        Ok(path)
+        if path.is_file() && !rejects::is_one(&path).unwrap_or(false) {
+            return Err(Error::usage(format!(
+                "--rejects: '{}' is there, and holds no rejects of an earlier import; name another, or remove it",
+                path.display()
+            )));
+        }
+        Ok(NewFile::at(&path))
     }
 }

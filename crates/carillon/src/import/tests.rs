@@ -233,7 +233,7 @@ async fn a_rejects_file_that_cannot_be_written_gives_advice_only_where_rows_were
     let folder = tempfile::tempdir().expect("a folder");
     let rejects = folder.path().join("r.csv");
     // Something stands where it would be written.
-    fs::create_dir(rejects::temporary_name(&rejects)).expect("a folder");
+    fs::create_dir(&rejects).expect("a folder");
     for (text, advised) in [("external_id\nBAD\n", false), ("external_id\nC1\nBAD\n", true)] {
         let error = import(&Server::default(), text, &rejects).await.expect_err("unwritable");
         let error = error.to_string();
@@ -251,6 +251,33 @@ async fn a_rejects_file_in_no_folder_is_refused_before_anything_is_stored() {
     let error = import(&server, "external_id\nC1\n", &rejects).await.expect_err("refused");
     assert!(error.to_string().contains("lies in a folder that is not there"), "{error}");
     assert!(server.stored.lock().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_rejects_of_an_earlier_import_are_replaced_or_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (good, bad) = ("external_id\nC1\n", "external_id\nBAD\n");
+    let notes = folder.path().join("notes.txt");
+    fs::write(&notes, "mine").expect("written");
+    let server = Server::default();
+    for text in [good, bad] {
+        let error = import(&server, text, &notes).await.expect_err("refused").to_string();
+        assert!(error.ends_with("name another, or remove it"), "{error}");
+    }
+    assert_eq!(fs::read(&notes).expect("there"), b"mine");
+    assert!(server.stored.lock().await.is_empty());
+
+    let nowhere = folder.path().join("nowhere");
+    std::os::unix::fs::symlink("/dev/null", &nowhere).expect("a link");
+    for text in [good, bad] {
+        import(&server, text, &nowhere).await.expect("imported");
+        assert!(fs::symlink_metadata(&nowhere).expect("there").is_symlink());
+    }
+
+    let rejects = folder.path().join("r.csv");
+    import(&server, bad, &rejects).await.expect("imported");
+    import(&server, good, &rejects).await.expect("imported");
+    assert!(!rejects.exists(), "they would be taken for this one's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 use crate::{
     context::Context,
     error::Error,
-    output::{Format, instant, instant_text, printable, rows::Rows, write_record},
+    output::{Format, instant, instant_text, printable, rows::Rows, thousands, write_record},
 };
 
 /// Where the server names the services that a list lacks.
 const UNREACHABLE: &str = "carillon-unreachable";
+/// Bytes of a body in a table.
+const SHOWN: usize = 1_024;
 
 #[derive(Debug, Subcommand)]
 pub enum ParkedCommand {
@@ -98,11 +100,13 @@ fn list(parked: &[Parked], context: &mut Context) -> Result<(), Error> {
 }
 
 fn show(parked: &Parked, context: &mut Context) -> Result<(), Error> {
-    let body = match context.look.format {
-        Format::Table => Value::Null,
-        Format::Json | Format::Csv => json!(hex(&parked.body)),
+    // An event's words are its body.
+    let (body, body_hex) = match context.look.format {
+        Format::Table if parked.text.is_empty() => (json!(legible(&parked.body)), Value::Null),
+        Format::Table => (Value::Null, Value::Null),
+        Format::Json | Format::Csv => (Value::Null, json!(hex(&parked.body))),
     };
-    let fields = [
+    let mut fields = vec![
         ("id", json!(parked.id)),
         ("service", json!(parked.service)),
         ("source", json!(parked.source)),
@@ -110,10 +114,27 @@ fn show(parked: &Parked, context: &mut Context) -> Result<(), Error> {
         ("error", json!(parked.error)),
         ("bytes", json!(parked.body.len())),
         ("text", json!(parked.text)),
-        ("body_hex", body),
+        ("body_hex", body_hex),
     ];
+    if context.look.format == Format::Table {
+        fields.push(("body", body));
+    }
     write_record(&mut context.out, context.look, &fields)?;
     Ok(())
+}
+
+/// As text where it is text, else in hexadecimal digits; what is longer than `SHOWN` is cut.
+fn legible(body: &[u8]) -> String {
+    let is_text = |text: &str| !text.chars().any(|letter| letter.is_control() && letter != '\n');
+    let shown = &body[..body.len().min(SHOWN)];
+    let shown = match std::str::from_utf8(body) {
+        Ok(text) if is_text(text) => text[..text.floor_char_boundary(SHOWN)].to_owned(),
+        _ => hex(shown),
+    };
+    if body.len() <= SHOWN {
+        return shown;
+    }
+    format!("{shown} … (the first {} bytes; -o json has them all)", thousands(SHOWN as u64))
 }
 
 fn done(id: &str, what: &str, context: &mut Context) -> Result<(), Error> {
@@ -124,4 +145,23 @@ fn done(id: &str, what: &str, context: &mut Context) -> Result<(), Error> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_shown_as_text_or_in_digits_and_not_without_end() {
+        assert_eq!(legible(b"not a job"), "not a job");
+        assert_eq!(legible("two\nlines, é".as_bytes()), "two\nlines, é");
+        assert_eq!(legible(b"\xff\x00\x7f"), "ff007f");
+        assert_eq!(legible(b"\x1b[2J"), "1b5b324a");
+        assert_eq!(legible(b""), "");
+        let long = legible("é".repeat(1_000).as_bytes());
+        assert!(long.starts_with("éé") && long.ends_with("-o json has them all)"), "{long}");
+        assert_eq!(long.matches('é').count(), 512);
+        let long = legible(&[0xff; 1_025]);
+        assert!(long.starts_with(&"ff".repeat(1_024)) && long.contains("f … (the first 1,024"));
+    }
 }

@@ -166,8 +166,9 @@ async fn test(args: TestArgs, context: &mut Context) -> Result<(), Error> {
     Err(Error::failed(format!("{}: {}", printable(&answer.code), answer.message)))
 }
 
-/// Everything but the password, which nobody is told.
-pub(super) fn shown(smtp: &SmtpServer) -> Value {
+/// Everything but the password, which nobody is told. For people a port is a name, not a number to
+/// be read by its thousands.
+pub(super) fn shown(smtp: &SmtpServer, format: Format) -> Value {
     let tls = match smtp.tls() {
         SmtpTls::Unspecified => "",
         SmtpTls::None => "none",
@@ -185,9 +186,13 @@ pub(super) fn shown(smtp: &SmtpServer) -> Value {
             "gap": wait(&throttle.gap),
         })
     });
+    let port = match format {
+        Format::Table => json!(smtp.port.to_string()),
+        Format::Json | Format::Csv => json!(smtp.port),
+    };
     json!({
         "host": smtp.host,
-        "port": smtp.port,
+        "port": port,
         "tls": tls,
         "user": smtp.user,
         "from": smtp.from,
@@ -201,6 +206,7 @@ pub(super) fn shown(smtp: &SmtpServer) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::cell;
 
     #[test]
     fn waits_are_durations_or_seconds() {
@@ -229,12 +235,15 @@ mod tests {
         };
         let smtp = SmtpServer {
             host: "h".into(),
-            port: 25,
+            port: 42_025,
             tls: SmtpTls::None.into(),
             throttle: Some(throttle),
             ..SmtpServer::default()
         };
-        let shown = shown(&smtp);
+        let for_people = cell::text(&shown(&smtp, Format::Table));
+        assert!(for_people.contains("port: 42025"), "{for_people}");
+        let shown = shown(&smtp, Format::Json);
+        assert_eq!(shown["port"], json!(42_025));
         assert_eq!((&shown["host"], &shown["tls"]), (&json!("h"), &json!("none")));
         assert_eq!(shown["throttle"], json!({ "mails": 5, "pause": "2s", "gap": "100ms" }));
     }

@@ -14,8 +14,9 @@ use carillon_service_kit::{
     telemetry::{Log, LogFormat, Traces},
 };
 use serde::Deserialize;
+use url::Url;
 
-use crate::error::Error;
+use crate::{error::Error, output::printable};
 
 /// The libraries' own words are left out where we log what they tell us.
 const FILTER: &str = "info,lapin=off,sqlx=warn";
@@ -221,6 +222,7 @@ impl Config {
     ) -> Result<Self, Error> {
         let config: Self = config::load(file, environment).map_err(told)?;
         config.broker.check()?;
+        check_public_url(&config.public_url)?;
         check_dispatchers(&config.sms_dispatcher, &config.email_dispatcher, config.grace)?;
         Ok(config)
     }
@@ -265,6 +267,24 @@ pub(crate) fn check_dispatchers(
     email.check(grace).map_err(|error| refused("email_dispatcher", error))
 }
 
+/// It stands in links that customers follow, and in addresses that providers are given.
+pub(crate) fn check_public_url(given: &str) -> Result<(), Error> {
+    let is_good = Url::parse(given).is_ok_and(|url| {
+        ["http", "https"].contains(&url.scheme())
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if is_good {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "configuration: public_url: '{}' is no address that can be reached; give one such as \
+         https://carillon.example",
+        printable(given)
+    )))
+}
+
 fn told(error: impl std::fmt::Display) -> Error {
     Error::failed(error.to_string())
 }
@@ -276,6 +296,19 @@ mod tests {
     fn read(variables: &[(&str, &str)]) -> Result<Config, Error> {
         let owned = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         Config::read(None, owned.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_public_url_is_one() {
+        for good in ["http://127.0.0.1:7070", "https://carillon.example", "https://c.example/a/"] {
+            check_public_url(good).expect(good);
+        }
+        for bad in
+            ["", "carillon.example", "ftp://c.example", "https://c.example/?a=1", "not a url"]
+        {
+            let error = check_public_url(bad).expect_err(bad).to_string();
+            assert!(error.starts_with("configuration: public_url: '"), "{error}");
+        }
     }
 
     #[test]

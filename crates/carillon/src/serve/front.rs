@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use carillon_service_kit::{Stop, metrics, telemetry::ServerSpansLayer};
+use carillon_service_kit::{Stop, metrics, rpc::DeadlineLayer, telemetry::ServerSpansLayer};
 use tokio::net::TcpListener;
 use tonic::{
     Status,
@@ -17,7 +17,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::health::Health;
+use super::{health::Health, reflection};
 use crate::error::Error;
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -30,6 +30,8 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 pub(crate) struct Front {
     pub routes: Routes,
     pub http: Router,
+    /// What reflection lists: the gRPC services that are answered here, by full name.
+    pub listed: Vec<String>,
 }
 
 impl Front {
@@ -40,12 +42,8 @@ impl Front {
         health: &Health,
         stop: &Stop,
     ) -> Result<(), Error> {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(carillon_contracts::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|error| Error::failed(error.to_string()))?;
-        let grpc = self.routes.add_service(reflection).add_service(health.server());
+        let routes = reflection::add(self.routes, &self.listed)?;
+        let grpc = routes.add_service(health.server());
         let grpc = grpc.into_axum_router().reset_fallback();
         let all = Routes::from(grpc.merge(self.http).fallback(nothing_here));
         let stopping = stop.clone();
@@ -55,6 +53,7 @@ impl Front {
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_connection_age(AGE)
             .layer(ServerSpansLayer)
+            .layer(DeadlineLayer)
             .add_routes(all)
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -120,3 +119,6 @@ pub(crate) fn serve_operators(listener: TcpListener, health: Health) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,33 @@ pub(crate) fn services_of(service: &str) -> Vec<String> {
         .collect()
 }
 
+/// Those that are answered to other services alone, and who answers them.
+const INTERNAL: [(&str, &str); 3] = [
+    (topology::SEGMENT_EVALUATOR, "carillon.audience.v1.AudienceService"),
+    (topology::BILLING, "carillon.billing.v1.HoldService"),
+    (topology::EMAIL_DISPATCHER, "carillon.dispatch.v1.SettingsService"),
+];
+/// Asks each service on the internal listeners, and is asked at the one address.
+const OPERATORS: &str = "carillon.ops.v1.OperatorService";
+
+fn is_internal(name: &str) -> bool {
+    INTERNAL.iter().any(|(_, internal)| *internal == name)
+}
+
+/// What reflection lists at the listener for organisations. campaign-api answers it for the one
+/// address, and so for all.
+pub(crate) fn public_services(service: &str) -> Vec<String> {
+    let all = service == topology::CAMPAIGN_API;
+    let answering = SERVICES.into_iter().filter(|one| all || *one == service);
+    answering.flat_map(services_of).filter(|name| !is_internal(name)).collect()
+}
+
+/// And at the listener for other services.
+pub(super) fn internal_services(service: &str) -> Vec<String> {
+    let own = INTERNAL.into_iter().filter(|(owner, _)| *owner == service);
+    own.map(|(_, name)| name).chain([OPERATORS]).map(str::to_owned).collect()
+}
+
 /// Who answers a package at the one address. What a proxy in front knows is held against this.
 pub(crate) fn owner(package: &str) -> Option<&'static str> {
     match package {
@@ -141,10 +168,24 @@ mod tests {
             FileDescriptorSet::decode(carillon_contracts::DESCRIPTORS).expect("descriptors");
         for file in files.file.iter().filter(|file| !file.service.is_empty()) {
             let package = file.package();
-            let known = owner(package).is_some() || package == "carillon.dispatch.v1";
+            let known = owner(package).is_some()
+                || file.service.iter().all(|one| is_internal(&format!("{package}.{}", one.name())));
             assert!(known, "{package}: say in `owner` who answers it");
         }
         assert!(services_of("billing").contains(&"carillon.billing.v1.AccountService".to_owned()));
+    }
+
+    #[test]
+    fn each_listener_lists_what_it_answers() {
+        assert_eq!(public_services("billing"), ["carillon.billing.v1.AccountService"]);
+        assert_eq!(
+            internal_services("billing"),
+            ["carillon.billing.v1.HoldService", "carillon.ops.v1.OperatorService"]
+        );
+        assert!(public_services("email-dispatcher").is_empty());
+        let all = public_services("campaign-api");
+        assert!(all.iter().any(|name| name == "carillon.audience.v1.CustomerService"));
+        assert!(!all.iter().any(|name| is_internal(name)), "{all:?}");
     }
 
     #[test]
@@ -176,9 +217,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    fn is_internal(name: &str) -> bool {
-        ["carillon.audience.v1.AudienceService", "carillon.billing.v1.HoldService"].contains(&name)
     }
 }

@@ -2,7 +2,10 @@
 
 use carillon_audit::{Change, Deed, acts, fields, tell};
 use carillon_contracts::billing::v1::{Account, CreditAccountRequest};
-use carillon_service_kit::status::{already_exists, internal, invalid};
+use carillon_service_kit::{
+    request_id,
+    status::{already_exists, internal, invalid},
+};
 use carillon_tenancy::Caller;
 use tonic::Status;
 
@@ -14,7 +17,6 @@ use crate::{
 };
 
 const MOST: i64 = 1_000_000_000;
-const REQUEST_ID_LENGTH: usize = 100;
 
 impl Billing {
     pub(crate) async fn credit(
@@ -28,13 +30,14 @@ impl Billing {
             let rule = format!("{amount} is not from 1 to {MOST}; give a whole number of credits");
             return Err(invalid("amount", rule));
         }
-        if request_id.is_empty() || request_id.chars().count() > REQUEST_ID_LENGTH {
+        if request_id.is_empty() {
             return Err(invalid(
                 "request_id",
-                "must have 1 to 100 characters; choose one for each payment, such as the invoice \
-                 number, so that a repeated call credits once",
+                "is missing; choose one for each payment, such as the invoice number, so that a \
+                 repeated call credits once",
             ));
         }
+        request_id::check(&request_id)?;
         let tx = self.database.begin().await.map_err(internal)?;
         let mut ledger = store::lock_account(&tx, organisation).await.map_err(internal)?;
         let low_balance = low_balance(&tx, organisation).await.map_err(internal)?;

@@ -1,10 +1,8 @@
 //! Repeatable calls (AIP-155): the same id with the same body answers the same.
 
-use carillon_service_kit::status::{already_exists, invalid};
+use carillon_service_kit::{request_id, status::already_exists};
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
-
-const MOST: usize = 100;
 
 /// An id that the caller chose, and what it was sent with.
 pub(crate) struct Request {
@@ -15,14 +13,7 @@ pub(crate) struct Request {
 impl Request {
     /// `None` where no id was given: the call is not repeatable.
     pub(crate) fn new(id: String, body: &impl prost::Message) -> Result<Option<Self>, Status> {
-        if id.chars().count() > MOST {
-            let rule = format!("has more than {MOST} characters; choose a shorter one");
-            return Err(invalid("request_id", rule));
-        }
-        if let Some(at) = id.chars().position(char::is_control) {
-            let rule = format!("has a control character at character {}; take it out", at + 1);
-            return Err(invalid("request_id", rule));
-        }
+        request_id::check(&id)?;
         let body_hash = Sha256::digest(body.encode_to_vec()).into();
         Ok((!id.is_empty()).then_some(Self { id, body_hash }))
     }

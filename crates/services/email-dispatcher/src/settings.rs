@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     message::header,
-    smtp::{CertificateFault, Phase, Reach, Security, Silence, Target, Trouble, What},
+    smtp::{CertificateFault, Phase, Reach, Reply, Security, Silence, Target, Trouble, What},
 };
 
 /// Somebody waits for the answer.
@@ -52,7 +52,8 @@ type Finding = (&'static str, String);
 impl Settings {
     async fn test(&self, smtp: &SmtpServer, password: Option<Vec<u8>>, to: &str) -> Finding {
         let no_address = |field: &str, given: &str| {
-            ("sender_refused", format!("{field}: '{given}' is not an e-mail address; correct it"))
+            let code = if field == "to" { "recipient_refused" } else { "sender_refused" };
+            (code, format!("{field}: '{given}' is not an e-mail address; correct it"))
         };
         let Some(from) = header::address(&smtp.from) else {
             return no_address("from", &smtp.from);
@@ -72,7 +73,7 @@ impl Settings {
             // A connection that is not made in time has its own, shorter limit.
             Err(_) => Trouble::new(Phase::Greeting, Silence::Timeout.into()),
         };
-        finding(&trouble, &target, &from)
+        finding(&trouble, &target, &from, recipient.as_deref().unwrap_or_default())
     }
 
     async fn attempt(&self, target: &Target, from: &str, to: Option<&str>) -> Result<(), Trouble> {
@@ -106,7 +107,7 @@ fn place(target: &Target) -> String {
 }
 
 /// The code and the words for a person: what was found, and what to do.
-fn finding(trouble: &Trouble, target: &Target, from: &str) -> Finding {
+fn finding(trouble: &Trouble, target: &Target, from: &str, to: &str) -> Finding {
     let (host, at) = (&target.host, place(target));
     match &trouble.what {
         What::NameNotFound => {
@@ -123,21 +124,8 @@ fn finding(trouble: &Trouble, target: &Target, from: &str) -> Finding {
             "connection_refused",
             format!("nothing answers at {at}; correct host and port, or open the firewall"),
         ),
-        What::StarttlsMissing => (
-            "starttls_missing",
-            format!(
-                "{at} offers no STARTTLS; use the port that does (587 with most providers), or \
-                 tls implicit on port 465"
-            ),
-        ),
+        What::StarttlsMissing | What::TlsFailed | What::TlsVersion => tls(&trouble.what, &at),
         What::Certificate(fault) => certificate(*fault, &at, host),
-        What::TlsFailed => (
-            "tls_failed",
-            format!(
-                "{at} did not speak TLS as it should; port 465 wants tls implicit, ports 25 and \
-                 587 want tls starttls"
-            ),
-        ),
         What::AuthUnsupported => (
             "authentication_unsupported",
             format!(
@@ -150,7 +138,33 @@ fn finding(trouble: &Trouble, target: &Target, from: &str) -> Finding {
             format!("from: {at} does not take addresses beyond ASCII; use another than {from}"),
         ),
         What::Silence(silence) => silent(*silence, trouble.phase, &at),
-        What::Refused(reply) => refused(trouble.phase, reply.code, &reply.codes(), target, from),
+        What::Refused(reply) => refused(trouble.phase, reply, target, (from, to)),
+    }
+}
+
+fn tls(what: &What, at: &str) -> Finding {
+    match what {
+        What::StarttlsMissing => (
+            "starttls_missing",
+            format!(
+                "{at} offers no STARTTLS; use the port that does (587 with most providers), or \
+                 tls implicit on port 465"
+            ),
+        ),
+        What::TlsVersion => (
+            "tls_version",
+            format!(
+                "{at} speaks no TLS version that is taken here, which are 1.2 and 1.3; have its \
+                 operator allow one of them, or name another host"
+            ),
+        ),
+        _ => (
+            "tls_failed",
+            format!(
+                "{at} did not speak TLS as it should; port 465 wants tls implicit, ports 25 and \
+                 587 want tls starttls"
+            ),
+        ),
     }
 }
 
@@ -159,6 +173,14 @@ fn certificate(fault: CertificateFault, at: &str, host: &str) -> Finding {
         CertificateFault::Expired => (
             "certificate_expired",
             format!("the certificate of {at} has expired; have its operator renew it"),
+        ),
+        CertificateFault::NotYet(from) => (
+            "certificate_not_yet_valid",
+            format!(
+                "the certificate of {at} is not valid yet{}; have its operator install one that \
+                 is, or set the clock here right",
+                from.map(|from| format!(", but only from {from} on")).unwrap_or_default()
+            ),
         ),
         CertificateFault::Name => (
             "certificate_name",
@@ -206,14 +228,14 @@ fn silent(silence: Silence, phase: Phase, at: &str) -> Finding {
     }
 }
 
-fn refused(phase: Phase, code: u16, codes: &str, target: &Target, from: &str) -> Finding {
-    let at = place(target);
+fn refused(phase: Phase, reply: &Reply, target: &Target, (from, to): (&str, &str)) -> Finding {
+    let (at, codes) = (place(target), reply.codes());
     match phase {
         Phase::Auth => (
             "authentication_refused",
             format!("{at} answered {codes} to user and password; correct them"),
         ),
-        Phase::Sender | Phase::Recipient if code == 530 => (
+        Phase::Sender | Phase::Recipient if reply.code == 530 => (
             "authentication_refused",
             format!("{at} answered {codes}: it wants user and password, or TLS; set them"),
         ),
@@ -222,10 +244,18 @@ fn refused(phase: Phase, code: u16, codes: &str, target: &Target, from: &str) ->
             format!("from: {at} answered {codes} to {from}; use an address that it may send from"),
         ),
         Phase::Recipient => (
-            "sender_refused",
+            "recipient_refused",
             format!(
-                "{at} answered {codes} to the recipient that was tried; have it allow this sender \
-                 to send to others, by user and password or by address"
+                "to: {at} takes mail from {from}, but answered {codes} to {to}; try a recipient \
+                 that exists, or have the server allow this sender to send to others, by user and \
+                 password or by address"
+            ),
+        ),
+        Phase::Starttls => (
+            "starttls_unavailable",
+            format!(
+                "{at} offers STARTTLS but answered {codes} to it; have its operator mend its TLS, \
+                 try again later, or use tls implicit on port 465"
             ),
         ),
         _ => (

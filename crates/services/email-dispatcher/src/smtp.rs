@@ -17,4 +17,4 @@ pub(crate) use pool::Pool;
 pub use tls::RootsError;
 pub(crate) use tls::client as tls_client;
 pub(crate) use trouble::{CertificateFault, Phase, SETTINGS_REST, Trouble, What};
-pub(crate) use wire::Silence;
+pub(crate) use wire::{Reply, Silence};

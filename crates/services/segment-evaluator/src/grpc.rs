@@ -45,13 +45,15 @@ impl CustomerService for Evaluator {
         &self,
         request: Request<Streaming<ImportCustomersRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.tenancy.caller(request.metadata()).await?;
         let evaluator = self.clone();
         let late = Arc::new(AtomicBool::default());
-        let responses = answers(request.into_inner(), move |request| {
-            let (evaluator, caller) = (evaluator.clone(), caller.clone());
-            let late = Arc::clone(&late);
-            async move { evaluator.import_customers(&caller, request, &late).await }
+        let responses = answers(request, move |metadata, request| {
+            let (evaluator, late) = (evaluator.clone(), Arc::clone(&late));
+            async move {
+                let caller = evaluator.tenancy.caller(&metadata).await?;
+                evaluator.import_customers(&caller, request, &late).await
+            }
         });
         Ok(Response::new(responses.boxed()))
     }
@@ -115,11 +117,14 @@ impl ActivityService for Evaluator {
         &self,
         request: Request<Streaming<ImportActivitiesRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        let caller = self.tenancy.caller(request.metadata()).await?;
+        self.tenancy.caller(request.metadata()).await?;
         let evaluator = self.clone();
-        let responses = answers(request.into_inner(), move |request| {
-            let (evaluator, caller) = (evaluator.clone(), caller.clone());
-            async move { evaluator.import_activities(&caller, request).await }
+        let responses = answers(request, move |metadata, request| {
+            let evaluator = evaluator.clone();
+            async move {
+                let caller = evaluator.tenancy.caller(&metadata).await?;
+                evaluator.import_activities(&caller, request).await
+            }
         });
         Ok(Response::new(responses.boxed()))
     }
@@ -182,24 +187,29 @@ fn key_prefix(metadata: &MetadataMap) -> Result<String, Status> {
     Ok(hex::encode(&hash[..KEY_PREFIX]))
 }
 
-/// One answer a request, in order; the first refused request ends the stream.
+/// One answer a request, in order; the first refused request ends the stream. Each is asked for its
+/// key: one that is revoked meanwhile stores nothing more.
 fn answers<T, F, Fut>(
-    requests: Streaming<T>,
+    requests: Request<Streaming<T>>,
     answer: F,
 ) -> impl Stream<Item = Result<ImportResponse, Status>> + Send + 'static
 where
     T: Send + 'static,
-    F: Fn(T) -> Fut + Send + 'static,
+    F: Fn(MetadataMap, T) -> Fut + Send + 'static,
     Fut: Future<Output = Result<ImportResponse, Status>> + Send + 'static,
 {
-    stream::unfold(Some((requests, answer)), |state| async move {
-        let (mut requests, answer) = state?;
-        let answered = match requests.message().await {
-            Ok(None) => return None,
-            Ok(Some(request)) => answer(request).await,
-            Err(status) => Err(status),
-        };
-        let state = answered.is_ok().then_some((requests, answer));
-        Some((answered, state))
+    let (metadata, _, requests) = requests.into_parts();
+    stream::unfold(Some((requests, answer)), move |state| {
+        let metadata = metadata.clone();
+        async move {
+            let (mut requests, answer) = state?;
+            let answered = match requests.message().await {
+                Ok(None) => return None,
+                Ok(Some(request)) => answer(metadata, request).await,
+                Err(status) => Err(status),
+            };
+            let state = answered.is_ok().then_some((requests, answer));
+            Some((answered, state))
+        }
     })
 }

@@ -15,7 +15,7 @@ use sea_orm::DbErr;
 use crate::{
     headers::Position,
     inbox,
-    parked::NewParked,
+    parked::{self, NewParked},
     subscriber::{Handler, HandlerError, Subscriber, apply},
 };
 
@@ -82,17 +82,13 @@ impl Listening {
 
     /// All in one transaction; if one fails, each by itself, so that the others are not held up.
     async fn handle_all(&self, deliveries: Vec<Delivery>, stop: &Stop) -> Result<(), DbErr> {
-        let counted: Vec<Counted> = deliveries
-            .into_iter()
-            .filter_map(|delivery| match Position::of(&delivery) {
-                Some(position) => Some(Counted { position, delivery }),
-                None => {
-                    tracing::error!(stream = self.stream, "an event without a position; dropped");
-                    delivery.ack();
-                    None
-                }
-            })
-            .collect();
+        let mut counted = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            match Position::of(&delivery) {
+                Some(position) => counted.push(Counted { position, delivery }),
+                None => self.set_aside(delivery).await,
+            }
+        }
         match self.persist(&counted, stop).await {
             Ok(()) => {
                 counted.into_iter().for_each(|one| one.delivery.ack());
@@ -184,6 +180,22 @@ impl Listening {
         tx.commit().await?;
         delivery.ack();
         Ok(())
+    }
+
+    /// An event without a position is no better at its next delivery, and no mark waits for it.
+    async fn set_aside(&self, delivery: Delivery) {
+        let Subscriber { database, clock, .. } = &self.subscriber;
+        match parked::park_unnumbered(database, clock, &self.stream, &delivery.body).await {
+            Ok(()) => {
+                tracing::error!(stream = self.stream, "an event without a position; parked");
+                delivery.ack();
+            }
+            Err(error) => {
+                tracing::warn!(stream = self.stream, %error, "an event without a position; not parked yet");
+                tokio::time::sleep(BACK_OFF).await;
+                delivery.requeue();
+            }
+        }
     }
 
     async fn publish_mark(&self) -> Result<(), DbErr> {

@@ -1,7 +1,7 @@
 //! What could not be handled, set aside in the service's own database: events that their handler
 //! refused, and jobs that could not be read. An operator replays or discards them.
 
-use carillon_broker::{Destination, Publication, PublishError};
+use carillon_broker::{Destination, Publication, PublishError, topology};
 use carillon_contracts::events::v1::Event;
 use carillon_service_kit::{Clock, Database, database::Sql};
 use prost::Message as _;
@@ -9,12 +9,16 @@ use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
 
 use crate::subscriber::{HandlerError, Subscriber, apply};
 
+const UNNUMBERED: &str = "it came without its carillon-seq, carillon-stream or carillon-floor, so \
+                          nobody can tell whether it was handled already; whatever its producer has \
+                          of it comes again by itself: find out who published this, and discard it";
+
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
 pub struct Parked {
     pub id: i64,
     /// The event's stream, such as `scheduler/run.due`, or the job's queue.
     pub source: String,
-    /// The event's number in its stream; a job has none.
+    /// The event's number in its stream. A job has none, nor has an event that came without one.
     pub seq: Option<i64>,
     pub error: String,
     /// Milliseconds since 1970.
@@ -23,7 +27,7 @@ pub struct Parked {
 
 impl Parked {
     pub fn is_job(&self) -> bool {
-        self.seq.is_none()
+        topology::parse_stream(&self.source).is_none()
     }
 }
 
@@ -80,6 +84,20 @@ pub async fn park_job(
     tx.commit().await
 }
 
+/// Sets aside an event that came without its number. Ack its delivery after this.
+pub(crate) async fn park_unnumbered(
+    database: &Database,
+    clock: &Clock,
+    stream: &str,
+    body: &[u8],
+) -> Result<(), DbErr> {
+    let tx = database.begin().await?;
+    let parked =
+        NewParked { source: stream, seq: None, body, error: UNNUMBERED, now_ms: clock.now_ms() };
+    parked.insert(&tx).await?;
+    tx.commit().await
+}
+
 /// What an event says, for people; `None` where it is a job or cannot be read.
 pub fn in_words(parked: &Parked, body: &[u8]) -> Option<String> {
     if parked.is_job() {
@@ -99,9 +117,11 @@ impl Subscriber {
             drop(tx);
             return self.replay_job(parked, body).await;
         }
+        // Without its number nothing tells whether it was handled before.
+        let Some(seq) = parked.seq else { return Err(ReplayError::Failed(UNNUMBERED.into())) };
         let handled = match (self.handler(&parked.source), Event::decode(body.as_slice())) {
             (Some(handler), Ok(event)) => {
-                let events = [(parked.seq.unwrap_or_default(), event)];
+                let events = [(seq, event)];
                 apply(&*handler, &tx, &parked.source, &events).await.map(|()| handler)
             }
             (None, _) => {

@@ -3,6 +3,7 @@
 
 pub mod list;
 mod postgres;
+mod reach;
 mod sqlite;
 mod text;
 
@@ -15,6 +16,7 @@ use sea_orm::{
 };
 
 pub use postgres::Postgres;
+pub use reach::{Unreachable, in_words};
 pub use text::{Text, differs, same};
 
 #[derive(Clone)]
@@ -155,6 +157,12 @@ pub fn is_transient(error: &DbErr) -> bool {
         | sqlx::Error::RowNotFound => false,
         _ => true,
     }
+}
+
+/// Whether nothing was stored because the disk has no room.
+pub fn is_full(error: &DbErr) -> bool {
+    let told = error.to_string();
+    ["database or disk is full", "No space left on device"].iter().any(|full| told.contains(full))
 }
 
 /// A migration written as SQL, a text for each kind of database. It must say `use_transaction`,

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod metrics;
 pub mod page;
 pub mod panics;
+pub mod request_id;
 pub mod rpc;
 pub mod status;
 pub mod stop;

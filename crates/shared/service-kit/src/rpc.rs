@@ -1,6 +1,8 @@
 //! The transport under a gRPC client: a connection, or a service of the same process. Clients
 //! cannot tell which, so services talk only through contracts in both ways to run.
 
+mod deadline;
+
 use std::{convert::Infallible, time::Duration};
 
 use http::{HeaderValue, Request, Response};
@@ -12,6 +14,8 @@ use tonic::{
 use tower::{BoxError, Service, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::telemetry;
+
+pub use deadline::DeadlineLayer;
 
 pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, TransportError>;
 

@@ -6,7 +6,7 @@ use sea_orm::DbErr;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::database::is_transient;
+use crate::database::{is_full, is_transient};
 
 const DOMAIN: &str = "carillon";
 /// After which a database may be there again.
@@ -81,7 +81,15 @@ pub fn unavailable(message: impl Into<String>, retry: Duration) -> Status {
 pub fn internal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Status {
     let error = error.into();
     tracing::error!(%error, "request failed");
-    if error.downcast_ref::<DbErr>().is_some_and(is_transient) {
+    let of_database = error.downcast_ref::<DbErr>();
+    if of_database.is_some_and(is_full) {
+        return unavailable(
+            "the database's disk is full, so the request was not carried out; make room there, and \
+             send it again",
+            RETRY,
+        );
+    }
+    if of_database.is_some_and(is_transient) {
         return unavailable(
             "the database did not answer, so it is not known whether the request was carried out; \
              send it again",
@@ -109,6 +117,10 @@ mod tests {
         assert_eq!(told.code(), Code::Unavailable);
         assert!(told.get_details_retry_info().is_some());
         assert!(!told.message().contains("reset"), "{told}");
+        let full = DbErr::Exec(RuntimeErr::Internal("database or disk is full".into()));
+        let told = internal(full);
+        assert_eq!(told.code(), Code::Unavailable);
+        assert!(told.message().starts_with("the database's disk is full"), "{told}");
         assert_eq!(internal(DbErr::Type("damaged".into())).code(), Code::Internal);
         assert_eq!(internal("a fault of ours").code(), Code::Internal);
     }

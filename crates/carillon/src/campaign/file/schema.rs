@@ -13,6 +13,8 @@ use crate::{error::Error, nearest::hint, output::printable};
 /// Schedules of a map's key, `{ daily: … }` and so on, that are not served yet.
 pub const SCHEDULES: [&str; 4] = ["daily", "weekly", "monthly", "yearly"];
 
+const MAP: &str = "a map of keys, such as { key: value }";
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
@@ -135,8 +137,8 @@ pub fn parse<T: DeserializeOwned>(name: &str, text: &str, example: &str) -> Resu
         let error = error.without_snippet();
         let at = error.location();
         let line = at.map_or(1, |at| at.line());
-        let key = at.and_then(|at| key_at(text, at.line(), at.column()));
-        Error::failed(format!("{name}:{line}: {}", describe(error, key)))
+        let (key, value) = at.map_or((None, ""), |at| around(text, at.line(), at.column()));
+        Error::failed(format!("{name}:{line}: {}", describe(error, key, value)))
     })
 }
 
@@ -150,18 +152,36 @@ fn broken(name: &str, text: &str) -> Option<Error> {
     let line = error.location().map_or(1, |at| at.line());
     Some(Error::failed(format!(
         "{name}:{line}: is not YAML: {}; close each bracket and quote, and indent with blanks",
-        describe(error, None)
+        describe(error, None, "")
     )))
 }
 
-fn describe(error: &YamlError, key: Option<&str>) -> String {
+fn describe(error: &YamlError, key: Option<&str>, value: &str) -> String {
     let of_key = key.map_or_else(String::new, |key| format!("{key}: "));
+    let not = if value.is_empty() { String::new() } else { format!(", not {}", printable(value)) };
     match error {
         YamlError::SerdeUnknownField { field, expected, .. } => {
             format!("unknown key '{}': {}", printable(field), hint(field, expected.iter().copied()))
         }
         YamlError::InvalidBooleanStrict { .. } | YamlError::InvalidScalar { ty: "boolean", .. } => {
-            format!("{of_key}must be true or false")
+            format!("{of_key}must be true or false{not}")
+        }
+        YamlError::DuplicateMappingKey { key, .. } => {
+            let key =
+                key.as_deref().map_or_else(String::new, |key| format!(" '{}'", printable(key)));
+            format!("the key{key} stands twice; keep one")
+        }
+        YamlError::MultipleDocuments { .. } => {
+            "a second document begins; write each to a file of its own".to_owned()
+        }
+        YamlError::Unexpected { expected: "mapping start", .. } => {
+            format!("{of_key}must be {MAP}{not}")
+        }
+        YamlError::Unexpected { expected: "sequence start", .. } => {
+            format!("{of_key}must be a list, such as [a, b]{not}")
+        }
+        YamlError::Unexpected { expected: "string scalar", .. } => {
+            format!("{of_key}must be a text{not}")
         }
         YamlError::SerdeInvalidType { unexpected, expected, .. } => {
             format!("{of_key}must be {}, not {}", plain(expected), printable(unexpected))
@@ -177,21 +197,20 @@ fn describe(error: &YamlError, key: Option<&str>) -> String {
 
 /// Without the name of a Rust type.
 fn plain(expected: &str) -> String {
-    if expected.starts_with("struct ") {
-        "a map of keys, such as { key: value }".to_owned()
-    } else {
-        expected.to_owned()
-    }
+    if expected.starts_with("struct ") { MAP.to_owned() } else { expected.to_owned() }
 }
 
-/// The key that the value at `column` of `line` belongs to, as far as that line tells.
-fn key_at(text: &str, line: u64, column: u64) -> Option<&str> {
-    let line = text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?)?;
+/// The value at `column` of `line`, and the key that it belongs to, as far as that line tells.
+fn around(text: &str, line: u64, column: u64) -> (Option<&str>, &str) {
+    let number = usize::try_from(line).unwrap_or_default();
+    let line = text.lines().nth(number.saturating_sub(1)).unwrap_or_default();
     let end = (line.char_indices())
-        .nth(usize::try_from(column).ok()?.saturating_sub(1))
+        .nth(usize::try_from(column).unwrap_or_default().saturating_sub(1))
         .map_or(line.len(), |(at, _)| at);
-    let before = line[..end].trim_end().strip_suffix(':')?.trim_end();
+    let (before, value) = line.split_at(end);
+    let Some(before) = before.trim_end().strip_suffix(':') else { return (None, value.trim()) };
+    let before = before.trim_end();
     let start = before.rfind(|letter: char| !letter.is_alphanumeric() && letter != '_');
     let key = start.map_or(before, |at| before[at..].trim_start_matches([' ', '{', ',']));
-    (!key.is_empty()).then_some(key)
+    ((!key.is_empty()).then_some(key), value.trim())
 }

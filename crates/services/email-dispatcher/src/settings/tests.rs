@@ -1,6 +1,10 @@
 use carillon_contracts::campaign::v1::SmtpTls;
 use carillon_service_kit::egress::Egress;
 use carillon_sinks::{Authority, Behaviour, Fault, Identity, SmtpSink, Stage, Tls};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use super::*;
 use crate::smtp::tests::{reach, reach_within};
@@ -57,6 +61,46 @@ async fn a_good_server_is_told_from_each_kind_of_bad_certificate() {
 }
 
 #[tokio::test]
+async fn starttls_that_is_offered_but_refused_has_its_own_code() {
+    let authority = Authority::new();
+    let faults = vec![Fault::answer(Stage::Starttls, "454 4.7.0 TLS not available")];
+    let tls = Tls::Starttls(authority.good("127.0.0.1"));
+    let behaviour = Behaviour { tls, faults, ..Behaviour::default() };
+    let (code, message) = tested(behaviour, SmtpTls::Starttls, &authority).await;
+    assert_eq!(code, "starttls_unavailable", "{message}");
+    assert!(message.contains("454 4.7.0"), "{message}");
+}
+
+#[tokio::test]
+async fn a_server_of_an_old_tls_is_told_which_are_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = u32::from(listener.local_addr().expect("bound").port());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut hello = [0; 4_096];
+        assert!(stream.read(&mut hello).await.expect("a hello") > 0);
+        // A fatal alert: protocol_version (RFC 5246, 7.2.2).
+        stream.write_all(&[21, 3, 1, 0, 2, 2, 70]).await.expect("answered");
+    });
+    let tls = SmtpTls::Implicit.into();
+    let (host, from) = ("127.0.0.1".into(), "news@shop.example".into());
+    let smtp = SmtpServer { host, port, tls, from, ..SmtpServer::default() };
+    let (code, message) = settings(reach(None)).test(&smtp, None, "").await;
+    assert_eq!(code, "tls_version", "{message}");
+    assert!(message.contains("1.2 and 1.3"), "{message}");
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_yet_is_told_with_its_date() {
+    let from = "2101-02-03T04:05:06Z".parse().ok();
+    let (code, message) = certificate(CertificateFault::NotYet(from), "h:465", "h");
+    assert_eq!(code, "certificate_not_yet_valid");
+    assert!(message.contains("not valid yet, but only from 2101-02-03T04:05:06Z on"), "{message}");
+    let (_, message) = certificate(CertificateFault::NotYet(None), "h:465", "h");
+    assert!(message.contains("is not valid yet; have"), "{message}");
+}
+
+#[tokio::test]
 async fn each_refusal_has_its_code() {
     let cases = [
         (Stage::Connect, "554 5.7.1 no", "protocol"),
@@ -105,8 +149,10 @@ async fn a_recipient_is_tried_where_one_is_given() {
     let code = async |to: &str| tester.test(&smtp, None, to).await.0;
     assert_eq!(code("ann@example.com").await, "ok");
     assert_eq!(code("ann@grey.example").await, "ok");
-    assert_eq!(code("ann@other.example").await, "sender_refused");
-    assert_eq!(code("no address").await, "sender_refused");
+    let (refused, message) = tester.test(&smtp, None, "ann@other.example").await;
+    assert_eq!(refused, "recipient_refused");
+    assert!(message.starts_with("to: ") && message.contains("ann@other.example"), "{message}");
+    assert_eq!(code("no address").await, "recipient_refused");
     let wrong = SmtpServer { from: "nobody".into(), ..smtp.clone() };
     assert_eq!(tester.test(&wrong, None, "").await.0, "sender_refused");
     assert_eq!(sink.dots(), 0);

@@ -2,8 +2,10 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use jiff::Timestamp;
 use rustls::{
-    CertificateError, ClientConfig, Error, OtherError, RootCertStore,
+    AlertDescription, CertificateError, ClientConfig, Error, OtherError, PeerIncompatible,
+    RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
@@ -46,12 +48,19 @@ pub(crate) fn client(more: Option<&Path>) -> Result<Arc<ClientConfig>, RootsErro
 /// What a failed handshake tells.
 pub(crate) fn classify(error: &io::Error) -> What {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    let Some(Error::InvalidCertificate(certificate)) = inner else {
-        return What::TlsFailed;
+    let certificate = match inner {
+        Some(Error::InvalidCertificate(certificate)) => certificate,
+        Some(error) if is_of_version(error) => return What::TlsVersion,
+        _ => return What::TlsFailed,
     };
     What::Certificate(match certificate {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             CertificateFault::Expired
+        }
+        CertificateError::NotValidYet => CertificateFault::NotYet(None),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let seconds = i64::try_from(not_before.as_secs()).ok();
+            CertificateFault::NotYet(seconds.and_then(|at| Timestamp::from_second(at).ok()))
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             CertificateFault::Name
@@ -70,9 +79,43 @@ pub(crate) fn classify(error: &io::Error) -> What {
     })
 }
 
+/// A server of TLS 1.1 or older refuses what it is offered, or answers in its own version.
+fn is_of_version(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            )
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::UnixTime;
+
     use super::*;
+
+    #[test]
+    fn what_failed_in_a_handshake_is_told_apart() {
+        let of = |error: Error| classify(&io::Error::other(error));
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let early = CertificateError::NotValidYetContext { time: at(1), not_before: at(86_400) };
+        let tomorrow = Timestamp::from_second(86_400).ok();
+        let not_yet = CertificateFault::NotYet(tomorrow);
+        assert_eq!(of(Error::InvalidCertificate(early)), What::Certificate(not_yet));
+        let old = PeerIncompatible::ServerDoesNotSupportTls12Or13;
+        assert_eq!(of(Error::PeerIncompatible(old)), What::TlsVersion);
+        let none = PeerIncompatible::NoCipherSuitesInCommon;
+        assert_eq!(of(Error::PeerIncompatible(none)), What::TlsFailed);
+        let refused = |alert| of(Error::AlertReceived(alert));
+        assert_eq!(refused(AlertDescription::ProtocolVersion), What::TlsVersion);
+        assert_eq!(refused(AlertDescription::HandshakeFailure), What::TlsFailed);
+        assert_eq!(classify(&io::Error::other("cut")), What::TlsFailed);
+    }
 
     #[test]
     fn a_file_of_roots_must_hold_certificates() {

@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use carillon_dispatch::Outcome;
+use jiff::Timestamp;
 
 use super::wire::{Reply, Silence};
 
@@ -30,6 +31,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CertificateFault {
     Expired,
+    /// From when on it is valid, where that is known.
+    NotYet(Option<Timestamp>),
     Name,
     Issuer,
     Invalid,
@@ -45,6 +48,8 @@ pub(crate) enum What {
     StarttlsMissing,
     Certificate(CertificateFault),
     TlsFailed,
+    /// It speaks neither of those that are taken: 1.2 and 1.3.
+    TlsVersion,
     AuthUnsupported,
     /// The address needs SMTPUTF8 (RFC 6531), which is not offered.
     Utf8Unsupported,
@@ -76,10 +81,12 @@ impl Trouble {
             What::Silence(Silence::Garbled) => "protocol",
             What::StarttlsMissing => "starttls_missing",
             What::Certificate(CertificateFault::Expired) => "certificate_expired",
+            What::Certificate(CertificateFault::NotYet(_)) => "certificate_not_yet_valid",
             What::Certificate(CertificateFault::Name) => "certificate_name",
             What::Certificate(CertificateFault::Issuer) => "certificate_issuer",
             What::Certificate(CertificateFault::Invalid) => "certificate_invalid",
             What::TlsFailed => "tls_failed",
+            What::TlsVersion => "tls_version",
             What::AuthUnsupported => "authentication_unsupported",
             What::Utf8Unsupported => "smtputf8_missing",
             What::Refused(reply) => match self.phase {

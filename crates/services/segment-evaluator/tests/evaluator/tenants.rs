@@ -1,11 +1,12 @@
 use carillon_contracts::{
     audience::v1::{
-        CountCustomersRequest, Customer, GetCustomerRequest, PreviewContentRequest,
-        ResolveCustomersRequest, identifier::By,
+        CountCustomersRequest, Customer, GetCustomerRequest, ImportCustomersRequest,
+        PreviewContentRequest, ResolveCustomersRequest, identifier::By,
     },
     campaign::v1::Organisation,
     ids::{CustomerId, OrganisationId, pack_customers},
 };
+use futures::{StreamExt as _, channel::mpsc};
 use tonic::Code;
 
 use crate::world::{KEY, World, customer, identified, signed};
@@ -48,6 +49,28 @@ async fn an_organisation_sees_its_own_customers_only() {
     };
     let nowhere = world.audience.preview_content(preview).await.expect_err("unknown");
     assert_eq!(nowhere.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_stores_nothing_more_by_a_stream_that_is_open() {
+    let mut world = World::new().await;
+    let request =
+        |id: &str| ImportCustomersRequest { customers: vec![customer(id)], update_mask: None };
+    let (requests, given) = mpsc::unbounded();
+    let stream = signed(given, KEY);
+    let answers = world.customers.import_customers(stream).await.expect("open");
+    let mut answers = answers.into_inner();
+    requests.unbounded_send(request("C1")).expect("sent");
+    let stored = answers.next().await.expect("an answer").expect("imported");
+    assert_eq!(stored.stored, 1);
+
+    world.settle_as(world.organisation, OTHER, Organisation::default()).await;
+    requests.unbounded_send(request("C2")).expect("sent");
+    let refused = answers.next().await.expect("an answer").expect_err("revoked");
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let request = signed(CountCustomersRequest::default(), OTHER);
+    let count = world.customers.count_customers(request).await.expect("counted");
+    assert_eq!(count.into_inner().count, 1);
 }
 
 #[tokio::test]

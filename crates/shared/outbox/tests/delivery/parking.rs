@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use carillon_broker::topology;
+use carillon_broker::{Destination, Publication, topology};
 use carillon_contracts::{
     events::v1::{CampaignPublished, Event, event::Body},
     ids::OrganisationId,
@@ -121,4 +121,31 @@ async fn an_event_that_cannot_be_decoded_is_parked_as_it_came() {
     assert_eq!(number(&pair.consumer.database, stored).await, 1);
     let id = parked::list(&pair.consumer.database, 1).await.unwrap()[0].id;
     assert_eq!(parked::get(&pair.consumer.database, id).await.unwrap().unwrap().1, torn);
+}
+
+/// It has no number that a mark could pass; only an operator can tell where it came from.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_without_its_number_is_parked_and_never_handled() {
+    let (pair, seen) = (Pair::new().await, Seen::default());
+    let outbox = pair.outbox();
+    let subscriber = pair.listen(&seen);
+    let stream = topology::stream(topology::CAMPAIGN_API, topology::CAMPAIGN_PUBLISHED);
+    let published = Body::CampaignPublished(CampaignPublished { version: 9, ..Default::default() });
+    let body = Event { body: Some(published), ..Event::default() }.encode_to_vec();
+    let to = Destination::Queue(topology::event_queue(topology::SCHEDULER, &stream));
+    let publication = Publication { to, headers: Vec::new(), body: body.clone().into() };
+    pair.broker.broker.publish(publication).await.unwrap();
+    outbox.spawn(&pair.stop);
+    pair.append(&outbox, 0..3).await;
+    eventually("the others are handled", || async { seen.all_once(3) }).await;
+    let database = &pair.consumer.database;
+    eventually("parked", || async { parked::count(database).await.unwrap() == 1 }).await;
+    let one = parked::list(database, 10).await.unwrap().remove(0);
+    assert_eq!((one.source.as_str(), one.seq, one.is_job()), (stream.as_str(), None, false));
+    assert!(one.error.contains("carillon-seq") && one.error.contains("discard"), "{}", one.error);
+    let (_, kept) = parked::get(database, one.id).await.unwrap().unwrap();
+    assert_eq!(kept, body);
+    assert!(matches!(subscriber.replay(one.id).await, Err(ReplayError::Failed(_))));
+    assert!(seen.all_once(3), "nothing tells whether it was handled before");
+    assert!(parked::discard(database, one.id).await.unwrap());
 }

@@ -19,6 +19,9 @@ const IDLE_IN_TRANSACTION: &str = "15s";
 /// A connection that was not used for so long may be one of a server that was there before.
 const UNUSED: Duration = Duration::from_secs(1);
 
+/// For a connection, at the start and later.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Where the database is and how many connections a process opens to it.
 #[derive(Debug, Clone)]
 pub struct Postgres {
@@ -62,7 +65,7 @@ async fn pool(at: &Postgres) -> Result<DatabaseConnection, DbErr> {
     let pool = PgPoolOptions::new()
         .max_connections(at.connections)
         .test_before_acquire(false)
-        .acquire_timeout(Duration::from_secs(30))
+        .acquire_timeout(PATIENCE)
         .idle_timeout(Duration::from_secs(10 * 60))
         .max_lifetime(None)
         .before_acquire(|connection, pooled| {
