@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use carillon_broker::{Broker, Destination, Publication, PublishError, amqp::AmqpBroker, topology};
 use carillon_testkit::{Rabbit, eventually, is_distributed};
+use futures::future::join_all;
 use tokio::time::timeout;
 
 const QUEUE: &str = "jobs.email.bulk";
@@ -159,19 +160,30 @@ async fn a_connection_whose_channels_are_used_up_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_refuses_until_it_is_emptier() {
+async fn a_full_queue_refuses_until_there_is_room() {
     if !is_distributed() {
         return;
     }
     let rabbit = Rabbit::create().await;
     let broker = rabbit.client().await;
+    // So many publish at once that there are many channels, and all of them are refused.
+    let publish_many = || join_all((0..40).map(|_| broker.publish(job("one of many"))));
+    publish_many().await;
     rabbit.limit_queue(QUEUE, 1).await;
     eventually("the queue is full", || async {
-        matches!(broker.publish(job("too many")).await, Err(PublishError::Refused))
+        publish_many().await.iter().all(|done| matches!(done, Err(PublishError::Refused)))
     })
     .await;
     rabbit.purge_queue(QUEUE).await;
-    eventually("there is room", || async { broker.publish(job("fits")).await.is_ok() }).await;
+    eventually("it is emptier", || async { broker.publish(job("fits")).await.is_ok() }).await;
+
+    eventually("the queue is full again", || async {
+        publish_many().await.iter().all(|done| matches!(done, Err(PublishError::Refused)))
+    })
+    .await;
+    rabbit.unlimit_queue().await;
+    eventually("its limit is gone", || async { publish_many().await.iter().all(Result::is_ok) })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

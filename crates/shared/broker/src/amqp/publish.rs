@@ -2,7 +2,7 @@
 //! no order, and says of a returned one only that it comes before its confirm, so that on a
 //! shared channel a confirm may be taken for another's. Channels are cheap; many are in flight.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lapin::{
     BasicProperties, Channel, Confirmation, ErrorKind,
@@ -77,8 +77,14 @@ impl Publisher {
             let channel = self.channel().await?;
             // Dropped where this ends early, and closed thereby: its confirm would be another's.
             let attempt = send(&channel, publication).await?;
-            if !matches!(attempt, Attempt::Missing(Missing::Exchange)) {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+            match attempt {
+                // RabbitMQ tells every channel that published to a queue when it is full, and not
+                // when it has room because its limit went: those are refused for ever.
+                Attempt::Refused => self.idle().clear(),
+                Attempt::Missing(Missing::Exchange) => {}
+                Attempt::Confirmed | Attempt::Missing(Missing::Returned) => {
+                    self.idle().push(channel)
+                }
             }
             Ok::<Attempt, Unavailable>(attempt)
         };
@@ -106,8 +112,12 @@ impl Publisher {
         Ok(channel)
     }
 
+    fn idle(&self) -> MutexGuard<'_, Vec<Channel>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take_idle(&self) -> Option<Channel> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.idle().pop()
     }
 
     /// Waits for those in flight, and takes no more.
@@ -117,7 +127,7 @@ impl Publisher {
             self.permits.close();
         }
         self.permits.close();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.idle().clear();
     }
 }
 
