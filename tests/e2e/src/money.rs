@@ -327,7 +327,7 @@ pub fn oversubscribed<C: AsRef<Cli>>(
     reads: u64,
     providers: &Providers,
     mut disturb: impl FnMut(&mut C, u64),
-) {
+) -> Vec<String> {
     let cli = Cli::of(&server.as_ref().url, &server.as_ref().key);
     providers.set_idempotent_sms_for(&cli);
     import(&cli, 1_000);
@@ -385,4 +385,5 @@ pub fn oversubscribed<C: AsRef<Cli>>(
     let balance = cli.balance();
     assert_eq!((&balance["held"], &balance["available"]), (&0.into(), &0.into()), "{balance}");
     assert_statement_adds_up(&cli);
+    campaigns
 }

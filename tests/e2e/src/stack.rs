@@ -7,7 +7,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     ops::Deref,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -192,14 +192,17 @@ impl Stack {
         child.is_some_and(|child| child.try_wait().expect("waited").is_some())
     }
 
-    /// Waits until the process has ended by itself.
+    /// Waits until the process has ended by itself; answers how.
     ///
     /// # Panics
     /// If it does not.
-    pub fn await_end(&mut self, service: &str, number: usize, within: Duration) {
+    pub fn await_end(&mut self, service: &str, number: usize, within: Duration) -> ExitStatus {
         let begun = std::time::Instant::now();
         let mut child = self.process(service, number).child.take().expect("it was started");
-        while child.try_wait().expect("waited").is_none() {
+        loop {
+            if let Some(ended) = child.try_wait().expect("waited") {
+                return ended;
+            }
             if begun.elapsed() > within {
                 let _ = child.kill();
                 panic!("{service} {number} never ended:\n{}", self.read_log(service, number));

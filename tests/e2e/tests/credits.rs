@@ -35,7 +35,7 @@ fn twenty_campaigns_on_half_the_credits_send_exactly_as_many_as_were_paid_for() 
     let mut server = Server::start(&[]);
     let providers = Providers::start(Duration::from_millis(50));
     let (mut kills, mut last) = (0, Instant::now());
-    money::oversubscribed(&mut server, 200, &providers, |server, accepted| {
+    let _ = money::oversubscribed(&mut server, 200, &providers, |server, accepted| {
         if kills < 5 && accepted > 500 && last.elapsed() > Duration::from_millis(700) {
             server.kill();
             thread::sleep(Duration::from_millis(50));

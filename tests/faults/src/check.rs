@@ -1,28 +1,49 @@
 //! What must hold at the end of every scenario, as everyone who is asked says: the report, its
-//! detail, the dispatchers' tables, the ledger, the outboxes, and the providers.
+//! detail, the dispatchers' tables, the ledger, the outboxes and inboxes, and the providers.
 
 use std::collections::{BTreeMap, HashMap};
 
-use carillon_e2e::{money::assert_adds_up, stack::SERVICES};
+use carillon_broker::topology;
+use carillon_e2e::{Cli, money::assert_adds_up, stack::SERVICES};
+use sea_orm::QueryResult;
+use serde_json::Value as Json;
+use uuid::Uuid;
 
-use crate::{
-    Outcome,
-    drill::{Drill, until},
-};
+use crate::{Outcome, drill::until};
 
-const SETTLED: [&str; 8] =
-    ["sent", "delivered", "undelivered", "failed", "expired", "suppressed", "cancelled", "unknown"];
 /// States of which the provider took the message.
 const TAKEN: [&str; 3] = ["sent", "delivered", "undelivered"];
+const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
 
-pub(crate) fn the_end(drill: &Drill, unknown_at_most: usize) -> Outcome {
-    let mut outcome = Outcome { kills: drill.kills, ..Outcome::default() };
-    let mut known: HashMap<String, String> = HashMap::new();
-    for campaign in &drill.campaigns {
-        outcome = outcome + of_campaign(drill, campaign, &mut known);
+/// Everything that is held against each other, however Carillon runs.
+pub(crate) struct Books<'a> {
+    pub cli: &'a Cli,
+    /// Of a statement on a service's database.
+    pub rows: &'a dyn Fn(&str, &str) -> Vec<QueryResult>,
+    /// How an id is written in a statement.
+    pub id: fn(Uuid) -> String,
+    /// By message: how often a provider took it.
+    pub accepted: &'a dyn Fn() -> BTreeMap<String, usize>,
+    /// Campaigns, and how many messages whoever wrote them expects of each.
+    pub campaigns: Vec<(String, usize)>,
+    /// States besides sent and unknown that messages may end in.
+    pub other_ends: &'a [&'static str],
+}
+
+/// What the report's detail says of a message.
+struct Known {
+    state: String,
+    credits: u64,
+}
+
+pub(crate) fn the_end(books: &Books<'_>, unknown_at_most: usize) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut known: HashMap<String, Known> = HashMap::new();
+    for (campaign, expected) in &books.campaigns {
+        outcome = outcome + books.of_campaign(campaign, *expected, &mut known);
     }
-    let accepted = drill.providers.accepted();
-    for (id, state) in &known {
+    let accepted = (books.accepted)();
+    for (id, Known { state, .. }) in &known {
         let times = accepted.get(id).copied().unwrap_or_default();
         match state.as_str() {
             taken if TAKEN.contains(&taken) => outcome.lost += usize::from(times == 0),
@@ -35,78 +56,142 @@ pub(crate) fn the_end(drill: &Drill, unknown_at_most: usize) -> Outcome {
     outcome.duplicated = accepted.values().filter(|times| **times > 1).count();
     assert_eq!((outcome.lost, outcome.duplicated), (0, 0), "lost, sent twice");
     assert!(outcome.unknown <= unknown_at_most, "{outcome:?}: unknown > {unknown_at_most}");
-    balance(drill);
-    nothing_left(drill);
+    books.balance(&known);
+    books.nothing_left();
+    books.every_event_is_handled();
     outcome
 }
 
-/// The report, its detail and the dispatchers' tables agree; all is settled.
-fn of_campaign(drill: &Drill, campaign: &str, known: &mut HashMap<String, String>) -> Outcome {
-    let report = drill.until_settled(campaign);
-    let planned = report["planned"].as_u64().expect("a count");
-    let figures = report["states"].as_object().expect("states").iter();
-    let states: BTreeMap<String, u64> = figures
-        .map(|(state, count)| (state.clone(), count.as_u64().expect("a count")))
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    assert_eq!(states.values().sum::<u64>(), planned, "{report}");
-    let open: Vec<_> = states.keys().filter(|state| !SETTLED.contains(&state.as_str())).collect();
-    assert!(open.is_empty(), "{report}");
+impl Books<'_> {
+    /// The report, its detail and the dispatchers' tables agree; all is settled, and as many as were
+    /// asked for.
+    fn of_campaign(
+        &self,
+        campaign: &str,
+        expected: usize,
+        known: &mut HashMap<String, Known>,
+    ) -> Outcome {
+        let report = until_settled(self.cli, campaign);
+        let planned = report["planned"].as_u64().expect("a count");
+        let figures = report["states"].as_object().expect("states").iter();
+        let states: BTreeMap<String, u64> = figures
+            .map(|(state, count)| (state.clone(), count.as_u64().expect("a count")))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        assert_eq!(planned, expected as u64, "planned of what was asked for: {report}");
+        assert_eq!(states.values().sum::<u64>(), planned, "{report}");
+        let is_end = |state: &str| {
+            TAKEN.contains(&state) || state == "unknown" || self.other_ends.contains(&state)
+        };
+        let other: Vec<_> = states.keys().filter(|state| !is_end(state)).collect();
+        assert!(other.is_empty(), "{other:?} is no end here: {report}");
 
-    // Single messages are told of after the totals, where the broker lost what told of them first.
-    until("the detail says what the report says", || {
-        let mut of_detail: BTreeMap<String, u64> = BTreeMap::new();
-        for row in drill.stack.detail(campaign) {
-            if !row["message_id"].is_empty() {
-                *of_detail.entry(row["state"].clone()).or_default() += 1;
-                known.insert(row["message_id"].clone(), row["state"].clone());
+        // Single messages are told of after the totals, where the broker lost what told of them first.
+        until("the detail says what the report says", || {
+            let mut of_detail: BTreeMap<String, u64> = BTreeMap::new();
+            for row in self.cli.detail(campaign) {
+                if !row["message_id"].is_empty() {
+                    let (state, credits) = (row["state"].clone(), row["credits"].parse());
+                    *of_detail.entry(state.clone()).or_default() += 1;
+                    let credits = credits.unwrap_or_default();
+                    known.insert(row["message_id"].clone(), Known { state, credits });
+                }
+            }
+            of_detail == states
+        });
+        assert_eq!(self.of_tables(campaign), states, "the dispatchers' tables and the report");
+        let figure = |name: &str| states.get(name).map_or(0, |count| *count as usize);
+        Outcome {
+            recipients: planned as usize,
+            sent: TAKEN.iter().map(|state| figure(state)).sum(),
+            unknown: figure("unknown"),
+            ..Outcome::default()
+        }
+    }
+
+    fn of_tables(&self, campaign: &str) -> BTreeMap<String, u64> {
+        let campaign: Uuid = campaign.parse().expect("an id");
+        let campaign = (self.id)(campaign);
+        let sql = format!(
+            "SELECT m.state, COUNT(*) FROM messages m
+             JOIN batches b ON b.id = m.batch_id AND b.run_day = m.run_day
+             WHERE b.campaign_id = {campaign} GROUP BY m.state"
+        );
+        let mut states = BTreeMap::new();
+        for service in DISPATCHERS {
+            for row in (self.rows)(service, &sql) {
+                let state: String = row.try_get_by_index(0).expect("a state");
+                let count: i64 = row.try_get_by_index(1).expect("a count");
+                *states.entry(state).or_default() += count.unsigned_abs();
             }
         }
-        of_detail == states
-    });
-    assert_eq!(of_tables(drill, campaign), states, "the dispatchers' tables and the report");
-    let figure = |name: &str| states.get(name).map_or(0, |count| *count as usize);
-    Outcome {
-        recipients: planned as usize,
-        sent: TAKEN.iter().map(|state| figure(state)).sum(),
-        unknown: figure("unknown"),
-        ..Outcome::default()
+        states
     }
-}
 
-fn of_tables(drill: &Drill, campaign: &str) -> BTreeMap<String, u64> {
-    let sql = format!(
-        "SELECT m.state, COUNT(*) FROM messages m
-         JOIN batches b ON b.id = m.batch_id AND b.run_day = m.run_day
-         WHERE b.campaign_id = '{campaign}' GROUP BY m.state"
-    );
-    let mut states = BTreeMap::new();
-    for service in ["sms-dispatcher", "email-dispatcher"] {
-        for row in drill.rows(service, &sql) {
-            let state: String = row.try_get_by_index(0).expect("a state");
-            let count: i64 = row.try_get_by_index(1).expect("a count");
-            *states.entry(state).or_default() += count.unsigned_abs();
+    /// All that was sent is paid for, and nothing else.
+    fn balance(&self, known: &HashMap<String, Known>) {
+        let mut balance = self.cli.balance();
+        until("nothing is held", || {
+            balance = self.cli.balance();
+            balance["held"] == 0
+        });
+        assert_adds_up(&balance);
+        let is_paid = |known: &&Known| TAKEN.contains(&&*known.state) || known.state == "unknown";
+        let paid: u64 = known.values().filter(is_paid).map(|known| known.credits).sum();
+        assert_eq!(balance["spent"], paid, "{balance}: spent, and what the messages cost");
+    }
+
+    fn count(&self, service: &str, sql: &str) -> i64 {
+        (self.rows)(service, sql)[0].try_get_by_index(0).expect("a count")
+    }
+
+    /// Outboxes are published, and no batch is open, wherever there are any.
+    fn nothing_left(&self) {
+        for service in SERVICES {
+            let sql = "SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL";
+            let what = format!("the outbox of {service} is published");
+            until(&what, || self.count(service, sql) == 0);
+        }
+        for service in DISPATCHERS.iter().chain(&["segment-evaluator"]) {
+            let sql = "SELECT COUNT(*) FROM batches WHERE NOT closed";
+            until(&format!("no batch of {service} is open"), || self.count(service, sql) == 0);
         }
     }
-    states
+
+    /// Whatever was told, and lost, came again.
+    fn every_event_is_handled(&self) {
+        let position = |service: &str, sql: &str, stream: &str| {
+            let sql = format!("SELECT COALESCE(MAX({sql} WHERE stream = '{stream}'");
+            self.count(service, &sql)
+        };
+        for stream in topology::queues().into_iter().filter_map(|(_, stream)| stream) {
+            let (producer, event) = topology::parse_stream(&stream).expect("a stream");
+            let told = position(producer, "last_seq), 0) FROM streams", &stream);
+            for subscriber in topology::subscribers(event, producer) {
+                until(&format!("{subscriber} has handled {told} of {stream}"), || {
+                    position(subscriber, "mark), 0) FROM marks", &stream) >= told
+                });
+            }
+        }
+    }
 }
 
-fn balance(drill: &Drill) {
-    let mut balance = drill.stack.balance();
-    until("nothing is held", || {
-        balance = drill.stack.balance();
-        balance["held"] == 0
+/// Waits until all that was planned is settled; answers the report.
+pub(crate) fn until_settled(cli: &Cli, campaign: &str) -> Json {
+    let mut last = Json::Null;
+    until(&format!("campaign {campaign} is settled"), || {
+        // Whoever is told that the database did not answer asks again.
+        let report = cli.run(&["report", campaign, "-o", "json"]);
+        if report.code != 0 {
+            return false;
+        }
+        last = report.json();
+        last["plan_complete"] == true && last["in_flight"] == 0 && waiting(&last) == 0
     });
-    assert_adds_up(&balance);
+    last
 }
 
-/// Outboxes are published, and no batch is open, wherever there are any.
-fn nothing_left(drill: &Drill) {
-    for service in SERVICES {
-        until(&format!("the outbox of {service} is published"), || drill.unsent(service) == 0);
-    }
-    for service in ["segment-evaluator", "sms-dispatcher", "email-dispatcher"] {
-        let sql = "SELECT COUNT(*) FROM batches WHERE NOT closed";
-        until(&format!("no batch of {service} is open"), || drill.count(service, sql) == 0);
-    }
+fn waiting(report: &Json) -> u64 {
+    let waits = report["waiting"].as_object().into_iter().flatten();
+    waits.filter_map(|(_, count)| count.as_u64()).sum()
 }

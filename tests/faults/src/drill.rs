@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    os::unix::process::ExitStatusExt as _,
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +20,10 @@ use prost::Message as _;
 use sea_orm::QueryResult;
 use serde_json::Value as Json;
 
-use crate::{Outcome, Size, check};
+use crate::{
+    Outcome, Size,
+    check::{self, Books},
+};
 
 /// Messages that one kill of a dispatcher may leave unknown: 2·W (PROTOCOL §6).
 pub(crate) const UNKNOWN_A_KILL: usize = 128;
@@ -29,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const PATIENCE_VARIABLE: &str = "FAULTS_PATIENCE";
 /// What a process is armed with must meet it.
 const DIES_WITHIN: Duration = Duration::from_secs(60);
+/// What a fault point ends a process with.
+const SIGABRT: i32 = 6;
 /// Of one batch on each channel.
 const ONE_BATCH: usize = 400;
 
@@ -44,6 +50,10 @@ pub(crate) struct Drill {
     pub providers: Providers,
     pub campaigns: Vec<String>,
     pub kills: usize,
+    pub customers: usize,
+    /// Messages of each campaign, as whoever wrote it knows.
+    expected: HashMap<String, usize>,
+    other_ends: Vec<&'static str>,
     databases: RefCell<HashMap<String, Database>>,
 }
 
@@ -87,13 +97,14 @@ impl Drill {
             stack.credit(10 * customers as u64);
         }
         let (campaigns, databases) = (Vec::new(), RefCell::default());
-        Self { stack, providers, campaigns, kills: 0, databases }
+        let (expected, other_ends) = (HashMap::new(), Vec::new());
+        Self { stack, providers, campaigns, kills: 0, customers, expected, other_ends, databases }
     }
 
     /// Starts a campaign to everyone.
     pub fn send(&mut self, content: &str) -> String {
         let id = self.draft("now", "1d", content);
-        self.start(&id);
+        self.start(&id, content);
         id
     }
 
@@ -112,13 +123,26 @@ impl Drill {
             "UPDATE campaigns SET document = '\\x{hex}' WHERE campaign_id = '{id}' RETURNING 1"
         );
         assert_eq!(self.rows("campaign-api", &sql).len(), 1);
-        self.start(&id);
+        self.start(&id, content);
         id
     }
 
-    fn start(&mut self, id: &str) {
+    /// Starts what was drafted with this content.
+    pub fn start(&mut self, id: &str, content: &str) {
         let _ = self.stack.run(&["campaign", "start", id, "--yes"]).ok();
+        let channels = ["sms: {", "email: {"].iter().filter(|channel| content.contains(**channel));
+        self.expect(id, channels.count() * self.customers);
+    }
+
+    /// Of a campaign that somebody else started.
+    pub fn expect(&mut self, id: &str, messages: usize) {
         self.campaigns.push(id.to_owned());
+        self.expected.insert(id.to_owned(), messages);
+    }
+
+    /// States besides sent and unknown that messages may end in.
+    pub fn may_end_as(&mut self, states: &[&'static str]) {
+        self.other_ends.extend(states);
     }
 
     /// The campaign's, once it has run.
@@ -163,7 +187,9 @@ impl Drill {
 
     /// Waits until the process dies of what it is armed with.
     pub fn dies(&mut self, service: &str, number: usize) {
-        self.stack.await_end(service, number, DIES_WITHIN);
+        let ended = self.stack.await_end(service, number, DIES_WITHIN);
+        let log = self.stack.read_log(service, number);
+        assert_eq!(ended.signal(), Some(SIGABRT), "it ended by itself: {ended}\n{log}");
         self.kills += 1;
     }
 
@@ -187,17 +213,7 @@ impl Drill {
 
     /// Waits until all that was planned is settled; answers the report.
     pub fn until_settled(&self, campaign: &str) -> Json {
-        let mut last = Json::Null;
-        until("all is settled", || {
-            // Whoever is told that the database did not answer asks again.
-            let report = self.stack.run(&["report", campaign, "-o", "json"]);
-            if report.code != 0 {
-                return false;
-            }
-            last = report.json();
-            last["plan_complete"] == true && last["in_flight"] == 0 && waiting(&last) == 0
-        });
-        last
+        check::until_settled(&self.stack, campaign)
     }
 
     /// The detailed report by the address that each message is for.
@@ -223,7 +239,16 @@ impl Drill {
 
     /// The same, of a scenario that goes on looking.
     pub fn check(&self, unknown_at_most: usize) -> Outcome {
-        check::the_end(self, unknown_at_most)
+        let campaigns = self.campaigns.iter().map(|id| (id.clone(), self.expected[id])).collect();
+        let books = Books {
+            cli: &self.stack,
+            rows: &|service, sql| self.rows(service, sql),
+            id: |id| format!("'{id}'"),
+            accepted: &|| self.providers.accepted(),
+            campaigns,
+            other_ends: &self.other_ends,
+        };
+        Outcome { kills: self.kills, ..check::the_end(&books, unknown_at_most) }
     }
 
     /// Messages that wait in a queue.
@@ -281,11 +306,6 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn local(at: Timestamp) -> String {
     let zone = TimeZone::get("Europe/Amsterdam").expect("a known zone");
     at.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S").to_string()
-}
-
-fn waiting(report: &Json) -> u64 {
-    let waits = report["waiting"].as_object().into_iter().flatten();
-    waits.filter_map(|(_, count)| count.as_u64()).sum()
 }
 
 /// # Panics

@@ -6,6 +6,7 @@ mod drill;
 mod scenarios;
 mod servers;
 mod spy;
+mod thief;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

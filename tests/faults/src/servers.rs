@@ -1,8 +1,14 @@
-//! PostgreSQL and RabbitMQ taken away and given back, as `scripts/servers` does it.
+//! PostgreSQL and RabbitMQ taken away and given back, as `scripts/servers` does it. Whatever becomes
+//! of a scenario, the next one finds them running as they should.
 
 use std::{process::Command, thread, time::Duration};
 
 use carillon_e2e::root;
+use carillon_service_kit::{
+    Database,
+    database::{Postgres, Sql as _},
+};
+use tokio::runtime::Runtime;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Server {
@@ -10,31 +16,37 @@ pub(crate) enum Server {
     Rabbitmq,
 }
 
+/// A server that is away until this goes.
+#[must_use]
+pub(crate) struct Away(Server);
+
+/// A server in another environment than its own until this goes.
+#[must_use]
+pub(crate) struct Elsewhere(Server);
+
 impl Server {
     /// PostgreSQL as a crash ends it, RabbitMQ as an operator stops it.
-    pub fn stop(self) {
+    pub fn stop(self) -> Away {
+        let away = Away(self);
         self.tell("stop", &[]);
-    }
-
-    /// Answers when it serves again.
-    pub fn start(self) {
-        self.tell("start", &[]);
-    }
-
-    /// The same, in this environment.
-    pub fn start_with(self, variables: &[(&str, &str)]) {
-        self.tell("start", variables);
+        away
     }
 
     pub fn restart(self) {
-        self.stop();
-        self.start();
+        self.stop().ends();
+    }
+
+    pub fn restart_with(self, variables: &[(&str, &str)]) -> Elsewhere {
+        let elsewhere = Elsewhere(self);
+        self.tell("stop", &[]);
+        self.tell("start", variables);
+        elsewhere
     }
 
     pub fn out_for(self, time: Duration) {
-        self.stop();
+        let away = self.stop();
         thread::sleep(time);
-        self.start();
+        away.ends();
     }
 
     fn tell(self, what: &str, variables: &[(&str, &str)]) {
@@ -44,7 +56,38 @@ impl Server {
         };
         let mut command = Command::new(root().join("scripts/servers"));
         command.args([what, name]).envs(variables.iter().copied());
-        let told = command.status();
-        assert!(told.expect("a shell").success(), "{what} {name}");
+        let told = command.status().is_ok_and(|ended| ended.success());
+        // A second panic would end all scenarios.
+        assert!(told || thread::panicking(), "{what} {name}");
+    }
+}
+
+/// A statement of PostgreSQL's own, of which a panic makes no second one.
+pub(crate) fn psql(statement: &str) {
+    let url = std::env::var("DATABASE_URL").expect("scripts/servers");
+    let done = Runtime::new().expect("a runtime").block_on(async {
+        let admin = Database::connect_postgres(&Postgres { url, connections: 1 }).await?;
+        admin.reader().run(statement, []).await.map(|_| ())
+    });
+    assert!(done.is_ok() || thread::panicking(), "{statement}: {done:?}");
+}
+
+impl Away {
+    /// Answers when it serves again.
+    pub fn ends(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.tell("start", &[]);
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.0.tell("stop", &[]);
+        self.0.tell("start", &[]);
     }
 }

@@ -34,8 +34,12 @@ struct Session<'a> {
     unread: Vec<u8>,
     secure: bool,
     authenticated: bool,
-    /// Something went wrong that was not the recipient's fault.
+    /// Something went wrong that ends the connection.
     spoiled: bool,
+    /// A recipient was refused, and the transaction not reset since.
+    unreset: bool,
+    /// The last mail.
+    begun: Option<Instant>,
     from: Option<String>,
     to: String,
 }
@@ -53,6 +57,8 @@ pub(crate) async fn run(stream: TcpStream, number: usize, state: &State) -> io::
         secure,
         authenticated: false,
         spoiled: false,
+        unreset: false,
+        begun: None,
         from: None,
         to: String::new(),
     };
@@ -80,6 +86,7 @@ impl Session<'_> {
                 "RCPT" => self.rcpt(rest).await?,
                 "DATA" => self.data().await?,
                 "RSET" => {
+                    self.unreset = false;
                     self.from = None;
                     self.to.clear();
                     self.write("250 2.0.0 Ok").await?;
@@ -156,10 +163,12 @@ impl Session<'_> {
         if self.unread.windows(6).any(|bytes| bytes == b"DATA\r\n") {
             self.state.seen().pipelined += 1;
         }
+        let now = Instant::now();
+        self.begun = Some(now);
         {
             let mut seen = self.state.seen();
-            seen.begun.push(Instant::now());
-            seen.reused += usize::from(self.spoiled);
+            seen.begun.push(now);
+            seen.reused += usize::from(self.spoiled || self.unreset);
         }
         if self.from.is_some() {
             return self.write("503 5.5.1 nested MAIL").await;
@@ -224,7 +233,9 @@ impl Session<'_> {
     fn accept(&self, from: String, to: String, source: Vec<u8>) {
         let id = message_id(&source);
         let mut seen = self.state.seen();
-        *seen.accepted.entry(id).or_default() += 1;
+        let accepted = seen.accepted.entry(id).or_default();
+        accepted.times += 1;
+        accepted.begun = self.begun;
         seen.last_accepted = Some(Instant::now());
         if self.state.behaviour.keep {
             seen.mails.push(Mail { connection: self.number, from, to, source });
@@ -284,7 +295,10 @@ impl Session<'_> {
     }
 
     async fn misbehave(&mut self, at: Stage, what: What) -> Result<(), Over> {
-        self.spoiled |= at != Stage::Rcpt;
+        match at {
+            Stage::Rcpt => self.unreset = true,
+            _ => self.spoiled = true,
+        }
         match what {
             What::Answer(line) => {
                 self.write(&line).await?;

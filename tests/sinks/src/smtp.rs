@@ -156,10 +156,18 @@ pub struct Mail {
     pub source: Vec<u8>,
 }
 
+/// A mail, by its Message-ID.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Accepted {
+    pub times: usize,
+    /// When its MAIL FROM came, the last time.
+    pub begun: Option<Instant>,
+}
+
 /// What the server has seen.
 #[derive(Default)]
 pub(crate) struct Seen {
-    pub accepted: HashMap<String, usize>,
+    pub accepted: HashMap<String, Accepted>,
     pub mails: Vec<Mail>,
     /// When each MAIL FROM came.
     pub begun: Vec<Instant>,
@@ -177,7 +185,8 @@ pub(crate) struct Seen {
     pub once: HashSet<(usize, String)>,
     /// Recipients with whose mails something went wrong, by how far they had come.
     pub struck: Vec<(Stage, String)>,
-    /// Mails that came by a connection on which something had gone wrong before.
+    /// Mails that came by a connection on which something had gone wrong before: at RCPT, without a
+    /// RSET since.
     pub reused: usize,
     /// When the last connection was made.
     pub last_connected: Option<Instant>,
@@ -286,12 +295,19 @@ impl SmtpSink {
 
     /// How often each Message-ID was accepted.
     pub fn accepted(&self) -> HashMap<String, usize> {
-        self.state.seen().accepted.clone()
+        let seen = self.state.seen();
+        seen.accepted.iter().map(|(id, mail)| (id.clone(), mail.times)).collect()
+    }
+
+    /// When each mail that was accepted was begun, the last time, by its Message-ID.
+    pub fn accepted_begun(&self) -> HashMap<String, Instant> {
+        let seen = self.state.seen();
+        seen.accepted.iter().filter_map(|(id, mail)| Some((id.clone(), mail.begun?))).collect()
     }
 
     /// Mails accepted, whatever their ids.
     pub fn count(&self) -> usize {
-        self.state.seen().accepted.values().sum()
+        self.state.seen().accepted.values().map(|mail| mail.times).sum()
     }
 
     /// When each mail was begun, in order.
@@ -335,8 +351,9 @@ impl SmtpSink {
         there.map(|(_, to)| to.clone()).collect()
     }
 
-    /// Mails that came by a connection on which something had gone wrong before. A recipient who is
-    /// refused is the recipient's fault: the connection may go on with the next mail.
+    /// Mails that came by a connection on which something had gone wrong before. A refused recipient
+    /// is the recipient's fault, whether for good (550) or for now (450): after a RSET the connection
+    /// may go on.
     pub fn reused(&self) -> usize {
         self.state.seen().reused
     }

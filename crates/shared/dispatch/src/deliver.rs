@@ -58,7 +58,8 @@ pub(crate) enum DeliverError {
     /// A twin of the delivery, or a retry, is working on it.
     #[error("the batch is in hand already")]
     InHand,
-    #[error("the batch still has messages that nobody will finish")]
+    /// Another worker has messages of it in hand, or had them when it died.
+    #[error("messages of the batch are another worker's, and not recorded yet")]
     NotAccepted,
 }
 
@@ -112,7 +113,14 @@ impl<G: Gateway> Dispatcher<G> {
             }
             Err(error) => {
                 let tries = delivery.delivery_count + 1;
-                tracing::error!(%error, tries, "batch not carried out; delivered again");
+                match error {
+                    DeliverError::NotAccepted => tracing::warn!(
+                        %error,
+                        tries,
+                        "batch waits for its worker, or for the takeover of a dead one; delivered again"
+                    ),
+                    _ => tracing::error!(%error, tries, "batch not carried out; delivered again"),
+                }
                 stop.sleep(Duration::from_millis(200) * tries.min(50)).await;
                 delivery.requeue();
             }
@@ -315,7 +323,10 @@ impl<G: Gateway> Dispatcher<G> {
             kind: ClaimKind::Accept { header: Arc::clone(header), wanted, job: Arc::new(job) },
         };
         let answer = self.committer.claim(claim).await.ok_or(DeliverError::Stopping)?;
+        if !answer.accepted {
+            return Err(DeliverError::NotAccepted);
+        }
         faults::point("dispatch.accepted");
-        if answer.accepted { Ok(()) } else { Err(DeliverError::NotAccepted) }
+        Ok(())
     }
 }

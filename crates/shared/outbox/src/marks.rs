@@ -46,7 +46,13 @@ impl Outbox {
         // In one order everywhere, so that replicas wait for each other and never in a circle.
         let mut newest: BTreeMap<(String, String), Mark> = BTreeMap::new();
         for delivery in &deliveries {
-            let Ok(mark) = Mark::decode(delivery.body.clone()) else { continue };
+            let mark = match Mark::decode(delivery.body.clone()) {
+                Ok(mark) => mark,
+                Err(error) => {
+                    tracing::warn!(%error, "a mark that cannot be read; dropped");
+                    continue;
+                }
+            };
             if !self.knows(&mark) {
                 tracing::warn!(
                     stream = mark.stream,

@@ -167,6 +167,12 @@ impl Rabbit {
         self.ask("DELETE", &format!("{path}/{}", encoded(key)), "").await;
     }
 
+    /// Whether the queue hears anything of the exchange.
+    pub async fn is_bound(&self, queue: &str, exchange: &str) -> bool {
+        let bindings = self.ask("GET", &self.binding_path(queue, exchange), "").await;
+        serde_json::from_str::<Vec<Value>>(&bindings).is_ok_and(|bindings| !bindings.is_empty())
+    }
+
     /// Makes a queue that hears what the exchange has under this key, beside all others.
     pub async fn listen_in(&self, queue: &str, exchange: &str, key: &str) {
         self.ask("PUT", &self.queue_path(queue), r#"{"durable":true}"#).await;

@@ -2,15 +2,16 @@
 
 use std::{thread, time::Duration};
 
+use carillon_broker::topology;
 use carillon_e2e::stack::SERVICES;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use crate::{
     Outcome, Size,
-    drill::{BOTH, Drill, SMS, UNKNOWN_A_KILL},
+    drill::{BOTH, Drill, SMS, UNKNOWN_A_KILL, until},
 };
 
-const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
+pub(super) const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
 const ROUNDS: usize = 3;
 
 pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {
@@ -60,20 +61,71 @@ pub(crate) fn killed_before_the_record(size: &Size) -> Outcome {
     drill.arm("sms-dispatcher", 1, &fault);
     drill.send(SMS);
     drill.dies_of("sms-dispatcher", 1, &[fault.as_str(); ROUNDS - 1]);
-    unsure + drill.end(0)
+    let outcome = drill.check(0);
+    each_call_has_its_messages_key(&drill);
+    let again = drill.providers.sms.taken_before();
+    assert!(again >= ROUNDS, "{again} calls under a key that was taken, in {ROUNDS} lives");
+    unsure + outcome
+}
+
+/// However often a message is called, it is under one key.
+pub(super) fn each_call_has_its_messages_key(drill: &Drill) {
+    let sms = &drill.providers.sms;
+    let keys = sms.keys();
+    for (message, keys) in &keys {
+        assert!(keys.iter().all(|key| *key == keys[0]), "{message} by the keys {keys:?}");
+    }
+    let calls: usize = keys.values().map(Vec::len).sum();
+    assert_eq!(calls as u64, sms.requests(), "calls with a key, and all");
 }
 
 pub(crate) fn killed_after_the_last_record(_: &Size) -> Outcome {
-    let before_event = "dispatch.accepted=return;outbox.publish=sleep(1000)";
     let mut drill = Drill::of_one_batch(&[]);
     for dispatcher in DISPATCHERS {
-        drill.arm(dispatcher, 1, before_event);
+        drill.arm(dispatcher, 1, "dispatch.accepted=return;outbox.publish=sleep(1000)");
     }
-    drill.send(BOTH);
+    let first = drill.send(BOTH);
     for dispatcher in DISPATCHERS {
-        drill.dies_of(dispatcher, 1, &[before_event, "dispatch.ack=return"]);
+        drill.dies(dispatcher, 1);
+        all_is_recorded_and_the_batch_outstanding(&drill, dispatcher, &first);
+        assert!(drill.unsent(dispatcher) > 0, "{dispatcher} died after its events");
+        drill.stack.set_faults(dispatcher, 1, "");
+        drill.stack.begin(dispatcher, 1);
     }
+    drill.wait_ready();
+    drill.until_settled(&first);
+
+    for dispatcher in DISPATCHERS {
+        drill.arm(dispatcher, 1, "dispatch.accepted=print;dispatch.ack=pause");
+    }
+    let second = drill.send(BOTH);
+    for dispatcher in DISPATCHERS {
+        until("a batch is accepted", || {
+            drill.stack.read_log(dispatcher, 1).contains("failpoint dispatch.accepted executed")
+        });
+        until("its events are published", || drill.unsent(dispatcher) == 0);
+        drill.stack.set_faults(dispatcher, 1, "");
+        drill.stack.kill(dispatcher, 1);
+        drill.kills += 1;
+        assert_eq!(drill.unsent(dispatcher), 0, "{dispatcher} died before its events");
+        all_is_recorded_and_the_batch_outstanding(&drill, dispatcher, &second);
+        drill.stack.begin(dispatcher, 1);
+    }
+    drill.wait_ready();
     drill.end(0)
+}
+
+/// As the one dispatcher of its channel left it when it died.
+fn all_is_recorded_and_the_batch_outstanding(drill: &Drill, dispatcher: &str, campaign: &str) {
+    let unrecorded = format!(
+        "SELECT b.count - COUNT(m.id) FROM batches b
+         LEFT JOIN messages m ON m.batch_id = b.id AND m.run_day = b.run_day AND m.state <> 'sending'
+         WHERE b.campaign_id = '{campaign}' GROUP BY b.id, b.count"
+    );
+    assert_eq!(drill.count(dispatcher, &unrecorded), 0, "{dispatcher} died before its records");
+    let channel = dispatcher.trim_end_matches("-dispatcher");
+    let queue = topology::job_queue(channel, "bulk");
+    until("the broker has its batch again", || drill.depth(&queue) == 1);
 }
 
 pub(crate) fn anyone_killed_at_any_moment(size: &Size) -> Outcome {

@@ -6,11 +6,13 @@ mod dispatchers;
 mod embedded;
 mod money;
 mod planner;
+mod queues;
 mod receipts;
 mod schedule;
 mod sms;
 mod smtp;
 mod store;
+mod theft;
 
 use crate::{
     Parts::{Distributed, Embedded},
@@ -86,21 +88,27 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         number: 12,
-        title: "every queue emptied in mid-run",
+        title: "every queue emptied and deleted in mid-run",
         parts: Distributed,
-        run: broker::queues_emptied,
+        run: broker::queues_emptied_and_deleted,
+    },
+    Scenario {
+        number: 12,
+        title: "each kind of event lost after its confirm",
+        parts: Distributed,
+        run: theft::each_kind_of_event,
     },
     Scenario {
         number: 13,
         title: "a full queue, an unbound queue",
         parts: Distributed,
-        run: broker::a_full_and_an_unbound_queue,
+        run: queues::a_full_and_an_unbound_queue,
     },
     Scenario {
         number: 14,
         title: "a poisoned message on every queue",
         parts: Distributed,
-        run: broker::a_poisoned_message_on_every_queue,
+        run: queues::a_poisoned_message_on_every_queue,
     },
     Scenario {
         number: 15,

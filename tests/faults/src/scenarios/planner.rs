@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use carillon_contracts::{
     ids::{BatchId, RunId},
     jobs::v1::Channel,
+    limits::BATCH_RECIPIENTS,
 };
 use uuid::Uuid;
 
@@ -17,14 +18,14 @@ pub(crate) fn killed_while_planning(size: &Size) -> Outcome {
     let mut drill = Drill::new(size, &[]);
     let undisturbed = drill.send(BOTH);
     drill.until_settled(&undisturbed);
-    // Before a commit the step is lost, after it the next one begins: one kill in ten moves on, so
-    // that the plan outlasts the kills.
+    // Before a commit the step is lost, after it the next one begins: one kill in ten moves on, by
+    // about a third of the plan, so that the plan outlasts the kills.
+    let moves_on = match (size.recipients / BATCH_RECIPIENTS / 3).saturating_sub(1) {
+        0 => "plan.step.after=return".to_owned(),
+        steps => format!("plan.step.after={steps}*off->1*return"),
+    };
     let faults: Vec<&str> = (1..=20)
-        .map(
-            |kill| {
-                if kill % 10 == 0 { "plan.step.after=return" } else { "plan.step.before=return" }
-            },
-        )
+        .map(|kill| if kill % 10 == 0 { &*moves_on } else { "plan.step.before=return" })
         .collect();
     drill.arm("segment-evaluator", 1, faults[0]);
     let disturbed = drill.send(BOTH);

@@ -18,8 +18,7 @@ pub(crate) fn schedulers_killed_while_firing(size: &Size) -> Outcome {
     let schedule = format!("{{ once: \"{}\" }}", local(due));
     for _ in 0..count {
         let id = drill.draft(&schedule, "1h", EMAIL);
-        let _ = drill.stack.run(&["campaign", "start", &id, "--yes"]).ok();
-        drill.campaigns.push(id);
+        drill.start(&id, EMAIL);
     }
     assert!(now() < due, "storing {count} campaigns took longer than expected");
     for (number, point) in [(1, "before"), (2, "before"), (3, "after")] {
@@ -27,6 +26,7 @@ pub(crate) fn schedulers_killed_while_firing(size: &Size) -> Outcome {
         drill.stack.set_faults("scheduler", number, &format!("schedule.fire.{point}=return"));
     }
     // Two die with what they are about to fire, the third with what it fired.
+    thread::sleep(due.duration_since(now()).unsigned_abs());
     drill.stack.begin("scheduler", 1);
     drill.stack.begin("scheduler", 2);
     drill.dies("scheduler", 1);

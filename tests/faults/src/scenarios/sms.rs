@@ -8,6 +8,7 @@ use std::{
 use carillon_e2e::customers;
 use carillon_sinks::sms::Behaviour;
 
+use super::dispatchers::each_call_has_its_messages_key;
 use crate::{
     Outcome, Size,
     drill::{BOTH, Drill, SMS, until},
@@ -70,6 +71,7 @@ fn set_cases(drill: &Drill, customers: usize) {
 pub(crate) fn answered_in_every_way(size: &Size) -> Outcome {
     let customers = size.recipients / 2;
     let mut drill = Drill::of(customers, &[], &TIMEOUT);
+    drill.may_end_as(&["failed"]);
     set_cases(&drill, customers);
     let campaign = drill.send(SMS);
     drill.until_settled(&campaign);
@@ -88,16 +90,35 @@ pub(crate) fn answered_in_every_way(size: &Size) -> Outcome {
         }
         unknown += usize::from(detail.state == "unknown");
     }
+    no_connection_outlives_its_error(&drill, customers);
     drill.end(unknown) + asked_again_under_its_id(customers / 2)
+}
+
+/// An error is an answer that does not come: after one that came whole, of whatever status, the
+/// connection is as good as before.
+fn no_connection_outlives_its_error(drill: &Drill, customers: usize) {
+    let sms = &drill.providers.sms;
+    let timeouts =
+        (0..customers).filter(|customer| comes_to_code(*customer) == "answer_timeout").count();
+    let ended = || sms.given_up() + sms.reused();
+    until("connections without an answer are ended", || ended() == timeouts as u64);
+    assert_eq!(sms.reused(), 0, "connections with an error that were used again");
+}
+
+fn comes_to_code(customer: usize) -> &'static str {
+    let (_, (_, _, code, _)) = case(customer);
+    code
 }
 
 /// A gateway that takes each id once only is asked again whatever is in doubt.
 fn asked_again_under_its_id(customers: usize) -> Outcome {
     let mut drill = Drill::of(customers, &[], &TIMEOUT);
+    drill.may_end_as(&["failed"]);
     drill.providers.set_idempotent_sms_for(&drill.stack);
     set_cases(&drill, customers);
     let campaign = drill.send(SMS);
     drill.until_settled(&campaign);
+    let keys = drill.providers.sms.keys();
     for (address, detail) in drill.details(&campaign) {
         let comes_to = match case(detail.number).1 {
             ("unknown", _, "answer_unreadable", _) => SENT,
@@ -106,7 +127,13 @@ fn asked_again_under_its_id(customers: usize) -> Outcome {
             others => others,
         };
         assert_eq!(detail.is(), comes_to, "{address}");
+        assert_eq!(keys[&detail.message].len(), detail.attempt, "calls for {address}");
     }
+    each_call_has_its_messages_key(&drill);
+    let lost = ["answer_timeout", "closed_without_answer"];
+    let lost = (0..customers).filter(|customer| lost.contains(&comes_to_code(*customer))).count();
+    let again = drill.providers.sms.taken_before();
+    assert_eq!(again, lost, "calls under a key that was taken, and answers that were lost");
     drill.end(0)
 }
 
@@ -116,6 +143,7 @@ pub(crate) fn down_past_the_deadline(size: &Size) -> Outcome {
         ("CARILLON__EMAIL_DISPATCHER__SMTP__CONNECT_TIMEOUT_MS", "2000"),
     ];
     let mut drill = Drill::of(size.recipients / 2, &[], &patience);
+    drill.may_end_as(&["expired"]);
     drill.providers.set_reachable(false);
     let campaign = drill.send_for(BOTH, size.minute / 2);
     let deadline = drill.deadline(&campaign);

@@ -1,7 +1,14 @@
 //! A database that goes away, and commits of which nobody hears.
 
-use std::{thread, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
+use carillon_sinks::sms::Behaviour;
+use sea_orm::QueryResult;
+
+use super::dispatchers::DISPATCHERS;
 use crate::{
     Outcome, Size,
     drill::{BOTH, Drill, UNKNOWN_A_KILL, until},
@@ -60,32 +67,177 @@ pub(crate) fn answers_to_commits_lost(size: &Size) -> Outcome {
     drill.end(0)
 }
 
-/// A dispatcher that stands still is taken for dead, and what it does when it wakes changes nothing.
+/// Of an account in one process: so few that it has claimed more than it can have begun.
+const CONNECTIONS: usize = 4;
+const CALL_TAKES: Duration = Duration::from_millis(100);
+/// Time to stand still in the midst of three campaigns, and more than is sent by then.
+const PENDING: Duration = Duration::from_secs(30);
+/// Calls are heard of a little after they were begun.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+const CANCELLED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A dispatcher that stands still is taken for dead, and what it does when it wakes calls nobody.
 pub(crate) fn a_zombie(size: &Size) -> Outcome {
-    let mut drill = Drill::new(size, &[("sms-dispatcher", 2), ("email-dispatcher", 2)]);
-    drill.providers.set_latency(Duration::from_millis(300));
-    let whole = drill.send(BOTH);
-    let cancelled = drill.send(BOTH);
-    let late = drill.send_for(BOTH, Duration::from_secs(25));
-    drill.until_accepted(size.recipients / 10);
-    let dispatchers = ["sms-dispatcher", "email-dispatcher"];
-    for dispatcher in dispatchers {
-        drill.stack.signal(dispatcher, 1, "STOP");
+    let replicas = [("sms-dispatcher", 2), ("email-dispatcher", 2)];
+    let connections = CONNECTIONS.to_string();
+    let few = [("CARILLON__SMS_DISPATCHER__HTTP__CONNECTIONS", connections.as_str())];
+    // So few that every batch is in hand at once.
+    let customers = size.recipients.min(2_000) / 2;
+    let mut drill = Drill::of(customers, &replicas, &few);
+    drill.may_end_as(&["cancelled", "expired", "failed"]);
+    drill.providers.set_smtp_for(&drill.stack, &["--connections", &connections]);
+    drill.providers.set_latency(CALL_TAKES);
+    // Under a rule the provider notes when it was asked.
+    drill.providers.sms.by_rule(|_, _| Behaviour::Accept);
+    let epochs = DISPATCHERS.map(|dispatcher| begin_an_epoch(&mut drill, dispatcher));
+    let [whole, cancelled, late] = start_three_at_once(&mut drill, customers);
+    let deadline = drill.deadline(&late);
+    for (dispatcher, epoch) in DISPATCHERS.into_iter().zip(epochs) {
+        stop_in_the_midst_of_three(&mut drill, dispatcher, epoch);
     }
+    assert!(Instant::now() < deadline, "it stood still too late to be stopped by the deadline");
     let _ = drill.stack.run(&["campaign", "cancel", &cancelled]).ok();
-    // Past its takeover and past the one campaign's deadline.
-    thread::sleep(size.minute.max(Duration::from_secs(32)));
+    let over = Instant::now() + CANCELLED_WITHIN;
+    until("the deadline is over", || Instant::now() > deadline + ON_THE_WAY);
+    drill.providers.set_latency(Duration::ZERO);
     for id in [&whole, &cancelled, &late] {
         drill.until_settled(id);
     }
-    let before = drill.providers.total();
-    for dispatcher in dispatchers {
-        drill.stack.signal(dispatcher, 1, "CONT");
+    nobody_is_called_after(&drill, &cancelled, "cancelled", over);
+    nobody_is_called_after(&drill, &late, "expired", deadline + ON_THE_WAY);
+    let taken_over = "SELECT COUNT(DISTINCT b.campaign_id) FROM messages m
+                      JOIN batches b ON b.id = m.batch_id AND b.run_day = m.run_day
+                      WHERE m.state = 'unknown' AND m.reason = 'worker_lost'";
+    for dispatcher in DISPATCHERS {
+        assert_eq!(drill.count(dispatcher, taken_over), 3, "campaigns with unknown messages");
     }
-    // What it had in hand would go at once, if at all.
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(drill.providers.total(), before, "calls after the takeover");
+    wake(&mut drill);
     // Fenced, it goes on with a new epoch.
     drill.send(BOTH);
-    drill.end(dispatchers.len() * UNKNOWN_A_KILL)
+    drill.end(DISPATCHERS.len() * UNKNOWN_A_KILL)
+}
+
+/// Three campaigns, the last of which has a deadline, that both replicas work on together: all is
+/// accepted before anything is sent, so that it is due to whoever comes first.
+fn start_three_at_once(drill: &mut Drill, customers: usize) -> [String; 3] {
+    let run = |drill: &Drill, command: &[&str]| drop(drill.stack.run(command).ok());
+    run(drill, &["org", "set", "paused", "true"]);
+    let accepted = |drill: &Drill, campaigns: usize| {
+        let sql = "SELECT COALESCE(SUM(count), 0)::bigint FROM batches WHERE accepted";
+        for dispatcher in DISPATCHERS {
+            let all = (campaigns * customers) as i64;
+            until("all is accepted", || drill.count(dispatcher, sql) == all);
+        }
+    };
+    let first = [1, 2].map(|campaigns| {
+        let id = drill.send(BOTH);
+        accepted(drill, campaigns);
+        // A campaign that is paused leaves its places to the next.
+        run(drill, &["campaign", "pause", &id]);
+        id
+    });
+    let late = drill.send_for(BOTH, PENDING);
+    accepted(drill, 3);
+    for id in &first {
+        run(drill, &["campaign", "resume", id]);
+    }
+    run(drill, &["org", "set", "paused", "false"]);
+    let [whole, cancelled] = first;
+    [whole, cancelled, late]
+}
+
+/// Starts the first replica again, alone, so that the newest epoch is its own.
+fn begin_an_epoch(drill: &mut Drill, dispatcher: &str) -> i64 {
+    drill.arm(dispatcher, 1, "");
+    drill.count(dispatcher, NEWEST_EPOCH)
+}
+
+/// Whether more than its connections can have begun is in `sending`, and of three campaigns.
+fn is_in_the_midst_of_three(drill: &Drill, dispatcher: &str, epoch: i64) -> bool {
+    let sql = format!(
+        "SELECT COUNT(DISTINCT b.campaign_id), COUNT(*) FROM messages m
+         JOIN batches b ON b.id = m.batch_id AND b.run_day = m.run_day
+         WHERE m.worker_epoch = {epoch} AND m.state = 'sending'"
+    );
+    let row = &drill.rows(dispatcher, &sql)[0];
+    let [campaigns, messages]: [i64; 2] =
+        [0, 1].map(|column| row.try_get_by_index(column).expect("a count"));
+    campaigns == 3 && messages > CONNECTIONS as i64
+}
+
+fn stop_in_the_midst_of_three(drill: &mut Drill, dispatcher: &str, epoch: i64) {
+    until("it is in the midst of three campaigns", || {
+        if !is_in_the_midst_of_three(drill, dispatcher, epoch) {
+            return false;
+        }
+        drill.stack.signal(dispatcher, 1, "STOP");
+        // It went on until then.
+        let still = is_in_the_midst_of_three(drill, dispatcher, epoch);
+        if !still {
+            drill.stack.signal(dispatcher, 1, "CONT");
+        }
+        still
+    });
+}
+
+/// By whichever replica, for any message of the campaign, of which some were stopped.
+fn nobody_is_called_after(drill: &Drill, campaign: &str, stopped_as: &str, moment: Instant) {
+    let asked = drill.providers.sms.asked();
+    let mails = drill.providers.smtp.accepted_begun();
+    // <run_day.message@domain>
+    let mails: HashMap<&str, Instant> = mails
+        .iter()
+        .filter_map(|(id, begun)| Some((id.split_once('.')?.1.split('@').next()?, *begun)))
+        .collect();
+    let details = drill.details(campaign);
+    for (address, detail) in &details {
+        let message = detail.message.as_str();
+        let last = asked.get(message).and_then(|times| times.last()).or_else(|| mails.get(message));
+        let after = last.and_then(|last| last.checked_duration_since(moment));
+        assert_eq!(after, None, "{address} was called after its campaign was {stopped_as}");
+    }
+    for channel in ["@", "+"] {
+        let of_channel = details.iter().filter(|(address, _)| address.contains(channel));
+        let stopped = of_channel.filter(|(_, detail)| detail.state == stopped_as).count();
+        assert!(stopped > 0, "nothing was left to be {stopped_as} at an address with {channel}");
+    }
+}
+
+const NEWEST_EPOCH: &str = "SELECT MAX(epoch) FROM workers";
+
+/// What was claimed and not begun is known not to have been sent, and what was answered to have
+/// been: nothing else is written, and nobody is called.
+fn wake(drill: &mut Drill) {
+    let calls =
+        |drill: &Drill| (drill.providers.sms.requests(), drill.providers.smtp.begun().len());
+    let called_before = calls(drill);
+    let newest = DISPATCHERS.map(|dispatcher| drill.count(dispatcher, NEWEST_EPOCH));
+    let before = DISPATCHERS.map(|dispatcher| states(drill, dispatcher));
+    for dispatcher in DISPATCHERS {
+        drill.stack.signal(dispatcher, 1, "CONT");
+    }
+    // Two beats take longer than anything that it had in hand may wait for its turn.
+    for (dispatcher, newest) in DISPATCHERS.into_iter().zip(newest) {
+        let sql = format!("SELECT COUNT(*) FROM heartbeats WHERE epoch > {newest} AND beats > 1");
+        until("its heart beats in a new epoch", || drill.count(dispatcher, &sql) == 1);
+    }
+    for (dispatcher, before) in DISPATCHERS.into_iter().zip(before) {
+        let mut corrected = 0;
+        for (message, state) in states(drill, dispatcher) {
+            let was = before[&message].as_str();
+            if was != state {
+                assert_eq!(was, "unknown", "{message} became {state}");
+                assert!(["sent", "failed"].contains(&state.as_str()), "{message} became {state}");
+                corrected += 1;
+            }
+        }
+        assert!(corrected > 0, "no late record of {dispatcher} corrected an unknown");
+    }
+    assert_eq!(calls(drill), called_before, "SMS and mails begun after it woke");
+}
+
+fn states(drill: &Drill, dispatcher: &str) -> HashMap<String, String> {
+    let rows = drill.rows(dispatcher, "SELECT CAST(id AS TEXT), state FROM messages");
+    let column = |row: &QueryResult, index| row.try_get_by_index(index).expect("text");
+    rows.iter().map(|row| (column(row, 0), column(row, 1))).collect()
 }

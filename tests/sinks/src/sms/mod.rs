@@ -4,6 +4,7 @@
 
 mod callback;
 mod http;
+mod keys;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +18,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinHandle,
@@ -27,6 +28,7 @@ use crate::{certificates::Identity, gate::Gate};
 pub use callback::{Poster, signature, twilio_form};
 pub use http::Request;
 use http::{Reader, answer};
+use keys::Keys;
 
 /// What is done with one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +74,7 @@ pub struct Options {
     pub latency: Duration,
     /// Statuses reported for each message to the callback URL that came with it.
     pub receipts: Vec<String>,
-    /// A plain gateway's header under which the same id is taken once only.
+    /// A plain gateway's header under which the same value is taken once only.
     pub idempotency_header: Option<String>,
     /// Whether only counts are kept, for runs of millions.
     pub counts_only: bool,
@@ -102,8 +104,13 @@ struct State {
     last_request: Mutex<Option<Instant>>,
     /// When each message was asked for, as long as a rule holds.
     asked: Mutex<HashMap<String, Vec<Instant>>>,
+    keys: Mutex<Keys>,
     requests: AtomicU64,
     connections: AtomicU64,
+    /// Connections that the client ended, and those that it went on with, before it had the whole
+    /// answer.
+    given_up: AtomicU64,
+    reused: AtomicU64,
     /// Told to close every connection.
     cut: Notify,
     receipts: callback::Receipts,
@@ -132,8 +139,11 @@ impl SmsSink {
             last_taken: Mutex::default(),
             last_request: Mutex::default(),
             asked: Mutex::default(),
+            keys: Mutex::default(),
             requests: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
             cut: Notify::new(),
         });
         let gate = Arc::new(Gate::new(listener));
@@ -219,6 +229,16 @@ impl SmsSink {
         locked(&self.state.asked).clone()
     }
 
+    /// Of each message, the idempotency key of every call that had one.
+    pub fn keys(&self) -> HashMap<String, Vec<String>> {
+        locked(&self.state.keys).of_calls()
+    }
+
+    /// Calls that would have been taken, had nothing been taken under their key before.
+    pub fn taken_before(&self) -> usize {
+        locked(&self.state.keys).again()
+    }
+
     /// Requests read whole, whatever became of them.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
@@ -227,6 +247,16 @@ impl SmsSink {
     /// Connections ever made.
     pub fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that the client ended while an answer was missing.
+    pub fn given_up(&self) -> u64 {
+        self.state.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Connections on which the client went on while an answer was missing.
+    pub fn reused(&self) -> u64 {
+        self.state.reused.load(Ordering::Relaxed)
     }
 
     /// Receipts that were answered with a success, and those that were not.
@@ -280,6 +310,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
         let Some(request) = request else { return Ok(()) };
         state.requests.fetch_add(1, Ordering::Relaxed);
         *locked(&state.last_request) = Some(Instant::now());
+        state.note_key(&request);
         let behaviour = state.behaviour(&request);
         let latency = *locked(&state.latency);
         if !latency.is_zero() {
@@ -296,7 +327,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
             }
             Behaviour::AcceptAndHang => {
                 state.take(request);
-                state.cut.notified().await;
+                tokio::select! {
+                    () = state.left_waiting(&mut stream) => {}
+                    () = state.cut.notified() => {}
+                }
                 return Ok(());
             }
             Behaviour::AcceptAndCut => {
@@ -310,8 +344,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
             }
             Behaviour::AcceptSlowly(pause) => {
                 for byte in state.accept(request, None) {
-                    tokio::time::sleep(pause).await;
-                    stream.write_all(&[byte]).await?;
+                    tokio::select! {
+                        () = state.left_waiting(&mut stream) => return Ok(()),
+                        () = tokio::time::sleep(pause) => stream.write_all(&[byte]).await?,
+                    }
                 }
             }
             Behaviour::AcceptAfterReceipts(statuses, pause) => {
@@ -355,6 +391,23 @@ impl State {
         rule(&request.to().unwrap_or_default(), times.len())
     }
 
+    /// Whoever waits for an answer says nothing: it ends the connection, or wrongly goes on with it.
+    async fn left_waiting(&self, stream: &mut (impl AsyncRead + Unpin)) {
+        let more = stream.read(&mut [0]).await;
+        let counter = if more.is_ok_and(|count| count > 0) { &self.reused } else { &self.given_up };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn key_of<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        request.header(self.options.idempotency_header.as_ref()?)
+    }
+
+    fn note_key(&self, request: &Request) {
+        if let (Some(message), Some(key)) = (request.message_id(), self.key_of(request)) {
+            locked(&self.keys).called(message, key.to_owned());
+        }
+    }
+
     /// Remembers the message; None where it has no id, and is only counted.
     fn take(&self, request: Request) -> Option<String> {
         let Some(id) = request.message_id() else {
@@ -362,16 +415,13 @@ impl State {
             return None;
         };
         let callback = request.callback_url();
-        let mut taken = locked(&self.taken);
-        let before = taken.entry(id.clone()).or_default();
-        let named = self.options.idempotency_header.as_ref();
-        let is_named = named.is_some_and(|name| request.header(name).is_some());
-        if is_named && !before.is_empty() {
-            return Some(id);
+        let before = self.key_of(&request).and_then(|key| locked(&self.keys).take(&id, key));
+        if before.is_some() {
+            return before;
         }
         self.count();
-        before.push(if self.options.counts_only { Request::default() } else { request });
-        drop(taken);
+        let kept = if self.options.counts_only { Request::default() } else { request };
+        locked(&self.taken).entry(id.clone()).or_default().push(kept);
         if let Some(url) = callback {
             self.receipts.send(url, format!("SM{id}"), self.options.receipts.clone());
         }
