@@ -44,6 +44,10 @@ fn killed_at_a_call(drill: &mut Drill, point: &str, calls: usize) {
 pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
     let mut drill = Drill::new(size, &[]);
     killed_at_a_call(&mut drill, "dispatch.call", size.recipients / 20);
+    // Claims and records share their commits.
+    for point in ["dispatch.step.before", "dispatch.step.after"] {
+        killed_at_a_call(&mut drill, point, size.recipients / 100);
+    }
     let bound = drill.kills * UNKNOWN_A_KILL;
     drill.end(bound)
 }

@@ -40,7 +40,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         number: 4,
-        title: "dispatcher killed after a claim, before the call",
+        title: "dispatcher killed around a claim, before the call",
         parts: Distributed,
         run: dispatchers::killed_before_the_call,
     },

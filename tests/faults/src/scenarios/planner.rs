@@ -77,6 +77,11 @@ pub(crate) fn relays_killed_after_the_confirm(size: &Size) -> Outcome {
         drill.dies_of(service, 1, &[]);
     }
     drill.until_settled(&id);
+    // And the one that hands batches out.
+    drill.arm("segment-evaluator", 1, "release.confirmed=return");
+    let id = drill.send(BOTH);
+    drill.dies_of("segment-evaluator", 1, &[]);
+    drill.until_settled(&id);
     // While nobody hears what billing tells, its relay cannot be told that it arrived.
     drill.arm("billing", 1, "outbox.confirmed=return");
     drill.stack.terminate("campaign-api", 1);

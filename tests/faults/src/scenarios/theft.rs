@@ -1,7 +1,10 @@
 //! Each kind of event is caused again and again, until one of it was lost between the broker's
 //! confirm and its subscriber.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use carillon_broker::topology::{
     AUDIT_RECORDED, BALANCE_LOW, BALANCE_RAISED, BATCH_PLANNED, CAMPAIGN_HALTED,
@@ -20,6 +23,7 @@ use crate::{
 
 /// Few, so that their credits are soon used up.
 const CUSTOMERS: usize = 50;
+const PENDING: Duration = Duration::from_secs(15);
 
 pub(crate) fn each_kind_of_event(size: &Size) -> Outcome {
     let mut drill = Drill::of(CUSTOMERS, &[], size.sooner());
@@ -102,8 +106,15 @@ fn lose_a_gateways_turn(drill: &mut Drill, thief: &Thief) {
         let url = format!("http://127.0.0.1:{port}/send");
         let gateway = ["org", "sms", "--kind", "http", "--url", &url, "--from", "Cafe"];
         let _ = drill.stack.run(&gateway).ok();
-        drill.send_for(SMS, Duration::from_secs(10));
-        until("it is told that the gateway is down", || turns(drill) > before);
+        // By the one before, until the settings, which may be lost too, are heard of.
+        let mut sent: Option<Instant> = None;
+        until("it is told that the gateway is down", || {
+            if sent.is_none_or(|at| at.elapsed() > PENDING) {
+                drill.send_for(SMS, PENDING);
+                sent = Some(Instant::now());
+            }
+            turns(drill) > before
+        });
         thread::sleep(Duration::from_millis(500));
     }
     drill.providers.set_for(&drill.stack, &[]);
