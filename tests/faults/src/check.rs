@@ -9,11 +9,13 @@ use sea_orm::QueryResult;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{Outcome, drill::until};
+use crate::{
+    Outcome,
+    drill::{DISPATCHERS, until},
+};
 
 /// States of which the provider took the message.
 const TAKEN: [&str; 3] = ["sent", "delivered", "undelivered"];
-const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
 
 /// Everything that is held against each other, however Carillon runs.
 pub(crate) struct Books<'a> {
@@ -160,16 +162,17 @@ impl Books<'_> {
 
     /// Whatever was told, and lost, came again.
     fn every_event_is_handled(&self) {
-        let position = |service: &str, sql: &str, stream: &str| {
-            let sql = format!("SELECT COALESCE(MAX({sql} WHERE stream = '{stream}'");
+        let position = |service: &str, what: &str, of: &str, stream: &str| {
+            let sql =
+                format!("SELECT COALESCE(MAX({what}), 0) FROM {of} WHERE stream = '{stream}'");
             self.count(service, &sql)
         };
         for stream in topology::queues().into_iter().filter_map(|(_, stream)| stream) {
             let (producer, event) = topology::parse_stream(&stream).expect("a stream");
-            let told = position(producer, "last_seq), 0) FROM streams", &stream);
+            let told = position(producer, "last_seq", "streams", &stream);
             for subscriber in topology::subscribers(event, producer) {
                 until(&format!("{subscriber} has handled {told} of {stream}"), || {
-                    position(subscriber, "mark), 0) FROM marks", &stream) >= told
+                    position(subscriber, "mark", "marks", &stream) >= told
                 });
             }
         }

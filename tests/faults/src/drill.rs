@@ -11,6 +11,7 @@ use std::{
 use carillon_broker::Broker as _;
 use carillon_contracts::campaign::v1::Campaign;
 use carillon_e2e::{Providers, Stack, customers};
+use carillon_sealing::WrappingKey;
 use carillon_service_kit::{
     Clock, Database,
     database::{Postgres, Sql as _},
@@ -44,6 +45,8 @@ pub(crate) const BOTH: &str = "sms: { text: \"Hi {UserName|friend}, 25 % off tod
 pub(crate) const SMS: &str = "sms: { text: \"Hi {UserName|friend}, 25 % off today.\" }\n";
 pub(crate) const EMAIL: &str =
     "email: { subject: \"For you, {FirstName}\", text: \"25 % off today.\" }\n";
+
+pub(crate) const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
 
 pub(crate) struct Drill {
     pub stack: Stack,
@@ -286,6 +289,12 @@ impl Drill {
             let admin = Database::connect_postgres(&at).await.expect("a server");
             admin.reader().run(sql, []).await.expect("done");
         });
+    }
+
+    /// Of the stack's processes.
+    pub fn wrapping_key(&self) -> WrappingKey {
+        let key = std::fs::read(self.stack.path("wrapping-key")).expect("a key");
+        WrappingKey::from_hex(&key).expect("a key")
     }
 
     /// Rows of the service's outbox that the broker has not confirmed.

@@ -17,8 +17,8 @@ use carillon_contracts::{
     ids::OrganisationId,
 };
 use carillon_service_kit::status::invalid;
-use carillon_tenancy::{Tenancy, hash_key};
-use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
+use carillon_tenancy::{Caller, Tenancy, hash_key};
+use futures::{StreamExt as _, stream, stream::BoxStream};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{Evaluator, find::to_wire, hex};
@@ -45,17 +45,12 @@ impl CustomerService for Evaluator {
         &self,
         request: Request<Streaming<ImportCustomersRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        self.tenancy.caller(request.metadata()).await?;
-        let evaluator = self.clone();
         let late = Arc::new(AtomicBool::default());
-        let responses = answers(request, move |metadata, request| {
-            let (evaluator, late) = (evaluator.clone(), Arc::clone(&late));
-            async move {
-                let caller = evaluator.tenancy.caller(&metadata).await?;
-                evaluator.import_customers(&caller, request, &late).await
-            }
-        });
-        Ok(Response::new(responses.boxed()))
+        self.answers(request, move |evaluator, caller, request| {
+            let late = Arc::clone(&late);
+            async move { evaluator.import_customers(&caller, request, &late).await }
+        })
+        .await
     }
 
     async fn get_customer(
@@ -117,16 +112,10 @@ impl ActivityService for Evaluator {
         &self,
         request: Request<Streaming<ImportActivitiesRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        self.tenancy.caller(request.metadata()).await?;
-        let evaluator = self.clone();
-        let responses = answers(request, move |metadata, request| {
-            let evaluator = evaluator.clone();
-            async move {
-                let caller = evaluator.tenancy.caller(&metadata).await?;
-                evaluator.import_activities(&caller, request).await
-            }
-        });
-        Ok(Response::new(responses.boxed()))
+        self.answers(request, |evaluator, caller, request| async move {
+            evaluator.import_activities(&caller, request).await
+        })
+        .await
     }
 }
 
@@ -187,29 +176,34 @@ fn key_prefix(metadata: &MetadataMap) -> Result<String, Status> {
     Ok(hex::encode(&hash[..KEY_PREFIX]))
 }
 
-/// One answer a request, in order; the first refused request ends the stream. Each is asked for its
-/// key: one that is revoked meanwhile stores nothing more.
-fn answers<T, F, Fut>(
-    requests: Request<Streaming<T>>,
-    answer: F,
-) -> impl Stream<Item = Result<ImportResponse, Status>> + Send + 'static
-where
-    T: Send + 'static,
-    F: Fn(MetadataMap, T) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<ImportResponse, Status>> + Send + 'static,
-{
-    let (metadata, _, requests) = requests.into_parts();
-    stream::unfold(Some((requests, answer)), move |state| {
-        let metadata = metadata.clone();
-        async move {
-            let (mut requests, answer) = state?;
-            let answered = match requests.message().await {
-                Ok(None) => return None,
-                Ok(Some(request)) => answer(metadata, request).await,
-                Err(status) => Err(status),
+impl Evaluator {
+    /// One answer a request, in order; the first refused request ends the stream. Each is asked for
+    /// its key: one that is revoked meanwhile stores nothing more.
+    async fn answers<T, F, Fut>(
+        &self,
+        requests: Request<Streaming<T>>,
+        answer: F,
+    ) -> Result<Response<Responses>, Status>
+    where
+        T: Send + 'static,
+        F: Fn(Self, Caller, T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<ImportResponse, Status>> + Send + 'static,
+    {
+        let (metadata, _, requests) = requests.into_parts();
+        self.tenancy.caller(&metadata).await?;
+        let given = (self.clone(), metadata, requests, answer);
+        let responses = stream::unfold(Some(given), |given| async move {
+            let (evaluator, metadata, mut requests, answer) = given?;
+            let request = requests.message().await.transpose()?;
+            let answered = async {
+                let request = request?;
+                let caller = evaluator.tenancy.caller(&metadata).await?;
+                answer(evaluator.clone(), caller, request).await
             };
-            let state = answered.is_ok().then_some((requests, answer));
-            Some((answered, state))
-        }
-    })
+            let answered = answered.await;
+            let given = answered.is_ok().then_some((evaluator, metadata, requests, answer));
+            Some((answered, given))
+        });
+        Ok(Response::new(responses.boxed()))
+    }
 }

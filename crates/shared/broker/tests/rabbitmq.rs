@@ -33,23 +33,30 @@ async fn publish_until_confirmed(broker: &dyn Broker, body: &str) {
     timeout(PATIENCE, confirmed).await.expect("the broker comes back");
 }
 
-/// As a service does: again and again, until `wanted` different bodies were acked.
-async fn consume_all(broker: &dyn Broker, wanted: usize) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    let all = async {
-        while seen.len() < wanted {
-            let Ok(mut consumer) = broker.consume(QUEUE, 10).await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            while seen.len() < wanted
-                && let Some(delivery) = consumer.next().await
-            {
-                seen.insert(String::from_utf8(delivery.body.to_vec()).unwrap());
-                delivery.ack();
+/// As a service does: again and again, until whoever takes the bodies has enough.
+async fn consume_while(broker: &dyn Broker, mut wants_more: impl FnMut(String) -> bool) {
+    loop {
+        let Ok(mut consumer) = broker.consume(QUEUE, 10).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        while let Some(delivery) = consumer.next().await {
+            let body = String::from_utf8(delivery.body.to_vec()).unwrap();
+            delivery.ack();
+            if !wants_more(body) {
+                return;
             }
         }
-    };
+    }
+}
+
+/// Until `wanted` different bodies were acked.
+async fn consume_all(broker: &dyn Broker, wanted: usize) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let all = consume_while(broker, |body| {
+        seen.insert(body);
+        seen.len() < wanted
+    });
     timeout(PATIENCE, all).await.expect("everything arrives");
     seen
 }
@@ -124,18 +131,7 @@ async fn a_queue_that_is_deleted_and_declared_at_once_is_consumed() {
     let rabbit = Rabbit::create().await;
     let (broker, other) = (rabbit.client().await, rabbit.client().await);
     let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        loop {
-            let Ok(mut consumer) = broker.consume(QUEUE, 10).await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            while let Some(delivery) = consumer.next().await {
-                arrived.send(delivery.body.clone()).unwrap();
-                delivery.ack();
-            }
-        }
-    });
+    tokio::spawn(async move { consume_while(&broker, |body| arrived.send(body).is_ok()).await });
     for round in 0..3 {
         tokio::join!(rabbit.delete_queue(QUEUE), publish_until_confirmed(&other, "early"));
         let body = round.to_string();

@@ -130,7 +130,7 @@ impl<G: Gateway> Dispatcher<G> {
     /// A job that nobody can carry out is set aside for an operator, and the rest flows.
     async fn park(&self, queue: &str, delivery: Delivery, error: &str) {
         let (database, clock) = (&self.store.database, &self.store.clock);
-        match parked::park_job(database, clock, queue, &delivery.body, error).await {
+        match parked::park_unnumbered(database, clock, queue, &delivery.body, error).await {
             Ok(()) => {
                 tracing::error!(queue, error, "job parked");
                 delivery.ack();

@@ -185,7 +185,8 @@ impl Listening {
     /// An event without a position is no better at its next delivery, and no mark waits for it.
     async fn set_aside(&self, delivery: Delivery) {
         let Subscriber { database, clock, .. } = &self.subscriber;
-        match parked::park_unnumbered(database, clock, &self.stream, &delivery.body).await {
+        let (stream, body, why) = (&self.stream, &delivery.body, parked::UNNUMBERED);
+        match parked::park_unnumbered(database, clock, stream, body, why).await {
             Ok(()) => {
                 tracing::error!(stream = self.stream, "an event without a position; parked");
                 delivery.ack();

@@ -9,7 +9,7 @@ use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult};
 
 use crate::subscriber::{HandlerError, Subscriber, apply};
 
-const UNNUMBERED: &str = "it came without its carillon-seq, carillon-stream or carillon-floor, so \
+pub(crate) const UNNUMBERED: &str = "it came without its carillon-seq, carillon-stream or carillon-floor, so \
                           nobody can tell whether it was handled already; whatever its producer has \
                           of it comes again by itself: find out who published this, and discard it";
 
@@ -70,30 +70,17 @@ pub async fn count(database: &Database) -> Result<i64, DbErr> {
     row.map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
-/// Sets aside a job that cannot be read. Ack its delivery after this.
-pub async fn park_job(
+/// Sets aside what has no number: a job that cannot be read, or an event that came without one. Ack
+/// its delivery after this.
+pub async fn park_unnumbered(
     database: &Database,
     clock: &Clock,
-    queue: &str,
+    source: &str,
     body: &[u8],
     error: &str,
 ) -> Result<(), DbErr> {
     let tx = database.begin().await?;
-    let parked = NewParked { source: queue, seq: None, body, error, now_ms: clock.now_ms() };
-    parked.insert(&tx).await?;
-    tx.commit().await
-}
-
-/// Sets aside an event that came without its number. Ack its delivery after this.
-pub(crate) async fn park_unnumbered(
-    database: &Database,
-    clock: &Clock,
-    stream: &str,
-    body: &[u8],
-) -> Result<(), DbErr> {
-    let tx = database.begin().await?;
-    let parked =
-        NewParked { source: stream, seq: None, body, error: UNNUMBERED, now_ms: clock.now_ms() };
+    let parked = NewParked { source, seq: None, body, error, now_ms: clock.now_ms() };
     parked.insert(&tx).await?;
     tx.commit().await
 }

@@ -13,11 +13,10 @@ use carillon_e2e::{LATENCIES, Server, customers};
 use super::embedded;
 use crate::{
     Outcome, Size,
-    drill::{self, BOTH, Drill, until},
+    drill::{self, BOTH, DISPATCHERS, Drill, until},
     servers,
 };
 
-const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
 /// Calls under way, of both dispatchers.
 const AT_A_TIME: usize = 128;
 

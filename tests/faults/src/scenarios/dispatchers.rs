@@ -8,10 +8,9 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _}
 
 use crate::{
     Outcome, Size,
-    drill::{BOTH, Drill, SMS, UNKNOWN_A_KILL, until},
+    drill::{BOTH, DISPATCHERS, Drill, SMS, UNKNOWN_A_KILL, until},
 };
 
-pub(super) const DISPATCHERS: [&str; 2] = ["sms-dispatcher", "email-dispatcher"];
 const ROUNDS: usize = 3;
 
 pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {

@@ -84,14 +84,14 @@ fn unbound_beside_others(drill: &mut Drill) {
 }
 
 /// A subscriber of one stream.
-struct Hearing {
+pub(super) struct Hearing {
     subscriber: &'static str,
     producer: &'static str,
     stream: String,
 }
 
 impl Hearing {
-    fn of(subscriber: &'static str, producer: &'static str, event: &str) -> Self {
+    pub(super) fn of(subscriber: &'static str, producer: &'static str, event: &str) -> Self {
         Self { subscriber, producer, stream: topology::stream(producer, event) }
     }
 
@@ -110,7 +110,7 @@ impl Hearing {
     }
 
     /// Events numbered so far.
-    fn told(&self, drill: &Drill) -> i64 {
+    pub(super) fn told(&self, drill: &Drill) -> i64 {
         self.highest(drill, self.producer, "last_seq", "streams")
     }
 

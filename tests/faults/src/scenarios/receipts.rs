@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use carillon_sealing::{CallbackMac, WrappingKey};
+use carillon_sealing::CallbackMac;
 use carillon_sinks::sms::{Behaviour, Poster, signature, twilio_form};
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use uuid::Uuid;
@@ -55,8 +55,7 @@ struct Callbacks<'a> {
 
 impl<'a> Callbacks<'a> {
     fn of(drill: &'a Drill) -> Self {
-        let key = std::fs::read(drill.stack.path("wrapping-key")).expect("a key");
-        let mac = CallbackMac::new(&WrappingKey::from_hex(&key).expect("a key"));
+        let mac = CallbackMac::new(&drill.wrapping_key());
         let sql = "SELECT organisation_id, run_day FROM batches LIMIT 1";
         let batch = drill.rows("sms-dispatcher", sql).pop().expect("a batch");
         let organisation = batch.try_get_by_index(0).expect("an id");

@@ -8,10 +8,9 @@ use std::{
 use carillon_sinks::sms::Behaviour;
 use sea_orm::QueryResult;
 
-use super::dispatchers::DISPATCHERS;
 use crate::{
     Outcome, Size,
-    drill::{BOTH, Drill, UNKNOWN_A_KILL, until},
+    drill::{BOTH, DISPATCHERS, Drill, UNKNOWN_A_KILL, until},
     servers::Server,
 };
 

@@ -7,14 +7,15 @@ use std::{
 };
 
 use carillon_broker::topology::{
-    AUDIT_RECORDED, BALANCE_LOW, BALANCE_RAISED, BATCH_PLANNED, CAMPAIGN_HALTED,
+    self, AUDIT_RECORDED, BALANCE_LOW, BALANCE_RAISED, BATCH_PLANNED, CAMPAIGN_HALTED,
     CAMPAIGN_PUBLISHED, DELIVERY_CHANGED, EVENTS, GATEWAY_CHANGED, ORGANISATION_CHANGED,
     REPLY_RECEIVED, RUN_DUE, RUN_MISSED, RUN_PLANNED, SUPPRESSION_CHANGED,
 };
 use carillon_e2e::customers;
-use carillon_sealing::{ReplyLinks, WrappingKey};
+use carillon_sealing::ReplyLinks;
 use carillon_sinks::sms::Poster;
 
+use super::queues::Hearing;
 use crate::{
     Outcome, Size,
     drill::{BOTH, Drill, SMS, until},
@@ -30,12 +31,10 @@ pub(crate) fn each_kind_of_event(size: &Size) -> Outcome {
     let thief = Thief::of(&drill);
     let run = |drill: &Drill, args: &[&str]| drop(drill.stack.run(args).ok());
 
-    for (event, every_other) in
-        [(ORGANISATION_CHANGED, ["0", "1000000"]), (BALANCE_LOW, ["0", "1000000"])]
-    {
-        let mut turns = every_other.iter().cycle();
+    let mut low_balance = ["0", "1000000"].iter().cycle();
+    for event in [ORGANISATION_CHANGED, BALANCE_LOW] {
         lose(&drill, &thief, event, |drill| {
-            run(drill, &["org", "set", "low_balance", turns.next().expect("endless")]);
+            run(drill, &["org", "set", "low_balance", low_balance.next().expect("endless")]);
         });
     }
     let mut blacklist = ["blacklist", "unblacklist"].iter().cycle();
@@ -98,11 +97,12 @@ fn lose_a_missed_run(drill: &mut Drill, thief: &Thief) {
 /// Each gateway that nobody answers at goes down once.
 fn lose_a_gateways_turn(drill: &mut Drill, thief: &Thief) {
     drill.may_end_as(&["expired"]);
+    let health = Hearing::of("campaign-api", topology::SMS_DISPATCHER, GATEWAY_CHANGED);
     for port in 1.. {
         if thief.has(GATEWAY_CHANGED) {
             break;
         }
-        let before = turns(drill);
+        let before = health.told(drill);
         let url = format!("http://127.0.0.1:{port}/send");
         let gateway = ["org", "sms", "--kind", "http", "--url", &url, "--from", "Cafe"];
         let _ = drill.stack.run(&gateway).ok();
@@ -113,18 +113,11 @@ fn lose_a_gateways_turn(drill: &mut Drill, thief: &Thief) {
                 drill.send_for(SMS, PENDING);
                 sent = Some(Instant::now());
             }
-            turns(drill) > before
+            health.told(drill) > before
         });
         thread::sleep(Duration::from_millis(500));
     }
     drill.providers.set_for(&drill.stack, &[]);
-}
-
-fn turns(drill: &Drill) -> i64 {
-    let sql = format!(
-        "SELECT COALESCE(MAX(last_seq), 0) FROM streams WHERE stream = 'sms-dispatcher/{GATEWAY_CHANGED}'"
-    );
-    drill.count("sms-dispatcher", &sql)
 }
 
 /// Whoever waits for credits hears of each that comes.
@@ -157,11 +150,10 @@ struct Replies {
 
 impl Replies {
     fn of(drill: &Drill) -> Self {
-        let key = std::fs::read(drill.stack.path("wrapping-key")).expect("a key");
-        let key = WrappingKey::from_hex(&key).expect("a key");
         let organisation = drill.stack.run(&["org", "show", "-o", "json"]).ok().json();
         let organisation = organisation["id"].as_str().expect("an id").parse().expect("an id");
-        let url = ReplyLinks::new(&drill.stack.url, &key).url("twilio", organisation);
+        let url =
+            ReplyLinks::new(&drill.stack.url, &drill.wrapping_key()).url("twilio", organisation);
         Self { url, poster: Poster::default() }
     }
 

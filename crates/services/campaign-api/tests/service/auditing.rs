@@ -14,7 +14,7 @@ use carillon_contracts::{
     ops::v1::{DiscardParkedRequest, ListParkedRequest, ReplayParkedRequest},
     time,
 };
-use carillon_outbox::parked::park_job;
+use carillon_outbox::parked::park_unnumbered;
 use carillon_service_kit::database::{Sql as _, differs};
 use carillon_testkit::eventually;
 use prost::Message as _;
@@ -385,7 +385,8 @@ async fn each_reads_its_own_entries_and_only_the_platform_the_platforms() {
 async fn what_operators_do_with_parked_messages_is_written_down() {
     let world = World::new().await;
     for body in [b"\x08\x01", b"\x08\x02"] {
-        let parked = park_job(world.around(), &world.clock, "jobs.sms.bulk", body, "cut off");
+        let parked =
+            park_unnumbered(world.around(), &world.clock, "jobs.sms.bulk", body, "cut off");
         parked.await.expect("parked");
     }
     let request = with_key(ListParkedRequest::default(), PLATFORM);

@@ -7,7 +7,7 @@ use carillon_contracts::{
         ReplayParkedRequest,
     },
 };
-use carillon_outbox::parked::park_job;
+use carillon_outbox::parked::park_unnumbered;
 use carillon_testkit::eventually;
 use tonic::{Code, Response, Status};
 
@@ -20,7 +20,8 @@ async fn list(world: &World, service: &str) -> Result<Response<Vec<Parked>>, Sta
 }
 
 async fn park(world: &World) {
-    let parked = park_job(world.around(), &world.clock, "jobs.sms.bulk", b"\x08\x01", "cut off");
+    let parked =
+        park_unnumbered(world.around(), &world.clock, "jobs.sms.bulk", b"\x08\x01", "cut off");
     parked.await.expect("parked");
 }
 

@@ -89,7 +89,9 @@ async fn a_parked_job_goes_to_its_queue_again() {
     let (pair, seen) = (Pair::new().await, Seen::default());
     let subscriber = pair.listen(&seen);
     let (database, queue) = (&pair.consumer.database, topology::job_queue("sms", "bulk"));
-    parked::park_job(database, &Clock::system(), &queue, b"\xff", "not a batch").await.unwrap();
+    parked::park_unnumbered(database, &Clock::system(), &queue, b"\xff", "not a batch")
+        .await
+        .unwrap();
     let job = parked::list(database, 10).await.unwrap().remove(0);
     assert_eq!((job.source.as_str(), job.is_job()), (queue.as_str(), true));
     assert_eq!(parked::in_words(&job, b"\xff"), None);
