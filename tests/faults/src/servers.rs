@@ -72,6 +72,34 @@ pub(crate) fn psql(statement: &str) {
     assert!(done.is_ok() || thread::panicking(), "{statement}: {done:?}");
 }
 
+/// PostgreSQL that stores what is committed and answers nobody, until this goes: then it dies, and
+/// comes again.
+#[must_use]
+pub(crate) struct AnswersNoCommit(());
+
+impl AnswersNoCommit {
+    pub fn from_now_on() -> Self {
+        let begun = Self(());
+        // It waits for a standby that there is not.
+        psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+        psql("SELECT pg_reload_conf()");
+        begun
+    }
+
+    /// Answers when it serves again.
+    pub fn dies(self) {
+        drop(self);
+    }
+}
+
+impl Drop for AnswersNoCommit {
+    fn drop(&mut self) {
+        // Read when it starts.
+        psql("ALTER SYSTEM RESET synchronous_standby_names");
+        Server::Postgres.restart();
+    }
+}
+
 impl Away {
     /// Answers when it serves again.
     pub fn ends(self) {

@@ -47,8 +47,25 @@ pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
     for point in ["dispatch.step.before", "dispatch.step.after"] {
         killed_at_a_call(&mut drill, point, size.recipients / 100);
     }
+    killed_in_a_takeover(&mut drill, size.recipients / 20);
     let bound = drill.kills * UNKNOWN_A_KILL;
     drill.end(bound)
+}
+
+/// What one left in the midst of its calls, those who take it over leave too.
+fn killed_in_a_takeover(drill: &mut Drill, calls: usize) {
+    for dispatcher in DISPATCHERS {
+        drill.arm(dispatcher, 1, &format!("dispatch.call={calls}*off->return"));
+    }
+    drill.send(BOTH);
+    for next in ["dispatch.takeover.before=return", "dispatch.takeover.after=return", ""] {
+        for dispatcher in DISPATCHERS {
+            drill.dies(dispatcher, 1);
+            drill.stack.set_faults(dispatcher, 1, next);
+            drill.stack.begin(dispatcher, 1);
+        }
+    }
+    drill.wait_ready();
 }
 
 pub(crate) fn killed_before_the_record(size: &Size) -> Outcome {
@@ -137,7 +154,7 @@ pub(crate) fn anyone_killed_at_any_moment(size: &Size) -> Outcome {
     let mut moments = StdRng::seed_from_u64(seed);
     let mut drill = Drill::new(size, &[("sms-dispatcher", 2), ("email-dispatcher", 2)]);
     // So slow that the run outlasts the kills.
-    drill.providers.set_latency(Duration::from_millis(400));
+    drill.providers.set_latency(Duration::from_secs(1));
     drill.send(BOTH);
     let mut dispatchers = 0;
     for _ in 0..30 {
@@ -147,6 +164,7 @@ pub(crate) fn anyone_killed_at_any_moment(size: &Size) -> Outcome {
         dispatchers += usize::from(service.ends_with("dispatcher"));
         drill.kill(service, number);
     }
+    assert!(drill.providers.total() < size.recipients, "the run was over before the last kill");
     drill.providers.set_latency(Duration::ZERO);
     drill.wait_ready();
     drill.end(dispatchers * UNKNOWN_A_KILL)

@@ -65,23 +65,30 @@ fn planned(drill: &Drill, campaign: &str) -> BTreeMap<(String, u32), BTreeSet<St
 }
 
 pub(crate) fn relays_killed_after_the_confirm(size: &Size) -> Outcome {
-    let mut drill = Drill::new(size, &[]);
+    // As many messages as other scenarios have, in five campaigns.
+    let mut drill = Drill::of(size.recipients / 10, &[], &[]);
     // A dispatcher's kill would leave messages unknown as well; its relay is the same one.
     let services = ["campaign-api", "scheduler", "segment-evaluator"];
-    for service in services {
-        drill.arm(service, 1, "outbox.confirmed=return");
+    let faults =
+        ["outbox.confirmed=return", "outbox.settle.before=return", "outbox.settle.after=return"];
+    for fault in faults {
+        for service in services {
+            drill.arm(service, 1, fault);
+        }
+        let id = drill.send(BOTH);
+        for service in services {
+            // Once: then its subscriber's mark may tell sooner than the relay that it arrived.
+            drill.dies_of(service, 1, &[]);
+        }
+        drill.until_settled(&id);
     }
-    let id = drill.send(BOTH);
-    for service in services {
-        // Once: then its subscriber's mark may tell sooner than the relay that it arrived.
-        drill.dies_of(service, 1, &[]);
-    }
-    drill.until_settled(&id);
     // And the one that hands batches out.
-    drill.arm("segment-evaluator", 1, "release.confirmed=return");
-    let id = drill.send(BOTH);
-    drill.dies_of("segment-evaluator", 1, &[]);
-    drill.until_settled(&id);
+    for fault in ["release.confirmed=return", "release.settle.before=return"] {
+        drill.arm("segment-evaluator", 1, fault);
+        let id = drill.send(BOTH);
+        drill.dies_of("segment-evaluator", 1, &[]);
+        drill.until_settled(&id);
+    }
     // While nobody hears what billing tells, its relay cannot be told that it arrived.
     drill.arm("billing", 1, "outbox.confirmed=return");
     drill.stack.terminate("campaign-api", 1);

@@ -11,7 +11,7 @@ use sea_orm::QueryResult;
 use crate::{
     Outcome, Size,
     drill::{BOTH, DISPATCHERS, Drill, UNKNOWN_A_KILL, until},
-    servers::Server,
+    servers::{AnswersNoCommit, Server},
 };
 
 pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
@@ -58,12 +58,41 @@ pub(crate) fn answers_to_commits_lost(size: &Size) -> Outcome {
         drill.arm(service, 1, &faults.join(";"));
     }
     drill.send(BOTH);
-    // The same by a server that dies in the midst of commits.
-    drill.until_accepted(size.recipients / 4);
-    drill.providers.set_latency(Duration::from_millis(50));
-    Server::Postgres.restart();
+    let lost = drill.end(0);
+
+    // As many messages, in a campaign for each commit.
+    let commits = [
+        ("scheduler", "schedule.fire.before=1*sleep(2000)"),
+        ("segment-evaluator", "plan.step.before=1*sleep(2000)"),
+        ("billing", "billing.hold.before=1*sleep(2000)"),
+        ("segment-evaluator", "release.settle.before=1*sleep(2000)"),
+        // A claim; and later, with other claims, records.
+        ("sms-dispatcher", "dispatch.step.before=1*sleep(2000)"),
+        ("email-dispatcher", "dispatch.step.before=3*off->1*sleep(2000)"),
+    ];
+    let mut drill = Drill::of(size.recipients / 2 / commits.len(), &[], &[]);
+    drill.providers.set_latency(Duration::from_millis(20));
+    for (service, commit) in commits {
+        killed_between_a_commit_and_its_answer(&mut drill, service, commit);
+    }
+    lost + drill.end(0)
+}
+
+/// PostgreSQL, while the service is held up for once before this commit.
+fn killed_between_a_commit_and_its_answer(drill: &mut Drill, service: &str, commit: &str) {
+    drill.arm(service, 1, commit);
+    let id = drill.send(BOTH);
+    let backends = |state: &str| {
+        let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND ";
+        drill.count(service, &format!("{sql}{state}")) > 0
+    };
+    let held_up = "state = 'idle in transaction' AND now() - state_change > interval '0.3 s'";
+    until("it is about to commit", || backends(held_up));
+    let postgres = AnswersNoCommit::from_now_on();
+    until("it has committed", || backends("wait_event = 'SyncRep'"));
+    postgres.dies();
     drill.kills += 1;
-    drill.end(0)
+    drill.until_settled(&id);
 }
 
 /// Of an account in one process: so few that it has claimed more than it can have begun.
