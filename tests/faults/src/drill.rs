@@ -97,7 +97,7 @@ impl Drill {
         if customers > 0 {
             let file = stack.write("customers.csv", customers::csv(customers));
             let _ = stack.run(&["customers", "import", &file]).ok();
-            stack.credit(10 * customers as u64);
+            stack.credit(20 * customers as u64);
         }
         let (campaigns, databases) = (Vec::new(), RefCell::default());
         let (expected, other_ends) = (HashMap::new(), Vec::new());

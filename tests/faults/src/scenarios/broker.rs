@@ -21,7 +21,6 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
     let restarts = 5.min(size.most_times);
     let customers = size.recipients / 22;
     let mut drill = Drill::of(customers, &[("sms-dispatcher", 2)], &[]);
-    drill.stack.credit(10 * customers as u64);
     drill.providers.set_latency(Duration::from_millis(50));
     for _ in 0..restarts {
         let before = drill.providers.total();

@@ -41,11 +41,13 @@ fn killed_at_a_call(drill: &mut Drill, point: &str, calls: usize) {
 }
 
 pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
-    let mut drill = Drill::new(size, &[]);
+    // Four campaigns.
+    let mut drill = Drill::of(size.recipients / 4, &[], &[]);
     killed_at_a_call(&mut drill, "dispatch.call", size.recipients / 20);
-    // Claims and records share their commits.
+    // Claims and records share their commits, of a hundred messages and more.
+    let steps = (size.recipients / 1_000).max(10);
     for point in ["dispatch.step.before", "dispatch.step.after"] {
-        killed_at_a_call(&mut drill, point, size.recipients / 100);
+        killed_at_a_call(&mut drill, point, steps);
     }
     killed_in_a_takeover(&mut drill, size.recipients / 20);
     let bound = drill.kills * UNKNOWN_A_KILL;

@@ -20,7 +20,7 @@ pub(crate) fn killed_while_planning(size: &Size) -> Outcome {
     drill.until_settled(&undisturbed);
     // Before a commit the step is lost, after it the next one begins: one kill in ten moves on, by
     // about a third of the plan, so that the plan outlasts the kills.
-    let moves_on = match (size.recipients / BATCH_RECIPIENTS / 3).saturating_sub(1) {
+    let moves_on = match (drill.customers / BATCH_RECIPIENTS / 3).saturating_sub(1) {
         0 => "plan.step.after=return".to_owned(),
         steps => format!("plan.step.after={steps}*off->1*return"),
     };

@@ -2,9 +2,14 @@
 
 use std::{
     collections::HashMap,
+    thread,
     time::{Duration, Instant},
 };
 
+use carillon_service_kit::{
+    Database,
+    database::{Postgres, Sql as _},
+};
 use carillon_sinks::sms::Behaviour;
 use sea_orm::QueryResult;
 
@@ -14,10 +19,15 @@ use crate::{
     servers::{AnswersNoCommit, Server},
 };
 
+/// Of each process to its database: as few as there may be.
+const POOL: usize = 4;
+/// Less than a worker may be silent.
+const POOL_EMPTY_FOR: Duration = Duration::from_secs(5);
+
 pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
-    // So few that whoever wants one has to wait for it.
-    let few = [("CARILLON__DATABASE__CONNECTIONS", "4")];
-    let mut drill = Drill::of(size.recipients / 6, &[("sms-dispatcher", 2)], &few);
+    let pool = POOL.to_string();
+    let few = [("CARILLON__DATABASE__CONNECTIONS", pool.as_str())];
+    let mut drill = Drill::of(size.recipients / 8, &[("sms-dispatcher", 2)], &few);
     drill.providers.set_latency(Duration::from_millis(50));
     for _ in 0..2 {
         let before = drill.providers.total();
@@ -32,8 +42,33 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
     drill.until_accepted(before + 10);
     Server::Postgres.out_for(size.minute);
     drill.kills += 1;
+    let before = drill.providers.total();
+    drill.send(BOTH);
+    drill.until_accepted(before + 10);
+    exhaust_the_pools(&drill, "sms-dispatcher", 2 * POOL);
+    drill.providers.set_latency(Duration::ZERO);
     // Nobody was killed, and no clock is compared: nobody is taken for dead.
     drill.end(0)
+}
+
+/// Every connection to the database waits for a table, and whoever wants another one for these.
+fn exhaust_the_pools(drill: &Drill, service: &str, connections: usize) {
+    let url = drill.stack.database_url(service);
+    let database = url.rsplit('/').next().expect("a name").to_owned();
+    let at = Postgres { url, connections: 1 };
+    let taken = drill.stack.wait(async {
+        let kept = Database::connect_postgres(&at).await.expect("a database");
+        let tx = kept.begin().await.expect("a transaction");
+        tx.run("LOCK TABLE batches, workers IN ACCESS EXCLUSIVE MODE", []).await.expect("locked");
+        tx
+    });
+    let waiting = format!(
+        "SELECT COUNT(*) FROM pg_stat_activity
+         WHERE datname = '{database}' AND wait_event_type = 'Lock'"
+    );
+    until("every connection waits", || drill.count("billing", &waiting) == connections as i64);
+    thread::sleep(POOL_EMPTY_FOR);
+    drill.stack.wait(async { taken.rollback().await.expect("given back") });
 }
 
 /// The step is carried out again, and answers what it took the first time.
