@@ -114,7 +114,11 @@ impl Providers {
             let id = id.split_once('.').map_or(id, |(_, rest)| rest);
             (id.split('@').next().unwrap_or(id).to_owned(), times)
         });
-        mails.chain(self.sms.taken()).collect()
+        let mut accepted = BTreeMap::new();
+        for (id, times) in mails.chain(self.sms.taken()) {
+            *accepted.entry(id).or_default() += times;
+        }
+        accepted
     }
 
     /// # Panics

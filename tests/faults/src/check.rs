@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Outcome,
-    drill::{DISPATCHERS, until},
+    drill::{DISPATCHERS, UNKNOWN_A_KILL, until},
 };
 
 /// States of which the provider took the message.
@@ -28,6 +28,8 @@ pub(crate) struct Books<'a> {
     pub accepted: &'a dyn Fn() -> BTreeMap<String, usize>,
     /// Campaigns, and how many messages whoever wrote them expects of each.
     pub campaigns: Vec<(String, usize)>,
+    /// What services could not read, and keep for an operator.
+    pub parked: usize,
     /// States besides sent and unknown that messages may end in.
     pub other_ends: &'a [&'static str],
 }
@@ -58,6 +60,8 @@ pub(crate) fn the_end(books: &Books<'_>, unknown_at_most: usize) -> Outcome {
     outcome.duplicated = accepted.values().filter(|times| **times > 1).count();
     assert_eq!((outcome.lost, outcome.duplicated), (0, 0), "lost, sent twice");
     assert!(outcome.unknown <= unknown_at_most, "{outcome:?}: unknown > {unknown_at_most}");
+    books.no_worker_left_more_than_it_may_hold();
+    assert_eq!(parked(|service, sql| books.count(service, sql)), books.parked, "parked");
     books.balance(&known);
     books.nothing_left();
     books.every_event_is_handled();
@@ -143,6 +147,16 @@ impl Books<'_> {
         assert_eq!(balance["spent"], paid, "{balance}: spent, and what the messages cost");
     }
 
+    fn no_worker_left_more_than_it_may_hold(&self) {
+        let most = "SELECT COALESCE(MAX(lost), 0) FROM (
+                        SELECT COUNT(*) AS lost FROM messages WHERE reason = 'worker_lost'
+                        GROUP BY worker_epoch) AS of_each";
+        for service in DISPATCHERS {
+            let most = self.count(service, most);
+            assert!(most <= UNKNOWN_A_KILL as i64, "{service}: one left {most} unknown");
+        }
+    }
+
     fn count(&self, service: &str, sql: &str) -> i64 {
         (self.rows)(service, sql)[0].try_get_by_index(0).expect("a count")
     }
@@ -177,6 +191,12 @@ impl Books<'_> {
             }
         }
     }
+}
+
+/// What services could not read.
+pub(crate) fn parked(count: impl Fn(&str, &str) -> i64) -> usize {
+    let of = |service| count(service, "SELECT COUNT(*) FROM parked").unsigned_abs() as usize;
+    SERVICES.into_iter().map(of).sum()
 }
 
 /// Waits until all that was planned is settled; answers the report.

@@ -57,6 +57,7 @@ pub(crate) struct Drill {
     /// Messages of each campaign, as whoever wrote it knows.
     expected: HashMap<String, usize>,
     other_ends: Vec<&'static str>,
+    parked: usize,
     databases: RefCell<HashMap<String, Database>>,
 }
 
@@ -101,7 +102,18 @@ impl Drill {
         }
         let (campaigns, databases) = (Vec::new(), RefCell::default());
         let (expected, other_ends) = (HashMap::new(), Vec::new());
-        Self { stack, providers, campaigns, kills: 0, customers, expected, other_ends, databases }
+        let (kills, parked) = (0, 0);
+        Self {
+            stack,
+            providers,
+            campaigns,
+            kills,
+            customers,
+            expected,
+            other_ends,
+            parked,
+            databases,
+        }
     }
 
     /// Starts a campaign to everyone.
@@ -148,6 +160,11 @@ impl Drill {
         self.other_ends.extend(states);
     }
 
+    /// Besides what the drill made unreadable, nothing is parked.
+    pub fn may_park(&mut self, count: usize) {
+        self.parked = count;
+    }
+
     /// The campaign's, once it has run.
     pub fn deadline(&self, campaign: &str) -> Instant {
         let sql = format!("SELECT deadline_at FROM runs WHERE campaign_id = '{campaign}'");
@@ -171,10 +188,16 @@ impl Drill {
 
     /// From its next start on, which is now, the process meets this fault.
     pub fn arm(&mut self, service: &str, number: usize, fault: &str) {
+        self.arm_at_work(service, number, fault);
+        self.stack.wait_ready(service, number);
+    }
+
+    /// The same, of a process that has work to do, and may die of it before it is ready.
+    pub fn arm_at_work(&mut self, service: &str, number: usize, fault: &str) {
         let ended = self.stack.terminate(service, number);
         assert_eq!(ended, Some(0), "{}", self.stack.read_log(service, number));
         self.stack.set_faults(service, number, fault);
-        self.stack.spawn(service, number);
+        self.stack.begin(service, number);
     }
 
     /// Waits until the process dies of what it is armed with, and starts it again with the next
@@ -249,6 +272,7 @@ impl Drill {
             id: |id| format!("'{id}'"),
             accepted: &|| self.providers.accepted(),
             campaigns,
+            parked: self.parked,
             other_ends: &self.other_ends,
         };
         Outcome { kills: self.kills, ..check::the_end(&books, unknown_at_most) }

@@ -24,28 +24,21 @@ pub struct Size {
     pub recipients: usize,
     /// What an outage of a minute is.
     pub minute: Duration,
-    /// How often what takes long is done again, at most.
-    pub most_times: usize,
 }
 
 impl Size {
     pub fn full(recipients: usize) -> Self {
-        Self { recipients, minute: Duration::from_secs(60), most_times: usize::MAX }
-    }
-
-    /// Settings by which what the broker lost is sent again sooner, where a minute is shorter.
-    pub(crate) fn sooner(&self) -> &'static [(&'static str, &'static str)] {
-        match self.minute < Duration::from_secs(60) {
-            true => &[("CARILLON__BROKER__RESEND_AFTER", "5s")],
-            false => &[],
-        }
+        Self { recipients, minute: Duration::from_secs(60) }
     }
 
     /// Long outages are shorter, and yet longer than a worker may be silent.
     pub fn small() -> Self {
-        Self { recipients: 2_000, minute: Duration::from_secs(20), most_times: 2 }
+        Self { recipients: 2_000, minute: Duration::from_secs(20) }
     }
 }
+
+/// Settings by which what the broker lost is sent again sooner.
+pub(crate) const SOONER: &[(&str, &str)] = &[("CARILLON__BROKER__RESEND_AFTER", "5s")];
 
 /// A scenario by its number in docs/reliability.md.
 pub(crate) struct Scenario {

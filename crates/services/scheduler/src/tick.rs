@@ -86,6 +86,10 @@ impl Ticker {
         }
         let tx = self.scheduler.database.begin().await?;
         let due = store::due_of_all(&tx, now, &resting, MOST_AT_ONCE).await?;
+        if due.is_empty() {
+            // Another replica has them.
+            return Ok(false);
+        }
         let full = i64::try_from(due.len()).is_ok_and(|due| due >= MOST_AT_ONCE);
         for schedule in due {
             let (organisation, campaign) = (schedule.organisation, schedule.campaign);

@@ -9,6 +9,7 @@ use carillon_contracts::events::v1::Mark;
 use carillon_service_kit::{
     Stop,
     database::{Sql, Text, differs},
+    metrics::{self, MARKS_UNREADABLE},
 };
 use prost::Message as _;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -50,6 +51,7 @@ impl Outbox {
                 Ok(mark) => mark,
                 Err(error) => {
                     tracing::warn!(%error, "a mark that cannot be read; dropped");
+                    metrics::count(MARKS_UNREADABLE, &[("service", self.producer)], 1);
                     continue;
                 }
             };

@@ -172,7 +172,7 @@ impl Outbox {
         let mut headers = row.position.to_headers();
         headers.extend(headers::trace_of(&row.body));
         let publication = Publication { to, headers, body: row.body.into() };
-        faults::point("outbox.publish");
+        faults::point_under_way("outbox.publish").await;
         match tokio::time::timeout(CONFIRM_TIMEOUT, self.broker.publish(publication)).await {
             Ok(result) => result,
             Err(_) => Err(PublishError::Unavailable("no confirm in time".into())),

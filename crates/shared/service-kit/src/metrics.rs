@@ -26,6 +26,7 @@ pub const GATEWAY_UP: &str = "carillon_gateway_up";
 pub const PERMITS_IN_USE: &str = "carillon_permits_in_use";
 pub const PARKED: &str = "carillon_parked";
 pub const PARKED_BATCHES: &str = "carillon_parked_batches";
+pub const MARKS_UNREADABLE: &str = "carillon_marks_unreadable_total";
 pub const EVENTS_MISSED: &str = "carillon_events_missed";
 pub const EVIDENCE_BASELESS: &str = "carillon_evidence_baseless_total";
 pub const PARTS_DIFFERING: &str = "carillon_parts_differing_total";
@@ -72,7 +73,7 @@ const fn seconds_of(
     Metric { name, kind: Kind::Histogram, labels, help }
 }
 
-pub const METRICS: [Metric; 18] = [
+pub const METRICS: [Metric; 19] = [
     gauge_of(MESSAGES, &["channel", "state"], "messages of the runs kept, by state"),
     gauge_of(
         BACKLOG_MESSAGES,
@@ -106,6 +107,11 @@ pub const METRICS: [Metric; 18] = [
     gauge_of(PERMITS_IN_USE, &[], "messages that this process has in `sending`; 128 at most"),
     gauge_of(PARKED, &["service"], "what waits for an operator"),
     gauge_of(PARKED_BATCHES, &[], "batches that wait for an operator: nothing is heard of them"),
+    counter_of(
+        MARKS_UNREADABLE,
+        &["service"],
+        "marks that could not be read; dropped, for the next one says as much",
+    ),
     gauge_of(
         EVENTS_MISSED,
         &["service", "stream"],

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::Duration,
 };
 
@@ -192,8 +193,15 @@ pub(crate) fn clock_set_under_sqlite(size: &Size) -> Outcome {
     until("it fires", || planned(&once) > 0);
     assert!(in_flight() > 0, "all was over before the clock was set back");
     clock.set(-1);
+    thread::sleep(LOOKED_AT);
+    // Once more past the moment when it fired.
+    clock.set(1);
+    thread::sleep(LOOKED_AT);
     embedded::end(&server, &[&id, &once], 2 * customers, 0)
 }
+
+/// What is due is looked for more often.
+const LOOKED_AT: Duration = Duration::from_secs(2);
 
 /// When a campaign is due that fires if the clock is set an hour ahead.
 fn soon() -> String {
@@ -229,6 +237,9 @@ pub(crate) fn clock_set_under_postgres(size: &Size) -> Outcome {
         let total = drill.providers.total();
         assert!(total > before && total < size.recipients / 4 * 4, "{total}: no longer under load");
     }
+    // Once more past the moment when it fired.
+    clock.set(1);
+    thread::sleep(LOOKED_AT);
     clock.set(0);
     assert_off_by(&drill, 0);
     drill.providers.set_latency(Duration::ZERO);

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use carillon_broker::topology;
 use carillon_e2e::stack::SERVICES;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
     Outcome, Size,
@@ -32,7 +32,7 @@ pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {
 fn killed_at_a_call(drill: &mut Drill, point: &str, calls: usize) {
     let fault = format!("{point}={calls}*off->return");
     for dispatcher in DISPATCHERS {
-        drill.arm(dispatcher, 1, &fault);
+        drill.arm_at_work(dispatcher, 1, &fault);
     }
     drill.send(BOTH);
     for dispatcher in DISPATCHERS {
@@ -45,7 +45,7 @@ pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
     let mut drill = Drill::of(size.recipients / 4, &[], &[]);
     killed_at_a_call(&mut drill, "dispatch.call", size.recipients / 20);
     // Claims and records share their commits, of a hundred messages and more.
-    let steps = (size.recipients / 1_000).max(10);
+    let steps = (size.recipients / 2_000).max(10);
     for point in ["dispatch.step.before", "dispatch.step.after"] {
         killed_at_a_call(&mut drill, point, steps);
     }
@@ -57,7 +57,7 @@ pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
 /// What one left in the midst of its calls, those who take it over leave too.
 fn killed_in_a_takeover(drill: &mut Drill, calls: usize) {
     for dispatcher in DISPATCHERS {
-        drill.arm(dispatcher, 1, &format!("dispatch.call={calls}*off->return"));
+        drill.arm_at_work(dispatcher, 1, &format!("dispatch.call={calls}*off->return"));
     }
     drill.send(BOTH);
     for next in ["dispatch.takeover.before=return", "dispatch.takeover.after=return", ""] {
@@ -104,7 +104,7 @@ pub(super) fn each_call_has_its_messages_key(drill: &Drill) {
 pub(crate) fn killed_after_the_last_record(_: &Size) -> Outcome {
     let mut drill = Drill::of_one_batch(&[]);
     for dispatcher in DISPATCHERS {
-        drill.arm(dispatcher, 1, "dispatch.accepted=return;outbox.publish=sleep(1000)");
+        drill.arm(dispatcher, 1, "dispatch.accepted=return;outbox.publish=return(1000)");
     }
     let first = drill.send(BOTH);
     for dispatcher in DISPATCHERS {
@@ -141,7 +141,7 @@ pub(crate) fn killed_after_the_last_record(_: &Size) -> Outcome {
 fn all_is_recorded_and_the_batch_outstanding(drill: &Drill, dispatcher: &str, campaign: &str) {
     let unrecorded = format!(
         "SELECT b.count - COUNT(m.id) FROM batches b
-         LEFT JOIN messages m ON m.batch_id = b.id AND m.run_day = b.run_day AND m.state <> 'sending'
+         LEFT JOIN messages m ON m.batch_id = b.id AND m.run_day = b.run_day AND m.state NOT IN ('queued', 'sending')
          WHERE b.campaign_id = '{campaign}' GROUP BY b.id, b.count"
     );
     assert_eq!(drill.count(dispatcher, &unrecorded), 0, "{dispatcher} died before its records");
@@ -159,9 +159,8 @@ pub(crate) fn anyone_killed_at_any_moment(size: &Size) -> Outcome {
     drill.providers.set_latency(Duration::from_secs(1));
     drill.send(BOTH);
     let mut dispatchers = 0;
-    for _ in 0..30 {
+    for service in SERVICES.into_iter().cycle().take(30) {
         thread::sleep(Duration::from_millis(moments.random_range(20..400)));
-        let service = SERVICES.choose(&mut moments).expect("a service");
         let number = if service.ends_with("dispatcher") { moments.random_range(1..=2) } else { 1 };
         dispatchers += usize::from(service.ends_with("dispatcher"));
         drill.kill(service, number);

@@ -79,6 +79,7 @@ pub(super) fn end(server: &Server, campaigns: &[&str], each: usize, unknown: usi
             accepted.map(|(id, times)| (id, times as usize)).collect()
         },
         campaigns: campaigns.iter().map(|id| ((*id).to_owned(), each)).collect(),
+        parked: 0,
         other_ends: &[],
     };
     check::the_end(&books, unknown)

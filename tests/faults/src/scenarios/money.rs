@@ -52,9 +52,9 @@ pub(crate) fn never_oversold(_: &Size) -> Outcome {
     let Drill { stack, providers, .. } = &mut drill;
     let campaigns = money::oversubscribed(stack, 1_000, providers, |stack, accepted| {
         if kills < 10 && accepted > 300 && last.elapsed() > Duration::from_millis(500) {
-            let (service, number) = match rand::rng().random_range(0..6) {
-                number @ 0..4 => ("sms-dispatcher", number + 1),
-                number => ("billing", number - 3),
+            let (service, number) = match kills % 3 {
+                2 => ("billing", rand::rng().random_range(1..=2)),
+                _ => ("sms-dispatcher", rand::rng().random_range(1..=4)),
             };
             stack.kill(service, number);
             stack.begin(service, number);

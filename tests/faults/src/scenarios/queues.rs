@@ -6,13 +6,14 @@ use carillon_broker::{Broker as _, Destination, Publication, topology};
 use carillon_e2e::stack::SERVICES;
 
 use crate::{
-    Outcome, Size,
+    Outcome, SOONER, Size,
+    check::parked,
     drill::{BOTH, Drill, SMS, until},
     spy::EXCHANGE,
 };
 
 pub(crate) fn a_full_and_an_unbound_queue(size: &Size) -> Outcome {
-    let mut drill = Drill::of(size.recipients / 5, &[], size.sooner());
+    let mut drill = Drill::of(size.recipients / 5, &[], SOONER);
     full(&mut drill);
     alone_and_unbound(&mut drill);
     unbound_beside_others(&mut drill);
@@ -178,7 +179,7 @@ pub(crate) fn a_poisoned_message_on_every_queue(size: &Size) -> Outcome {
     drill.providers.set_latency(Duration::ZERO);
     let marks = SERVICES.map(topology::marks_queue);
     let to_park = queues.iter().filter(|queue| !marks.contains(queue)).count();
-    until("each is parked", || parked(&drill) == to_park);
+    until("each is parked", || parked(|service, sql| drill.count(service, sql)) == to_park);
     for service in SERVICES {
         until(&format!("{service} tells of a mark"), || {
             drill.stack.read_log(service, 1).contains("a mark that cannot be read")
@@ -188,6 +189,12 @@ pub(crate) fn a_poisoned_message_on_every_queue(size: &Size) -> Outcome {
         let told = SERVICES.map(|service| metric(&mut drill, service, "carillon_parked", &[]));
         told.iter().sum::<f64>() == to_park as f64
     });
+    until("the metrics tell of the marks", || {
+        SERVICES.iter().all(|service| {
+            metric(&mut drill, service, "carillon_marks_unreadable_total", &[]) == 1.0
+        })
+    });
+    drill.may_park(to_park);
     drill.end(0)
 }
 
@@ -199,9 +206,4 @@ fn position_far_away(queue: &str) -> Vec<(String, String)> {
     [("carillon-stream", stream.as_str()), ("carillon-seq", "1000000"), ("carillon-floor", "1")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
-}
-
-fn parked(drill: &Drill) -> usize {
-    let parked = SERVICES.iter().map(|service| drill.count(service, "SELECT COUNT(*) FROM parked"));
-    parked.map(|count| usize::try_from(count).unwrap_or_default()).sum()
 }

@@ -9,30 +9,29 @@ use crate::{
     drill::{BOTH, Drill, EMAIL, local, now, until},
 };
 
-/// Campaigns to one customer, all due at the same moment, one for each hundred messages of other
-/// scenarios.
+/// Seconds over which campaigns are due, so that each scheduler gets to fire.
+const MOMENTS: usize = 6;
+
+/// Campaigns to one customer, one for each hundred messages of other scenarios.
 pub(crate) fn schedulers_killed_while_firing(size: &Size) -> Outcome {
     let mut drill = Drill::of(1, &[("scheduler", 3)], &[]);
     let count = size.recipients / 100;
     let due = now() + Duration::from_secs(25 + count as u64 / 10);
-    let schedule = format!("{{ once: \"{}\" }}", local(due));
-    for _ in 0..count {
-        let id = drill.draft(&schedule, "1h", EMAIL);
+    for campaign in 0..count {
+        let due = due + Duration::from_secs((campaign % MOMENTS) as u64);
+        let id = drill.draft(&format!("{{ once: \"{}\" }}", local(due)), "1h", EMAIL);
         drill.start(&id, EMAIL);
     }
     assert!(now() < due, "storing {count} campaigns took longer than expected");
-    for (number, point) in [(1, "before"), (2, "before"), (3, "after")] {
-        drill.stack.terminate("scheduler", number);
-        drill.stack.set_faults("scheduler", number, &format!("schedule.fire.{point}=return"));
+    // One dies with the first that it is about to fire; the others fire before they die, one with
+    // what it is about to fire, and one with what it fired.
+    let faults = ["before=return", "before=1*off->return", "after=1*off->return"];
+    for (number, fault) in (1..).zip(faults) {
+        drill.arm("scheduler", number, &format!("schedule.fire.{fault}"));
     }
-    // Two die with what they are about to fire, the third with what it fired.
-    thread::sleep(due.duration_since(now()).unsigned_abs());
-    drill.stack.begin("scheduler", 1);
-    drill.stack.begin("scheduler", 2);
-    drill.dies("scheduler", 1);
-    drill.dies("scheduler", 2);
-    drill.stack.begin("scheduler", 3);
-    drill.dies("scheduler", 3);
+    for number in 1..=3 {
+        drill.dies("scheduler", number);
+    }
     for number in 1..=3 {
         drill.stack.set_faults("scheduler", number, "");
         drill.stack.begin("scheduler", number);

@@ -31,12 +31,15 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
     drill.providers.set_latency(Duration::from_millis(50));
     for _ in 0..2 {
         let before = drill.providers.total();
-        drill.send(BOTH);
+        let id = drill.send(BOTH);
         drill.until_accepted(before + 10);
         Server::Postgres.restart();
         drill.kills += 1;
         until("campaigns are read again", || drill.stack.run(&["campaign", "list"]).code == 0);
+        drill.until_settled(&id);
     }
+    let again = "SELECT COALESCE(SUM(overtaken), 0)::bigint FROM batches";
+    assert_eq!(drill.count("segment-evaluator", again), 0, "nothing was acked and not stored");
     let before = drill.providers.total();
     drill.send(BOTH);
     drill.until_accepted(before + 10);
@@ -74,26 +77,39 @@ fn exhaust_the_pools(drill: &Drill, service: &str, connections: usize) {
 /// The step is carried out again, and answers what it took the first time.
 pub(crate) fn answers_to_commits_lost(size: &Size) -> Outcome {
     let mut drill = Drill::new(size, &[]);
-    let every_third = "2*off->1*return->2*off->1*return->2*off->1*return";
-    for (service, commits) in [
+    let every_third = "1*return->2*off->1*return->2*off->1*return";
+    let lost = [
         ("scheduler", &["schedule.fire"][..]),
         ("segment-evaluator", &["plan.step", "release.settle", "inbox.handle", "outbox.settle"]),
         ("sms-dispatcher", &["dispatch.step", "outbox.settle"]),
         ("email-dispatcher", &["dispatch.step", "outbox.settle"]),
         ("billing", &["billing.hold", "inbox.handle"]),
         ("campaign-api", &["inbox.handle", "outbox.settle"]),
-    ] {
+    ];
+    for (service, commits) in lost {
         let faults: Vec<String> = commits
             .iter()
             .map(|commit| match *commit {
-                "schedule.fire" | "billing.hold" => format!("{commit}.answer=2*return"),
+                "schedule.fire" | "billing.hold" | "plan.step" => {
+                    format!("{commit}.answer=2*return")
+                }
                 _ => format!("{commit}.answer={every_third}"),
             })
             .collect();
         drill.arm(service, 1, &faults.join(";"));
     }
     drill.send(BOTH);
-    let lost = drill.end(0);
+    let outcome = drill.check(0);
+    for (service, commits) in lost {
+        let log = drill.stack.read_log(service, 1);
+        for commit in commits {
+            assert!(
+                log.contains(&format!("the answer to {commit} is lost")),
+                "{service}: {commit}"
+            );
+        }
+    }
+    drop(drill);
 
     // As many messages, in a campaign for each commit.
     let commits = [
@@ -110,21 +126,26 @@ pub(crate) fn answers_to_commits_lost(size: &Size) -> Outcome {
     for (service, commit) in commits {
         killed_between_a_commit_and_its_answer(&mut drill, service, commit);
     }
-    lost + drill.end(0)
+    outcome + drill.end(0)
 }
 
 /// PostgreSQL, while the service is held up for once before this commit.
 fn killed_between_a_commit_and_its_answer(drill: &mut Drill, service: &str, commit: &str) {
     drill.arm(service, 1, commit);
     let id = drill.send(BOTH);
-    let backends = |state: &str| {
-        let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND ";
-        drill.count(service, &format!("{sql}{state}")) > 0
-    };
-    let held_up = "state = 'idle in transaction' AND now() - state_change > interval '0.3 s'";
-    until("it is about to commit", || backends(held_up));
+    let about_to_commit = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+         AND state = 'idle in transaction' AND now() - state_change > interval '0.3 s'";
+    let mut backends = Vec::new();
+    until("it is about to commit", || {
+        backends = drill.rows(service, about_to_commit);
+        !backends.is_empty()
+    });
+    let backend: i32 = backends[0].try_get_by_index(0).expect("a process");
     let postgres = AnswersNoCommit::from_now_on();
-    until("it has committed", || backends("wait_event = 'SyncRep'"));
+    let has_committed = format!(
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE pid = {backend} AND wait_event = 'SyncRep'"
+    );
+    until("it has committed", || drill.count(service, &has_committed) == 1);
     postgres.dies();
     drill.kills += 1;
     drill.until_settled(&id);
@@ -155,6 +176,7 @@ pub(crate) fn a_zombie(size: &Size) -> Outcome {
     let epochs = DISPATCHERS.map(|dispatcher| begin_an_epoch(&mut drill, dispatcher));
     let [whole, cancelled, late] = start_three_at_once(&mut drill, customers);
     let deadline = drill.deadline(&late);
+    let standing = Instant::now();
     for (dispatcher, epoch) in DISPATCHERS.into_iter().zip(epochs) {
         stop_in_the_midst_of_three(&mut drill, dispatcher, epoch);
     }
@@ -174,6 +196,7 @@ pub(crate) fn a_zombie(size: &Size) -> Outcome {
     for dispatcher in DISPATCHERS {
         assert_eq!(drill.count(dispatcher, taken_over), 3, "campaigns with unknown messages");
     }
+    thread::sleep(size.minute.saturating_sub(standing.elapsed()));
     wake(&mut drill);
     // Fenced, it goes on with a new epoch.
     drill.send(BOTH);
