@@ -16,12 +16,16 @@ const MOMENTS: usize = 6;
 pub(crate) fn schedulers_killed_while_firing(size: &Size) -> Outcome {
     let mut drill = Drill::of(1, &[("scheduler", 3)], &[]);
     let count = size.recipients / 100;
-    let due = now() + Duration::from_secs(25 + count as u64 / 10);
+    let due = now() + Duration::from_secs(25 + count as u64 / 20);
     for campaign in 0..count {
         let due = due + Duration::from_secs((campaign % MOMENTS) as u64);
         let id = drill.draft(&format!("{{ once: \"{}\" }}", local(due)), "1h", EMAIL);
         drill.start(&id, EMAIL);
     }
+    let all = i64::try_from(count).expect("a count");
+    let waiting =
+        format!("SELECT COUNT(*) FROM schedules WHERE next_fire_at > {}", now().as_millisecond());
+    until("all wait for their moment", || drill.count("scheduler", &waiting) == all);
     assert!(now() < due, "storing {count} campaigns took longer than expected");
     // One dies with the first that it is about to fire; the others fire before they die, one with
     // what it is about to fire, and one with what it fired.
@@ -38,7 +42,7 @@ pub(crate) fn schedulers_killed_while_firing(size: &Size) -> Outcome {
     }
     drill.wait_ready();
     let fired = "SELECT COUNT(*) FROM runs";
-    until("all fired", || drill.count("scheduler", fired) == i64::try_from(count).unwrap_or(0));
+    until("all fired", || drill.count("scheduler", fired) == all);
     let outcome = drill.end(0);
     assert_eq!(outcome.recipients, count, "each fired once");
     outcome

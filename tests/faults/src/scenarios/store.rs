@@ -11,7 +11,7 @@ use carillon_service_kit::{
     database::{Postgres, Sql as _},
 };
 use carillon_sinks::sms::Behaviour;
-use sea_orm::QueryResult;
+use sea_orm::{DbErr, QueryResult};
 
 use crate::{
     Outcome, Size,
@@ -59,12 +59,18 @@ fn exhaust_the_pools(drill: &Drill, service: &str, connections: usize) {
     let url = drill.stack.database_url(service);
     let database = url.rsplit('/').next().expect("a name").to_owned();
     let at = Postgres { url, connections: 1 };
-    let taken = drill.stack.wait(async {
-        let kept = Database::connect_postgres(&at).await.expect("a database");
-        let tx = kept.begin().await.expect("a transaction");
-        tx.run("LOCK TABLE batches, workers IN ACCESS EXCLUSIVE MODE", []).await.expect("locked");
-        tx
+    let lock = || async {
+        let tx = Database::connect_postgres(&at).await?.begin().await?;
+        tx.run("LOCK TABLE batches, workers IN ACCESS EXCLUSIVE MODE", []).await?;
+        Ok::<_, DbErr>(tx)
+    };
+    // Where a step has locked one of them and waits for the other, PostgreSQL refuses it or us.
+    let mut taken = None;
+    until("the tables are locked", || {
+        taken = drill.stack.wait(lock()).ok();
+        taken.is_some()
     });
+    let taken = taken.expect("locked");
     let waiting = format!(
         "SELECT COUNT(*) FROM pg_stat_activity
          WHERE datname = '{database}' AND wait_event_type = 'Lock'"
