@@ -86,6 +86,12 @@ impl Drill {
         Self::of(size.recipients / 2, replicas, &[])
     }
 
+    /// Customers for as many messages in so many campaigns, 1,000 at the least: kills need steps to
+    /// strike in.
+    pub fn of_campaigns(size: &Size, campaigns: usize) -> Self {
+        Self::of((size.recipients / 2 / campaigns).max(1_000), &[], &[])
+    }
+
     /// Customers for one batch on each channel.
     pub fn of_one_batch(replicas: &[(&str, usize)]) -> Self {
         Self::of(ONE_BATCH, replicas, &[])

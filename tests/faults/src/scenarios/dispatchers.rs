@@ -12,6 +12,8 @@ use crate::{
 };
 
 const ROUNDS: usize = 3;
+/// Claims and records share their commits, of a hundred messages and more.
+const STEPS: usize = 10;
 
 pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {
     let mut drill = Drill::of_one_batch(&[]);
@@ -41,15 +43,13 @@ fn killed_at_a_call(drill: &mut Drill, point: &str, calls: usize) {
 }
 
 pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
-    // Four campaigns.
-    let mut drill = Drill::of(size.recipients / 4, &[], &[]);
-    killed_at_a_call(&mut drill, "dispatch.call", size.recipients / 20);
-    // Claims and records share their commits, of a hundred messages and more.
-    let steps = (size.recipients / 2_000).max(10);
+    let mut drill = Drill::of_campaigns(size, 4);
+    let calls = drill.customers / 5;
+    killed_at_a_call(&mut drill, "dispatch.call", calls);
     for point in ["dispatch.step.before", "dispatch.step.after"] {
-        killed_at_a_call(&mut drill, point, steps);
+        killed_at_a_call(&mut drill, point, STEPS);
     }
-    killed_in_a_takeover(&mut drill, size.recipients / 20);
+    killed_in_a_takeover(&mut drill, calls);
     let bound = drill.kills * UNKNOWN_A_KILL;
     drill.end(bound)
 }
@@ -71,15 +71,16 @@ fn killed_in_a_takeover(drill: &mut Drill, calls: usize) {
 }
 
 pub(crate) fn killed_before_the_record(size: &Size) -> Outcome {
-    let mut drill = Drill::new(size, &[]);
-    killed_at_a_call(&mut drill, "dispatch.called", size.recipients / 20);
+    let mut drill = Drill::of_campaigns(size, 2);
+    let calls = drill.customers / 10;
+    killed_at_a_call(&mut drill, "dispatch.called", calls);
     let bound = drill.kills * UNKNOWN_A_KILL;
     let unsure = drill.end(bound);
 
     // A gateway that takes each id once only is asked again, and says what it took.
-    let mut drill = Drill::new(size, &[]);
+    let mut drill = Drill::of_campaigns(size, 2);
     drill.providers.set_idempotent_sms_for(&drill.stack);
-    let fault = format!("dispatch.called={}*off->return", size.recipients / 20);
+    let fault = format!("dispatch.called={calls}*off->return");
     drill.arm("sms-dispatcher", 1, &fault);
     drill.send(SMS);
     drill.dies_of("sms-dispatcher", 1, &[fault.as_str(); ROUNDS - 1]);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(crate) fn killed_while_planning(size: &Size) -> Outcome {
-    let mut drill = Drill::new(size, &[]);
+    let mut drill = Drill::of_campaigns(size, 2);
     let undisturbed = drill.send(BOTH);
     drill.until_settled(&undisturbed);
     // Before a commit the step is lost, after it the next one begins: one kill in ten moves on, by

@@ -23,6 +23,9 @@ use crate::{
 const POOL: usize = 4;
 /// Less than a worker may be silent.
 const POOL_EMPTY_FOR: Duration = Duration::from_secs(5);
+/// What steps, hearts, watches and relays need.
+const EVERYTHING: &str =
+    "LOCK TABLE batches, messages, workers, heartbeats, outbox IN ACCESS EXCLUSIVE MODE";
 
 pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
     let pool = POOL.to_string();
@@ -61,10 +64,11 @@ fn exhaust_the_pools(drill: &Drill, service: &str, connections: usize) {
     let at = Postgres { url, connections: 1 };
     let lock = || async {
         let tx = Database::connect_postgres(&at).await?.begin().await?;
-        tx.run("LOCK TABLE batches, workers IN ACCESS EXCLUSIVE MODE", []).await?;
+        tx.run("SET LOCAL idle_in_transaction_session_timeout = 0", []).await?;
+        tx.run(EVERYTHING, []).await?;
         Ok::<_, DbErr>(tx)
     };
-    // Where a step has locked one of them and waits for the other, PostgreSQL refuses it or us.
+    // Where a step has locked one of them and waits for another, PostgreSQL refuses it or us.
     let mut taken = None;
     until("the tables are locked", || {
         taken = drill.stack.wait(lock()).ok();
@@ -82,7 +86,7 @@ fn exhaust_the_pools(drill: &Drill, service: &str, connections: usize) {
 
 /// The step is carried out again, and answers what it took the first time.
 pub(crate) fn answers_to_commits_lost(size: &Size) -> Outcome {
-    let mut drill = Drill::new(size, &[]);
+    let mut drill = Drill::of_campaigns(size, 2);
     let every_third = "1*return->2*off->1*return->2*off->1*return";
     let lost = [
         ("scheduler", &["schedule.fire"][..]),
