@@ -44,7 +44,7 @@ fn killed_at_a_call(drill: &mut Drill, point: &str, calls: usize) {
 
 pub(crate) fn killed_before_the_call(size: &Size) -> Outcome {
     let mut drill = Drill::of_campaigns(size, 4);
-    let calls = drill.customers / 5;
+    let calls = drill.customers / 10;
     killed_at_a_call(&mut drill, "dispatch.call", calls);
     for point in ["dispatch.step.before", "dispatch.step.after"] {
         killed_at_a_call(&mut drill, point, STEPS);
