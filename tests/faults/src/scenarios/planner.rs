@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use carillon_broker::topology;
 use carillon_contracts::{
     ids::{BatchId, RunId},
     jobs::v1::Channel,
@@ -9,6 +10,7 @@ use carillon_contracts::{
 };
 use uuid::Uuid;
 
+use super::queues::Hearing;
 use crate::{
     Outcome, Size,
     drill::{BOTH, Drill, until},
@@ -94,10 +96,12 @@ pub(crate) fn relays_killed_after_the_confirm(size: &Size) -> Outcome {
     drill.stack.terminate("campaign-api", 1);
     let _ = drill.stack.run(&["balance", "credit", "1", "--request-id", "of-the-drill"]).ok();
     drill.dies_of("billing", 1, &["outbox.confirmed=return"]);
-    let queue = "events.campaign-api.billing.audit.recorded";
-    until("it is told again", || drill.depth(queue) >= 3);
+    let audited = Hearing::of("campaign-api", topology::BILLING, topology::AUDIT_RECORDED);
+    until("it is told again", || drill.depth(&audited.queue()) >= 3);
     drill.stack.spawn("campaign-api", 1);
-    until("all of it is heard", || drill.depth(queue) == 0);
+    until("all of it is heard", || {
+        drill.depth(&audited.queue()) == 0 && audited.handled(&drill) == audited.told(&drill)
+    });
     assert_eq!(credits_in_the_log(&drill), 2, "the drill's own, and the one that was told thrice");
     drill.end(0)
 }

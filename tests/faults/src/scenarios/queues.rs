@@ -1,6 +1,6 @@
 //! Queues that refuse, miss and garble.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use carillon_broker::{Broker as _, Destination, Publication, topology};
 use carillon_e2e::stack::SERVICES;
@@ -29,6 +29,10 @@ fn full(drill: &mut Drill) {
         drill.send(SMS);
     }
     until("the scheduler keeps what the queue refuses", || drill.unsent("scheduler") > 0);
+    for _ in 0..20 {
+        thread::sleep(Duration::from_millis(100));
+        assert!(drill.unsent("scheduler") > 0, "what the queue refused counted as published");
+    }
     let mut unsent = || metric(drill, "scheduler", "carillon_outbox_rows", &[]);
     until("a metric tells", || unsent() > 0.0);
     drill.stack.wait(drill.stack.rabbit.unlimit_queue());
@@ -96,7 +100,7 @@ impl Hearing {
         Self { subscriber, producer, stream: topology::stream(producer, event) }
     }
 
-    fn queue(&self) -> String {
+    pub(super) fn queue(&self) -> String {
         topology::event_queue(self.subscriber, &self.stream)
     }
 
@@ -122,7 +126,7 @@ impl Hearing {
     }
 
     /// The event up to which the subscriber has handled all.
-    fn handled(&self, drill: &Drill) -> i64 {
+    pub(super) fn handled(&self, drill: &Drill) -> i64 {
         self.highest(drill, self.subscriber, "mark", "marks")
     }
 
