@@ -17,13 +17,20 @@ const STEPS: usize = 10;
 
 pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {
     let mut drill = Drill::of_one_batch(&[]);
+    let fault = "dispatch.delivered=return";
     for dispatcher in DISPATCHERS {
-        drill.arm(dispatcher, 1, "dispatch.delivered=return");
+        drill.arm(dispatcher, 1, fault);
     }
     drill.send(BOTH);
-    for dispatcher in DISPATCHERS {
-        drill.dies_of(dispatcher, 1, &["dispatch.delivered=return"; ROUNDS - 1]);
+    for next in [fault; ROUNDS - 1].into_iter().chain([""]) {
+        for dispatcher in DISPATCHERS {
+            until("the broker has delivered its batch", || drill.stack.has_ended(dispatcher, 1));
+            drill.dies(dispatcher, 1);
+            drill.stack.set_faults(dispatcher, 1, next);
+            drill.stack.begin(dispatcher, 1);
+        }
     }
+    drill.wait_ready();
     let outcome = drill.check(0);
     let again = "SELECT COALESCE(SUM(overtaken), 0)::bigint FROM batches";
     assert_eq!(drill.count("segment-evaluator", again), 0, "the broker delivers again, not we");
