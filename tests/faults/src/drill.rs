@@ -202,6 +202,11 @@ impl Drill {
     pub fn arm_at_work(&mut self, service: &str, number: usize, fault: &str) {
         let ended = self.stack.terminate(service, number);
         assert_eq!(ended, Some(0), "{}", self.stack.read_log(service, number));
+        self.begin_with(service, number, fault);
+    }
+
+    /// A new start with this fault, or without, which is not waited for.
+    pub fn begin_with(&mut self, service: &str, number: usize, fault: &str) {
         self.stack.set_faults(service, number, fault);
         self.stack.begin(service, number);
     }
@@ -211,8 +216,7 @@ impl Drill {
     pub fn dies_of(&mut self, service: &str, number: usize, next: &[&str]) {
         for fault in next.iter().chain([&""]) {
             self.dies(service, number);
-            self.stack.set_faults(service, number, fault);
-            self.stack.begin(service, number);
+            self.begin_with(service, number, fault);
         }
         self.stack.wait_ready(service, number);
     }
@@ -325,6 +329,12 @@ impl Drill {
     pub fn wrapping_key(&self) -> WrappingKey {
         let key = std::fs::read(self.stack.path("wrapping-key")).expect("a key");
         WrappingKey::from_hex(&key).expect("a key")
+    }
+
+    /// How often batches were released again, because nothing was heard of them.
+    pub fn handed_out_again(&self) -> i64 {
+        let again = "SELECT COALESCE(SUM(overtaken), 0)::bigint FROM batches";
+        self.count("segment-evaluator", again)
     }
 
     /// Rows of the service's outbox that the broker has not confirmed.

@@ -26,14 +26,12 @@ pub(crate) fn killed_before_the_first_claim(_: &Size) -> Outcome {
         for dispatcher in DISPATCHERS {
             until("the broker has delivered its batch", || drill.stack.has_ended(dispatcher, 1));
             drill.dies(dispatcher, 1);
-            drill.stack.set_faults(dispatcher, 1, next);
-            drill.stack.begin(dispatcher, 1);
+            drill.begin_with(dispatcher, 1, next);
         }
     }
     drill.wait_ready();
     let outcome = drill.check(0);
-    let again = "SELECT COALESCE(SUM(overtaken), 0)::bigint FROM batches";
-    assert_eq!(drill.count("segment-evaluator", again), 0, "the broker delivers again, not we");
+    assert_eq!(drill.handed_out_again(), 0, "the broker delivers again, not we");
     outcome
 }
 
@@ -70,8 +68,7 @@ fn killed_in_a_takeover(drill: &mut Drill, calls: usize) {
     for next in ["dispatch.takeover.before=return", "dispatch.takeover.after=return", ""] {
         for dispatcher in DISPATCHERS {
             drill.dies(dispatcher, 1);
-            drill.stack.set_faults(dispatcher, 1, next);
-            drill.stack.begin(dispatcher, 1);
+            drill.begin_with(dispatcher, 1, next);
         }
     }
     drill.wait_ready();
@@ -119,8 +116,7 @@ pub(crate) fn killed_after_the_last_record(_: &Size) -> Outcome {
         drill.dies(dispatcher, 1);
         all_is_recorded_and_the_batch_outstanding(&drill, dispatcher, &first);
         assert!(drill.unsent(dispatcher) > 0, "{dispatcher} died after its events");
-        drill.stack.set_faults(dispatcher, 1, "");
-        drill.stack.begin(dispatcher, 1);
+        drill.begin_with(dispatcher, 1, "");
     }
     drill.wait_ready();
     drill.until_settled(&first);
@@ -134,12 +130,11 @@ pub(crate) fn killed_after_the_last_record(_: &Size) -> Outcome {
             drill.stack.read_log(dispatcher, 1).contains("failpoint dispatch.accepted executed")
         });
         until("its events are published", || drill.unsent(dispatcher) == 0);
-        drill.stack.set_faults(dispatcher, 1, "");
         drill.stack.kill(dispatcher, 1);
         drill.kills += 1;
         assert_eq!(drill.unsent(dispatcher), 0, "{dispatcher} died before its events");
         all_is_recorded_and_the_batch_outstanding(&drill, dispatcher, &second);
-        drill.stack.begin(dispatcher, 1);
+        drill.begin_with(dispatcher, 1, "");
     }
     drill.wait_ready();
     drill.end(0)
@@ -149,7 +144,8 @@ pub(crate) fn killed_after_the_last_record(_: &Size) -> Outcome {
 fn all_is_recorded_and_the_batch_outstanding(drill: &Drill, dispatcher: &str, campaign: &str) {
     let unrecorded = format!(
         "SELECT b.count - COUNT(m.id) FROM batches b
-         LEFT JOIN messages m ON m.batch_id = b.id AND m.run_day = b.run_day AND m.state NOT IN ('queued', 'sending')
+         LEFT JOIN messages m ON m.batch_id = b.id AND m.run_day = b.run_day
+             AND m.state NOT IN ('queued', 'sending')
          WHERE b.campaign_id = '{campaign}' GROUP BY b.id, b.count"
     );
     assert_eq!(drill.count(dispatcher, &unrecorded), 0, "{dispatcher} died before its records");

@@ -37,8 +37,7 @@ pub(crate) fn schedulers_killed_while_firing(size: &Size) -> Outcome {
         drill.dies("scheduler", number);
     }
     for number in 1..=3 {
-        drill.stack.set_faults("scheduler", number, "");
-        drill.stack.begin("scheduler", number);
+        drill.begin_with("scheduler", number, "");
     }
     drill.wait_ready();
     let fired = "SELECT COUNT(*) FROM runs";

@@ -41,8 +41,7 @@ pub(crate) fn restarted_and_away_for_a_minute(size: &Size) -> Outcome {
         until("campaigns are read again", || drill.stack.run(&["campaign", "list"]).code == 0);
         drill.until_settled(&id);
     }
-    let again = "SELECT COALESCE(SUM(overtaken), 0)::bigint FROM batches";
-    assert_eq!(drill.count("segment-evaluator", again), 0, "nothing was acked and not stored");
+    assert_eq!(drill.handed_out_again(), 0, "nothing was acked and not stored");
     let before = drill.providers.total();
     drill.send(BOTH);
     drill.until_accepted(before + 10);
